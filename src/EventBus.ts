@@ -1,0 +1,237 @@
+/**
+ * Carries events from those who send them to those who listen.
+ *
+ * `emit` runs the listeners now and waits for them; `publish` queues and goes
+ * on. Services listen with `Service.listen`; anything else can use `stream`.
+ */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as PubSub from "effect/PubSub"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import * as Event from "./Event.ts"
+import * as Input from "./Input.ts"
+import type * as Journal from "./Journal.ts"
+import * as Listener from "./Listener.ts"
+import * as Owner from "./Owner.ts"
+
+/** The bus of this context. */
+export class EventBus extends Context.Tag("effect-services/EventBus")<
+  EventBus,
+  {
+    readonly emit: <A>(event: Event.Event<string, A>, payload: A) => Effect.Effect<Receipt>
+    readonly publish: <A>(event: Event.Event<string, A>, payload: A) => Effect.Effect<void>
+    readonly stream: <A>(event: Event.Event<string, A>) => Effect.Effect<Stream.Stream<A>, never, Scope.Scope>
+    /** Adds a listener, which gets what was sent while the boot is held. Used by `Service.listen`. */
+    readonly listen: <A, E, R>(
+      event: Event.Event<string, A>,
+      spec: Listener.Spec<A, E, R>,
+      journal: Journal.Journal["Type"]
+    ) => Effect.Effect<Listener.Listener, never, R>
+    /** Keeps what is sent for listeners to come, until the returned function is called. */
+    readonly holdBoot: () => () => void
+  }
+>() {}
+
+/** What became of an emitted event, listener by listener in order of subscription. */
+export interface Receipt {
+  readonly event: string
+  readonly handled: number
+  /** How many listeners failed or timed out. */
+  readonly failed: number
+  readonly outcomes: ReadonlyArray<Listener.Outcome>
+}
+
+/** Two different events have one name, so listeners of one would miss the other. */
+export class DuplicateEventError extends Data.TaggedError("DuplicateEventError")<{ readonly event: string }> {
+  override get message(): string {
+    return `Two different events are named "${this.event}". Make it once, export it, and import it where it is used.`
+  }
+}
+
+/**
+ * Tells every listener of the event, at once, and waits until all have handled
+ * it. Never fails: what a listener did is in the receipt, and its failure is
+ * journaled by its service. Interrupting the emitter does not cut the handlers.
+ *
+ * Dies with `PayloadError` when the payload does not fit the event's schema.
+ */
+export const emit = <A>(
+  event: Event.Event<string, A>,
+  payload: NoInfer<A>
+): Effect.Effect<Receipt, never, EventBus> => Effect.flatMap(EventBus, (bus) => bus.emit(event, payload))
+
+/**
+ * Queues the event for every listener and returns. Waits only for listeners
+ * whose queue is full and whose `onFull` is `"wait"`. Never fails.
+ *
+ * Dies with `PayloadError` when the payload does not fit the event's schema.
+ */
+export const publish = <A>(
+  event: Event.Event<string, A>,
+  payload: NoInfer<A>
+): Effect.Effect<void, never, EventBus> => Effect.flatMap(EventBus, (bus) => bus.publish(event, payload))
+
+/**
+ * The event's payloads, emitted and published alike, from now on: when this
+ * returns, the stream is subscribed. It never slows a sender: a reader that is
+ * 4,096 events behind loses the oldest, which is journaled. Where every event
+ * counts, use `Service.listen`.
+ */
+export const stream = <A>(
+  event: Event.Event<string, A>
+): Effect.Effect<Stream.Stream<A>, never, EventBus | Scope.Scope> =>
+  Effect.flatMap(EventBus, (bus) => bus.stream(event))
+
+/** A bus with default options. */
+export const layer: Layer.Layer<EventBus> = Layer.suspend(() => layerWith({}))
+
+/**
+ * A bus.
+ *
+ * - `validate`: whether payloads are checked against their event's schema when
+ *   sent. Defaults to true. The types already say it: switch it off where
+ *   senders are typed and events are many.
+ */
+export const layerWith = (options: { readonly validate?: boolean | undefined }): Layer.Layer<EventBus> =>
+  Layer.scoped(
+    EventBus,
+    Effect.gen(function* () {
+      const { app } = yield* Owner.Owner
+      const bus = make(options.validate ?? true, app.journal)
+      if (!app.boot.isOpen) app.boot.onOpen.push(bus.holdBoot())
+      yield* Effect.addFinalizer(() => bus.end)
+      return bus
+    })
+  ).pipe(Layer.provide(Owner.layer))
+
+/** How far a stream may fall behind: a burst of some seconds; the buffer is 32 kB. */
+const streamCapacity = 4_096
+
+/** All about one event: those who listen, and what was sent while the boot is held. */
+interface Topic {
+  readonly event: Event.Event<string, any>
+  readonly listeners: Set<Listener.Listener>
+  readonly boot: Array<Listener.Envelope>
+  /** Made for the first stream. */
+  streams: Streams | undefined
+}
+
+interface Streams {
+  readonly send: (payload: unknown) => Effect.Effect<unknown>
+  readonly subscribe: Effect.Effect<Stream.Stream<any>, never, Scope.Scope>
+  readonly end: Effect.Effect<unknown>
+}
+
+const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
+  const topics = new Map<Event.Event<string, any>, Topic>()
+  const names = new Set<string>()
+  let holds = 0
+
+  const topicOf = (where: string, event: Event.Event<string, any>): Topic => {
+    const known = topics.get(event)
+    if (known !== undefined) return known
+    if (!Event.isEvent(event)) {
+      throw new Input.InputError({ where, input: "event", expected: "made by Event.make", actual: event })
+    }
+    if (names.has(event.name)) throw new DuplicateEventError({ event: event.name })
+    names.add(event.name)
+    const topic: Topic = { event, listeners: new Set(), boot: [], streams: undefined }
+    topics.set(event, topic)
+    return topic
+  }
+
+  /** Checks the event, keeps it for the boot, and gives it to the streams. */
+  const accept = (where: string, event: Event.Event<string, any>, payload: unknown) =>
+    Effect.contextWithEffect((context: Context.Context<never>) => {
+      const topic = topicOf(where, event)
+      const rejected = validate ? event.reject(payload) : undefined
+      if (rejected !== undefined) return Effect.die(rejected)
+      const envelope: Listener.Envelope = { payload, span: Context.getOption(context, Tracer.ParentSpan) }
+      if (holds > 0) topic.boot.push(envelope)
+      const accepted = { listeners: [...topic.listeners], envelope }
+      return topic.streams === undefined
+        ? Effect.succeed(accepted)
+        : Effect.as(topic.streams.send(payload), accepted)
+    })
+
+  return {
+    emit: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<Receipt> =>
+      Effect.flatMap(accept("EventBus.emit", event, payload), ({ envelope, listeners }) => {
+        // All are started before any is awaited, so no listener waits for another.
+        const running = listeners.map((listener) => listener.handle(envelope))
+        return Effect.map(Effect.forEach(running, Deferred.await), (outcomes) =>
+          receipt(event.name, outcomes)
+        )
+      }),
+
+    publish: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<void> =>
+      Effect.flatMap(accept("EventBus.publish", event, payload), ({ envelope, listeners }) => {
+        // Listeners with room come first, so that a full one does not hold up the others.
+        const full = listeners.filter((listener) => !listener.tryQueue(envelope))
+        return Effect.forEach(full, (listener) => listener.queue(envelope), { discard: true })
+      }),
+
+    stream: (event: Event.Event<string, any>) =>
+      Effect.gen(function* () {
+        const topic = topicOf("EventBus.stream", event)
+        const streams = (topic.streams ??= yield* makeStreams(event.name, journal))
+        const boot = topic.boot.map((envelope) => envelope.payload)
+        return Stream.concat(Stream.fromIterable(boot), yield* streams.subscribe)
+      }),
+
+    listen: <A, E, R>(
+      event: Event.Event<string, A>,
+      spec: Listener.Spec<A, E, R>,
+      listenerJournal: Journal.Journal["Type"]
+    ) =>
+      Effect.suspend(() => {
+        const topic = topicOf("Service.listen", event)
+        return Effect.map(Listener.make(spec, topic.boot, listenerJournal), (listener): Listener.Listener => {
+          topic.listeners.add(listener)
+          const unsubscribe = Effect.sync(() => topic.listeners.delete(listener))
+          return { ...listener, drain: Effect.zipRight(unsubscribe, listener.drain) }
+        })
+      }),
+
+    holdBoot: () => {
+      holds++
+      return () => {
+        holds--
+        if (holds === 0) {
+          for (const topic of topics.values()) topic.boot.length = 0
+        }
+      }
+    },
+
+    end: Effect.suspend(() =>
+      Effect.forEach([...topics.values()], (topic) => topic.streams?.end ?? Effect.void)
+    )
+  }
+}
+
+const receipt = (event: string, outcomes: ReadonlyArray<Listener.Outcome>): Receipt => {
+  const count = (...tags: ReadonlyArray<Listener.Outcome["_tag"]>) =>
+    outcomes.filter((_) => tags.includes(_._tag)).length
+  return { event, handled: count("Handled"), failed: count("Failed", "TimedOut"), outcomes }
+}
+
+/** One `PubSub` for all streams of an event. An exit carries a payload or, with none, the end. */
+const makeStreams = (event: string, journal: Journal.Journal["Type"]): Effect.Effect<Streams> =>
+  Effect.map(PubSub.sliding<Exit.Exit<unknown, Option.Option<never>>>(streamCapacity), (pubsub) => {
+    const dropped = Listener.countDrops(journal, { service: "EventBus.stream", event })
+    return {
+      send: (payload) =>
+        Effect.flatMap(pubsub.isFull, (isFull) =>
+          Effect.zipRight(isFull ? dropped.one : Effect.void, PubSub.publish(pubsub, Exit.succeed(payload)))
+        ),
+      subscribe: Effect.map(Stream.fromPubSub(pubsub, { scoped: true }), Stream.flattenExitOption),
+      end: PubSub.publish(pubsub, Exit.fail(Option.none()))
+    }
+  })

@@ -1,0 +1,264 @@
+/**
+ * One listener of one event: runs its handler for emitted events at once, and
+ * for published events from a bounded queue of its own.
+ *
+ * It has a queue of its own because a `PubSub` has one answer to a full buffer
+ * for all its subscribers, and here each listener gives its own.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Mailbox from "effect/Mailbox"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import type * as Tracer from "effect/Tracer"
+import * as Input from "./Input.ts"
+import type { Journal } from "./Journal.ts"
+
+/** What became of an event at one listener. `service` is the listener's, `took` the handler's time. */
+export type Outcome = Data.TaggedEnum<{
+  Handled: AtListener
+  Failed: AtListener & { readonly cause: Cause.Cause<unknown> }
+  /** The handler passed its `timeout`, and was interrupted. */
+  TimedOut: AtListener
+  /** The listener's service stopped, or its handler interrupted itself. */
+  Interrupted: AtListener
+}>
+
+interface AtListener {
+  readonly service: string
+  readonly took: Duration.Duration
+}
+
+/** How published events reach a listener, and how long a handler may take. */
+export interface Options {
+  /** How many published events may wait. Defaults to 256: a burst, and still little memory. */
+  readonly capacity?: number | undefined
+  /**
+   * What happens to a published event when the queue is full. `"wait"`, the
+   * default: its publisher waits for room. `"dropOldest"`, `"dropNewest"`: an
+   * event is dropped, counted and journaled.
+   */
+  readonly onFull?: "wait" | "dropOldest" | "dropNewest" | undefined
+  /** How many published events are handled at once. Defaults to 1, which keeps their order. */
+  readonly concurrency?: number | undefined
+  /** How long the handler may take before it is interrupted. Without it there is no limit. */
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/** What a listener does, and for whom. */
+export interface Spec<Payload, E, R> extends Options {
+  readonly service: string
+  readonly event: string
+  readonly handler: (payload: Payload) => Effect.Effect<unknown, E, R>
+  /** What the listener's service does with a failure of the handler. */
+  readonly onFailure: (cause: Cause.Cause<E | Cause.TimeoutException>) => Effect.Effect<void, never, R>
+}
+
+/** An event on its way: its payload, and the span it was sent in. */
+export interface Envelope {
+  readonly payload: any
+  readonly span: Option.Option<Tracer.AnySpan>
+}
+
+/** A listener that has subscribed. */
+export interface Listener {
+  readonly service: string
+  /** Runs the handler now, in the listener's service. */
+  readonly handle: (envelope: Envelope) => Deferred.Deferred<Outcome>
+  /** Queues a published event, when that needs no waiting. */
+  readonly tryQueue: (envelope: Envelope) => boolean
+  /** Queues a published event, as `onFull` says. */
+  readonly queue: (envelope: Envelope) => Effect.Effect<void>
+  /** Takes no more events, and waits until those it has taken are handled. */
+  readonly drain: Effect.Effect<void>
+  /** Ends a drain that took too long: interrupts handlers and drops the queue. */
+  readonly abandon: Effect.Effect<void>
+  /** What it has not finished, by name. */
+  readonly unfinished: () => ReadonlyArray<string>
+}
+
+/** A publisher that has waited this long is no longer just a burst: a third of the stop deadline of a service. */
+const longWait = Duration.seconds(3)
+
+/** Drops are journaled at once, and then summed up at most this often. */
+const dropReportMillis = 1_000
+
+/** Throws `InputError` when an option cannot be used. */
+export const validate = (where: string, options: Options): void => {
+  if (options.capacity !== undefined) Input.positiveInteger(where, "capacity", options.capacity)
+  if (options.concurrency !== undefined) Input.positiveInteger(where, "concurrency", options.concurrency)
+  if (options.timeout !== undefined) Input.positiveMillis(where, "timeout", options.timeout)
+  if (options.onFull !== undefined)
+    Input.oneOf(where, "onFull", ["wait", "dropOldest", "dropNewest"], options.onFull)
+}
+
+/** Starts a listener. `backlog` is handled first, and does not count as queued. */
+export const make = <Payload, E, R>(
+  spec: Spec<Payload, E, R>,
+  backlog: ReadonlyArray<Envelope>,
+  journal: Journal["Type"]
+): Effect.Effect<Listener, never, R> =>
+  Effect.gen(function* () {
+    const { capacity = 256, concurrency = 1, event, onFull = "wait", service } = spec
+    const runFork = Runtime.runFork(yield* Effect.runtime<R>())
+    const mailbox = yield* Mailbox.make<Envelope>({ capacity, strategy: strategies[onFull] })
+    const emitted = new Map<Fiber.RuntimeFiber<Outcome>, Deferred.Deferred<Outcome>>()
+    const left = backlog.slice()
+    const size = () => Option.getOrElse(mailbox.unsafeSize(), () => 0)
+    let closed = false
+
+    const limited = spec.timeout === undefined ? Effect.asSome : Effect.timeoutOption(spec.timeout)
+
+    const run = (envelope: Envelope): Effect.Effect<Outcome, never, R> =>
+      Effect.flatMap(Clock.currentTimeMillis, (start) =>
+        Effect.suspend(() => spec.handler(envelope.payload)).pipe(
+          limited,
+          traced(envelope, { service, event }),
+          Effect.exit,
+          Effect.flatMap((exit) => settle(exit, start))
+        )
+      )
+
+    const settle = (exit: Exit.Exit<Option.Option<unknown>, E>, start: number) =>
+      Effect.flatMap(Clock.currentTimeMillis, (end): Effect.Effect<Outcome, never, R> => {
+        const at = { service, took: Duration.millis(end - start) }
+        if (Exit.isFailure(exit)) {
+          return Cause.isInterruptedOnly(exit.cause)
+            ? Effect.succeed(Outcome.Interrupted(at))
+            : Effect.as(spec.onFailure(exit.cause), Outcome.Failed({ ...at, cause: exit.cause }))
+        }
+        return Option.isSome(exit.value)
+          ? Effect.succeed(Outcome.Handled(at))
+          : Effect.as(
+              spec.onFailure(Cause.fail(new Cause.TimeoutException("the handler passed its timeout"))),
+              Outcome.TimedOut(at)
+            )
+      })
+
+    const handle = (envelope: Envelope): Deferred.Deferred<Outcome> => {
+      const done = Deferred.unsafeMake<Outcome>(FiberId.none)
+      // Not at once: a chain of emits would grow the stack.
+      const fiber = runFork(Effect.interruptible(run(envelope)), { immediate: false })
+      emitted.set(fiber, done)
+      fiber.addObserver((exit) => {
+        emitted.delete(fiber)
+        Deferred.unsafeDone(done, Exit.isSuccess(exit) ? exit : interrupted)
+      })
+      return done
+    }
+    const interrupted = Exit.succeed(Outcome.Interrupted({ service, took: Duration.zero }))
+
+    const next = Effect.suspend(() => {
+      const first = left.shift()
+      return first === undefined ? mailbox.take : Effect.succeed(first)
+    })
+    const consume = next.pipe(
+      Effect.flatMap(run),
+      Effect.forever,
+      Effect.catchTag("NoSuchElementException", () => Effect.void)
+    )
+    const consumers = Array.from({ length: concurrency }, () =>
+      runFork(Effect.interruptible(consume), { immediate: false })
+    )
+
+    const drops = countDrops(journal, { service, event })
+    const warnWhenLong = Effect.delay(
+      journal.append({ _tag: "PublishWaiting", service, event, waited: longWait }),
+      longWait
+    )
+    const queueFull = (envelope: Envelope): Effect.Effect<void> => {
+      switch (onFull) {
+        case "dropNewest":
+          return drops.one
+        case "dropOldest":
+          return Effect.zipRight(mailbox.offer(envelope), drops.one)
+        case "wait":
+          return Effect.flatMap(Effect.fork(Effect.interruptible(warnWhenLong)), (warning) =>
+            Effect.ensuring(mailbox.offer(envelope), Fiber.interruptFork(warning))
+          )
+      }
+    }
+
+    return {
+      service,
+      handle,
+      tryQueue: (envelope) => closed || (size() < capacity && mailbox.unsafeOffer(envelope)),
+      queue: (envelope) => Effect.suspend(() => (closed ? Effect.void : queueFull(envelope))),
+      drain: Effect.suspend(() => {
+        closed = true
+        return Effect.all(
+          [
+            mailbox.end,
+            Fiber.awaitAll(consumers),
+            Effect.forEach(emitted.values(), Deferred.await),
+            drops.report("queue full")
+          ],
+          { discard: true }
+        )
+      }),
+      abandon: Effect.suspend(() => {
+        const unhandled = size() + left.splice(0).length
+        const unfinished = [...emitted]
+        for (const [, done] of unfinished) Deferred.unsafeDone(done, interrupted)
+        return Effect.all(
+          [
+            mailbox.shutdown,
+            Effect.forEach(consumers, Fiber.interruptFork),
+            Effect.forEach(unfinished, ([fiber]) => Fiber.interruptFork(fiber)),
+            drops.report("service stopped", unhandled)
+          ],
+          { discard: true }
+        )
+      }),
+      unfinished: () =>
+        emitted.size > 0 || consumers.some((consumer) => consumer.unsafePoll() === null)
+          ? [`listener ${event}`]
+          : []
+    }
+  })
+
+/** Journals dropped events: the first at once, and then their sum, at most once a second. */
+export const countDrops = (
+  journal: Journal["Type"],
+  source: { readonly service: string; readonly event: string }
+) => {
+  let unreported = 0
+  let reportedAt = Number.NEGATIVE_INFINITY
+  const report = (reason: "queue full" | "service stopped", more = 0): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const count = unreported + more
+      unreported = 0
+      return count === 0 ? Effect.void : journal.append({ _tag: "EventsDropped", ...source, count, reason })
+    })
+  const one = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    unreported++
+    if (now - reportedAt < dropReportMillis) return Effect.void
+    reportedAt = now
+    return report("queue full")
+  })
+  return { one, report }
+}
+
+const Outcome = Data.taggedEnum<Outcome>()
+
+const strategies = { wait: "suspend", dropOldest: "sliding", dropNewest: "dropping" } as const
+
+/** A handler has a span when the sender had one, linked to it and not below it: the sender may end first. */
+const traced =
+  (envelope: Envelope, attributes: { readonly service: string; readonly event: string }) =>
+  <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Option.isNone(envelope.span)
+      ? handler
+      : Effect.withSpan(handler, `${attributes.service} ${attributes.event}`, {
+          root: true,
+          kind: "consumer",
+          links: [{ _tag: "SpanLink", span: envelope.span.value, attributes: {} }],
+          attributes
+        })

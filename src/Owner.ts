@@ -1,0 +1,136 @@
+/**
+ * Who a service answers to: the service that adopted it, or the app.
+ *
+ * `App.launch` and `Service.adopt` put an owner into the context in which they
+ * build a layer, and each service looks for it there. Where there is none, as
+ * under `Layer.launch`, the services of one composition share an owner that
+ * tells their names apart and keeps their journal, and stops nothing.
+ */
+import type * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Journal from "./Journal.ts"
+
+/** The owner of the services that are built in this context. */
+export interface Owner {
+  readonly app: App
+  /** The path that the paths of its services begin with; empty when they stand alone. */
+  readonly path: string
+  /** The owner of the service that is this owner; none for an app. */
+  readonly parent: Owner | undefined
+  /** Its services that have begun to start and have not yet stopped. */
+  readonly members: Set<Member>
+  /** The labels that are taken, where a label must be unique: among the children of one service. */
+  readonly labels: Set<string> | undefined
+  /** What a service is called here. An adopted one bears the name it was adopted under. */
+  readonly label: (name: string) => string
+  /** Hears that a service failed. `origin` is the path down to the work that did. */
+  readonly failed: (member: Member, origin: string, cause: Cause.Cause<unknown>) => Effect.Effect<void>
+  /** Hears that a service asked to be stopped. Returns at once. */
+  readonly stopAsked: (member: Member) => Effect.Effect<void>
+}
+export const Owner = Context.GenericTag<Owner>("effect-services/Owner")
+
+/** What the services of one app share. */
+export interface App {
+  readonly journal: Journal.Journal["Type"]
+  readonly boot: Boot
+  /** The services by name, so that two of one name are told apart. */
+  readonly definitions: Map<string, Definition>
+}
+
+/** Whether the app is still coming up; what waits for it to be up. */
+export interface Boot {
+  isOpen: boolean
+  readonly onOpen: Array<() => void>
+}
+
+/** A service as written down in the code. */
+export interface Definition {
+  readonly name: string
+  /** Where it was made, as far as the platform tells. */
+  readonly location: string
+}
+
+/** A service, as its owner sees it. */
+export interface Member {
+  /** The key of its tag. */
+  readonly key: string
+  /** What it is called below its owner. */
+  readonly label: string
+  readonly path: string
+  /** How long its stop may take at most, in milliseconds, with all that it owns. */
+  readonly stopLimit: () => number
+  /** What in it has not stopped: its path and step, and those of its children. */
+  readonly unfinished: () => ReadonlyArray<string>
+}
+
+/** Two services of one app have the same name, so one would be given out for the other. */
+export class DuplicateServiceError extends Data.TaggedError("DuplicateServiceError")<{
+  readonly service: string
+  /** Where the two were made. */
+  readonly locations: readonly [string, string]
+}> {
+  override get message(): string {
+    return (
+      `Two different services are named "${this.service}": one made at ${this.locations[0]}, ` +
+      `the other at ${this.locations[1]}. Rename one of them.`
+    )
+  }
+}
+
+/** The state that the services of a new app share. */
+export const makeApp = (journal: Journal.Journal["Type"]): App => ({
+  journal,
+  boot: { isOpen: false, onOpen: [] },
+  definitions: new Map()
+})
+
+/** Ends the boot: what waited for it goes on. */
+export const openBoot = (boot: Boot): void => {
+  boot.isOpen = true
+  for (const open of boot.onOpen.splice(0)) open()
+}
+
+/** Notes a service. Throws `DuplicateServiceError` when another has its name. */
+export const define = (app: App, definition: Definition): void => {
+  const known = app.definitions.get(definition.name)
+  if (known !== undefined && known !== definition) {
+    throw new DuplicateServiceError({
+      service: definition.name,
+      locations: [known.location, definition.location]
+    })
+  }
+  app.definitions.set(definition.name, definition)
+}
+
+/** The owner that is already there, or else one for services that stand alone. */
+export const layer: Layer.Layer<Owner> = Layer.effect(
+  Owner,
+  Effect.flatMap(
+    Effect.serviceOption(Owner),
+    Option.match({
+      onSome: Effect.succeed,
+      onNone: () => Effect.map(Journal.Journal, standalone)
+    })
+  )
+).pipe(Layer.provide(Journal.layer))
+
+const standalone = (journal: Journal.Journal["Type"]): Owner => {
+  const app = makeApp(journal)
+  openBoot(app.boot)
+  return {
+    app,
+    path: "",
+    parent: undefined,
+    members: new Set(),
+    labels: undefined,
+    label: (name) => name,
+    // The journal has told of both already, and the scope belongs to somebody else.
+    failed: () => Effect.void,
+    stopAsked: () => Effect.logWarning("nothing stops this service, because it does not run under App.launch")
+  }
+}

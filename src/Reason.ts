@@ -1,0 +1,20 @@
+/** Why something failed, in one line of words. */
+import * as Cause from "effect/Cause"
+
+/** The failures and defects of a cause, most often one; `interrupted` when it has none. */
+export const ofCause = (cause: Cause.Cause<unknown>): string => {
+  const reasons = [...Cause.failures(cause), ...Cause.defects(cause)].map(ofError)
+  return reasons.length === 0 ? "interrupted" : [...new Set(reasons)].join("; ")
+}
+
+/** The message of an error, or of what caused it, or the error's own tag or text. */
+export const ofError = (error: unknown): string => {
+  if (Cause.isCause(error)) return ofCause(error)
+  if (typeof error !== "object" || error === null) return String(error)
+  if ("message" in error && typeof error.message === "string" && error.message !== "") {
+    return error.message.replaceAll(/\s*\n\s*/g, " ")
+  }
+  if ("cause" in error && error.cause !== undefined) return ofError(error.cause)
+  if ("_tag" in error) return String(error._tag)
+  return JSON.stringify(error)
+}

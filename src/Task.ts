@@ -1,0 +1,270 @@
+/**
+ * Work that a service does in the background: at intervals, by a cron
+ * expression, once after a while, or as long as it takes.
+ *
+ * Each run has a `Scope` of its own: what a tick acquires is released when the
+ * tick ends. Time is Effect's Clock.
+ */
+import * as Clock from "effect/Clock"
+import * as Cron from "effect/Cron"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import * as Failure from "./Failure.ts"
+import * as Input from "./Input.ts"
+import * as ServiceScope from "./ServiceScope.ts"
+
+/** Owned work that can be ended before its service. */
+export interface Handle {
+  readonly name: string
+  /**
+   * Ends the work and waits until it has ended; a run in progress is
+   * interrupted. Called from within the work itself, it does not wait.
+   */
+  readonly cancel: Effect.Effect<void>
+}
+
+/** A spawned effect. */
+export interface Spawned<out A, out E> extends Handle {
+  /** Waits for the effect to end, and tells how it did. */
+  readonly await: Effect.Effect<Exit.Exit<A, E>>
+}
+
+/** Options of all work. */
+export interface Options<E, out R = never> {
+  /** What logs and reports call it. Defaults to its kind and schedule, as `interval 1m`. */
+  readonly name?: string | undefined
+  /** What to do when a run fails. Defaults to `Failure.log`. */
+  readonly onFailure?: Failure.Failure<E, R> | undefined
+}
+
+/** Options of `spawn` for an effect that can fail: the compiler asks what is to happen then. */
+export interface SpawnOptions<E, out R = never> extends Options<E, R> {
+  readonly onFailure: Failure.Failure<E, R>
+}
+
+/** Options of an interval. */
+export interface IntervalOptions<E, out R = never> extends Options<E, R> {
+  /** When the first run is. Defaults to `"afterOnePeriod"`, when the service has had time to start. */
+  readonly first?: "afterOnePeriod" | "atOnce" | undefined
+}
+
+/** Options of a cron. */
+export interface CronOptions<E, out R = never> extends Options<E, R> {
+  /** An IANA zone, as `Europe/Berlin`. Defaults to the zone of the process. */
+  readonly timeZone?: string | undefined
+}
+
+type Requirements<R, R2> = Exclude<R, Scope.Scope> | R2 | ServiceScope.ServiceScope
+
+/**
+ * Runs an effect again and again, `every` so often: first after one period, on
+ * a fixed grid that does not drift, never two runs at once. Slots that come due
+ * while a run is still going are skipped and journaled. A run that fails does
+ * not end the interval.
+ *
+ * Dies with `InputError` when `every` is not a finite duration above zero.
+ */
+export const interval = <A, E, R, R2 = never>(
+  effect: Effect.Effect<A, E, R>,
+  every: Duration.DurationInput,
+  options: IntervalOptions<NoInfer<E>, R2> = {}
+): Effect.Effect<Handle, never, Requirements<R, R2>> =>
+  Effect.flatMap(ServiceScope.ServiceScope, (service) => {
+    const millis = Input.positiveMillis("Service.interval", "every", every)
+    const first = Input.oneOf(
+      "Service.interval",
+      "first",
+      ["afterOnePeriod", "atOnce"],
+      options.first ?? "afterOnePeriod"
+    )
+    return background(service, "interval", Duration.format(millis), effect, options, (tick, name) =>
+      Effect.flatMap(monotonicMillis, (start) => {
+        // Slots are numbered from the start, so that a timer that is early or late never doubles or loses one.
+        let slot = first === "atOnce" ? 0 : 1
+        return Effect.forever(
+          Effect.zipRight(
+            sleepUntil(monotonicMillis, () => start + slot * millis),
+            tick
+          ).pipe(
+            Effect.zipRight(monotonicMillis),
+            Effect.flatMap((now) => {
+              const due = Math.max(slot + 1, Math.ceil((now - start) / millis))
+              const missed = due - slot - 1
+              slot = due
+              return missed === 0 ? Effect.void : skipped(service, name, missed)
+            })
+          )
+        )
+      })
+    )
+  })
+
+/**
+ * Runs an effect whenever a cron expression matches: five fields, or six with
+ * seconds first, as `effect/Cron`. Never two runs at once: slots that come due
+ * while a run is still going are skipped and journaled. A run that fails does
+ * not end the cron.
+ *
+ * Dies with `InputError` when the expression or the zone is malformed, or when
+ * it never matches.
+ */
+export const cron = <A, E, R, R2 = never>(
+  effect: Effect.Effect<A, E, R>,
+  expression: string,
+  options: CronOptions<NoInfer<E>, R2> = {}
+): Effect.Effect<Handle, never, Requirements<R, R2>> =>
+  Effect.flatMap(ServiceScope.ServiceScope, (service) =>
+    Effect.flatMap(Clock.currentTimeMillis, (registeredAt) => {
+      const parsed = parse(expression, options.timeZone, registeredAt)
+      return background(service, "cron", expression, effect, options, (tick, name) => {
+        let last = registeredAt
+        return Effect.forever(
+          Effect.gen(function* () {
+            const now = yield* Clock.currentTimeMillis
+            const missed = slotsBetween(parsed, last, now)
+            if (missed > 0) yield* skipped(service, name, missed)
+            // A slot may be due this very millisecond. Not before `last`: a clock that is set back fires no slot twice.
+            last = Cron.next(parsed, new Date(Math.max(last, now - 1))).getTime()
+            yield* sleepUntil(Clock.currentTimeMillis, () => last)
+            yield* tick
+          })
+        )
+      })
+    })
+  )
+
+/**
+ * Runs an effect once, `after` a while, unless the service stops before.
+ *
+ * Dies with `InputError` when `after` is not a finite duration above zero.
+ */
+export const timeout = <A, E, R, R2 = never>(
+  effect: Effect.Effect<A, E, R>,
+  after: Duration.DurationInput,
+  options: Options<NoInfer<E>, R2> = {}
+): Effect.Effect<Handle, never, Requirements<R, R2>> =>
+  Effect.flatMap(ServiceScope.ServiceScope, (service) => {
+    const millis = Input.positiveMillis("Service.timeout", "after", after)
+    return background(service, "timeout", Duration.format(millis), effect, options, (run) =>
+      Effect.flatMap(monotonicMillis, (start) =>
+        Effect.zipRight(
+          sleepUntil(monotonicMillis, () => start + millis),
+          run
+        )
+      )
+    )
+  })
+
+/**
+ * Runs an effect in a fiber of the service, which is interrupted and awaited
+ * when the service stops.
+ *
+ * An effect that can fail needs `onFailure`. One that cannot may still have a
+ * defect, and that fails the service unless `onFailure` says otherwise.
+ */
+export const spawn: {
+  <A, E, R, R2 = never>(
+    effect: Effect.Effect<A, E, R>,
+    options: SpawnOptions<NoInfer<E>, R2>
+  ): Effect.Effect<Spawned<A, E>, never, Requirements<R, R2>>
+  <A, R, R2 = never>(
+    effect: Effect.Effect<A, never, R>,
+    options?: Options<never, R2>
+  ): Effect.Effect<Spawned<A, never>, never, Requirements<R, R2>>
+  // `any`: no single signature is assignable to both overloads. Each gives `spawned` what it takes.
+} = (effect: Effect.Effect<any, any, any>, options?: any): any => spawned(effect, options ?? {})
+
+const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: Options<E, R2>) =>
+  Effect.flatMap(ServiceScope.ServiceScope, (service) => {
+    const name = options.name === undefined ? "task" : Input.name("Service.spawn", "name", options.name)
+    const policy = options.onFailure ?? Failure.escalate
+    const work = Effect.flatMap(Effect.exit(Effect.scoped(effect)), (exit) =>
+      exit._tag === "Success"
+        ? exit
+        : Effect.zipRight(ServiceScope.taskFailed(service, name, exit.cause, policy), exit)
+    )
+    return Effect.map(ServiceScope.fork(service, name, work), (fiber): Spawned<A, E> => ({
+      ...handle(name, fiber),
+      await: Fiber.await(fiber)
+    }))
+  })
+
+/** Forks a loop whose runs are isolated from it: a run that fails is answered, and the loop goes on. */
+const background = <A, E, R, R2, A2, R3>(
+  service: ServiceScope.Running,
+  kind: string,
+  schedule: string,
+  effect: Effect.Effect<A, E, R>,
+  options: Options<E, R2>,
+  loop: (
+    run: Effect.Effect<void, never, Exclude<R, Scope.Scope> | R2>,
+    name: string
+  ) => Effect.Effect<A2, never, R3>
+): Effect.Effect<Handle, never, R3> => {
+  const name =
+    options.name === undefined ? `${kind} ${schedule}` : Input.name(`Service.${kind}`, "name", options.name)
+  const policy = options.onFailure ?? Failure.log
+  const run = Effect.flatMap(Effect.exit(Effect.scoped(effect)), (exit) =>
+    exit._tag === "Success" ? Effect.void : ServiceScope.taskFailed(service, name, exit.cause, policy)
+  )
+  return Effect.map(ServiceScope.fork(service, name, loop(run, name)), (fiber) => handle(name, fiber))
+}
+
+const handle = (name: string, fiber: Fiber.RuntimeFiber<unknown, unknown>): Handle => ({
+  name,
+  cancel: Effect.fiberIdWith((self) =>
+    self === fiber.id() ? Fiber.interruptFork(fiber) : Effect.asVoid(Fiber.interrupt(fiber))
+  )
+})
+
+const skipped = (service: ServiceScope.Running, task: string, missed: number) =>
+  service.owner.app.journal.append({ _tag: "TicksSkipped", service: service.path, task, missed })
+
+/** Time that nobody sets: an interval must not notice when the wall clock is corrected. */
+const monotonicMillis = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1_000n) / 1_000)
+
+/** JavaScript's timers end at 24.8 days, and stop while a laptop sleeps; a day is below both troubles. */
+const longestSleepMillis = Duration.toMillis("1 day")
+
+/** Sleeps until a clock has come to a time. Looks again when it wakes, since timers may be early. */
+const sleepUntil = (clock: Effect.Effect<number>, target: () => number): Effect.Effect<void> =>
+  Effect.flatMap(clock, (now) => {
+    const left = target() - now
+    return left <= 0
+      ? Effect.void
+      : Effect.zipRight(
+          Effect.sleep(Math.min(Math.ceil(left), longestSleepMillis)),
+          sleepUntil(clock, target)
+        )
+  })
+
+const parse = (expression: string, timeZone: string | undefined, now: number): Cron.Cron => {
+  const problem = (expected: string, actual: unknown, input = "expression") =>
+    new Input.InputError({ where: "Service.cron", input, expected, actual })
+  if (typeof expression !== "string") throw problem('a cron expression, like "0 3 * * *"', expression)
+  const parsed = Cron.parse(expression, timeZone)
+  if (Either.isLeft(parsed)) {
+    throw timeZone !== undefined && Either.isRight(Cron.parse(expression))
+      ? problem('an IANA time zone, like "Europe/Berlin"', timeZone, "timeZone")
+      : problem(`a cron expression, like "0 3 * * *" (${parsed.left.message})`, expression)
+  }
+  try {
+    Cron.next(parsed.right, new Date(now))
+  } catch {
+    throw problem("a cron expression that matches some day", expression)
+  }
+  return parsed.right
+}
+
+/** How many slots lie after `from` and before `to`; past 1,000 the exact number tells nothing more. */
+const slotsBetween = (parsed: Cron.Cron, from: number, to: number): number => {
+  let count = 0
+  for (let at = Cron.next(parsed, new Date(from)).getTime(); at < to && count < 1_000; count++) {
+    at = Cron.next(parsed, new Date(at)).getTime()
+  }
+  return count
+}

@@ -1,0 +1,6 @@
+export * as App from "./App.ts"
+export * as Event from "./Event.ts"
+export * as EventBus from "./EventBus.ts"
+export * as Failure from "./Failure.ts"
+export * as Journal from "./Journal.ts"
+export * as Service from "./Service.ts"

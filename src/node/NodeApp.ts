@@ -1,0 +1,69 @@
+/** Runs an app as a Node process: signals, crashes, exit codes. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as App from "../App.ts"
+import type * as Journal from "../Journal.ts"
+import * as Reason from "../Reason.ts"
+
+/**
+ * Launches an app and ends the process with it.
+ *
+ * - SIGINT and SIGTERM stop the app in order. A second signal ends the process
+ *   at once, with a line that says what was still running.
+ * - An uncaught exception or unhandled rejection is logged, and stops the app
+ *   in order.
+ * - The exit code is 0 when the app was asked to stop, by a signal or by
+ *   `Service.stop`, and did so cleanly and in time. Otherwise it is 1.
+ * - The process ends when the app has, whatever handles are still open.
+ *
+ * A layer that does not start is logged as one line that says why; its causes
+ * and stack are logged at Debug.
+ */
+export const runMain = <A, E>(layer: Layer.Layer<A, E, Journal.Journal>, options: App.Options = {}): void => {
+  const app = App.make(options)
+  let signalled = false
+  let crashed = false
+
+  const log = (effect: Effect.Effect<void>) => Effect.runFork(Effect.provide(effect, logger))
+  const fiber = Effect.runFork(app.launch(layer).pipe(Effect.tapErrorCause(report), Effect.provide(logger)))
+
+  const stop = () => fiber.unsafeInterruptAsFork(fiber.id())
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (signalled) {
+      process.stderr.write(
+        `${signal} again: ending at once, while these had not stopped: ${app.unfinished().join(", ") || "none"}\n`
+      )
+      process.exit(1)
+    }
+    signalled = true
+    log(Effect.logInfo(`${signal}: stopping`))
+    stop()
+  }
+  const onCrash = (kind: string) => (error: unknown) => {
+    crashed = true
+    log(Effect.logError(kind, Cause.die(error)))
+    stop()
+  }
+  process.on("SIGINT", onSignal)
+  process.on("SIGTERM", onSignal)
+  process.on("uncaughtException", onCrash("uncaught exception"))
+  process.on("unhandledRejection", onCrash("unhandled rejection"))
+
+  fiber.addObserver((exit) => {
+    const clean = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
+    process.exit(clean && !crashed ? 0 : 1)
+  })
+}
+
+/** As Effect's own `runMain`: readable at a terminal, one line an entry elsewhere. */
+const logger = process.stdout.isTTY
+  ? Logger.pretty
+  : Logger.replace(Logger.defaultLogger, Logger.defaultLogger)
+
+const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  Cause.isInterruptedOnly(cause)
+    ? Effect.void
+    : Effect.zipRight(Effect.logError(Reason.ofCause(cause)), Effect.logDebug("in full", cause))

@@ -1,0 +1,1 @@
+export * as NodeApp from "./NodeApp.ts"
