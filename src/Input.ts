@@ -7,6 +7,7 @@
  */
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 
 /** An option or argument that cannot be used, with what was given and what would do. */
 export class InputError extends Data.TaggedError("InputError")<{
@@ -65,6 +66,12 @@ export const oneOf = <A extends string>(
       actual: value
     })
   }
+  return value
+}
+
+/** An effect. Throws `InputError` otherwise. */
+export const effect = <A>(where: string, input: string, value: A): A => {
+  if (!Effect.isEffect(value)) throw new InputError({ where, input, expected: "an Effect", actual: value })
   return value
 }
 

@@ -351,6 +351,7 @@ export const addCleanup = <A, E, R>(
 ): Effect.Effect<void, never, R | ServiceScope.ServiceScope> =>
   Effect.contextWithEffect((context: Context.Context<R | ServiceScope.ServiceScope>) => {
     const service = Context.get(context, ServiceScope.ServiceScope)
+    Input.effect("Service.addCleanup", "cleanup", cleanup)
     // A failure is journaled as the step's; `orDie` only fits it into the type of a finalizer.
     return Scope.addFinalizer(service.cleanups, Effect.orDie(Effect.provide(cleanup, context)))
   })

@@ -181,6 +181,7 @@ export const spawn: {
 const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: Options<E, R2>) =>
   Effect.flatMap(ServiceScope.ServiceScope, (service) => {
     const name = options.name === undefined ? "task" : Input.name("Service.spawn", "name", options.name)
+    Input.effect("Service.spawn", "effect", effect)
     const policy = options.onFailure ?? Failure.escalate
     const work = Effect.flatMap(Effect.exit(Effect.scoped(effect)), (exit) =>
       exit._tag === "Success"
@@ -207,6 +208,7 @@ const background = <A, E, R, R2, A2, R3>(
 ): Effect.Effect<Handle, never, R3> => {
   const name =
     options.name === undefined ? `${kind} ${schedule}` : Input.name(`Service.${kind}`, "name", options.name)
+  Input.effect(`Service.${kind}`, "effect", effect)
   const policy = options.onFailure ?? Failure.log
   const run = Effect.flatMap(Effect.exit(Effect.scoped(effect)), (exit) =>
     exit._tag === "Success" ? Effect.void : ServiceScope.taskFailed(service, name, exit.cause, policy)

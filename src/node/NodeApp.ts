@@ -28,7 +28,14 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, Journal.Journal>, options
   let crashed = false
 
   const log = (effect: Effect.Effect<void>) => Effect.runFork(Effect.provide(effect, logger))
-  const fiber = Effect.runFork(app.launch(layer).pipe(Effect.tapErrorCause(report), Effect.provide(logger)))
+  const fiber = Effect.runFork(
+    // Outside the mask, an interrupted fiber would lose the failures of its stop before they are reported.
+    Effect.uninterruptibleMask((restore) => Effect.tapErrorCause(restore(app.launch(layer)), report)).pipe(
+      Effect.provide(logger)
+    )
+  )
+  // Signal handlers keep no process alive, and not every app has a timer or a socket that does.
+  setInterval(() => {}, longestTimer)
 
   const stop = () => fiber.unsafeInterruptAsFork(fiber.id())
   const onSignal = (signal: NodeJS.Signals) => {
@@ -53,10 +60,14 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, Journal.Journal>, options
   process.on("unhandledRejection", onCrash("unhandled rejection"))
 
   fiber.addObserver((exit) => {
+    if (Exit.isFailure(exit)) console.log("DBG", JSON.stringify(exit.cause), JSON.stringify(fiber.id()))
     const clean = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
     process.exit(clean && !crashed ? 0 : 1)
   })
 }
+
+/** The longest time that JavaScript's timers can count, in milliseconds. */
+const longestTimer = 2 ** 31 - 1
 
 /** As Effect's own `runMain`: readable at a terminal, one line an entry elsewhere. */
 const logger = process.stdout.isTTY

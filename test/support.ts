@@ -1,0 +1,47 @@
+import { assert } from "@effect/vitest"
+import type { Fiber } from "effect"
+import { Effect, Exit, Layer, Scope, Supervisor, TestClock } from "effect"
+import { App, Journal } from "effect-services"
+
+/** A list that effects write to, so that order can be compared as a whole. */
+export const timeline = () => {
+  const lines: Array<string> = []
+  return { lines, say: (line: string) => Effect.sync(() => void lines.push(line)) }
+}
+
+/** Runs a test, and then asserts that no fiber it has forked is still alive. Fibers hold all timers. */
+export const leavesNothing = <A, E, R>(test: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.gen(function* () {
+    const supervisor = yield* Supervisor.track
+    const exit = yield* Effect.exit(Effect.supervised(test, supervisor))
+    // Fibers that were interrupted without being awaited end within a few turns.
+    yield* Effect.repeatN(Effect.yieldNow(), 20)
+    const alive = (yield* supervisor.value).filter((fiber) => fiber.unsafePoll() === null)
+    assert.deepStrictEqual(alive.map(describeFiber), [], "fibers left behind")
+    return yield* exit
+  })
+
+const describeFiber = (fiber: Fiber.RuntimeFiber<any, any>) => fiber.id()
+
+/** Builds a layer as plain Effect would, and gives a `stop` that closes it. */
+export const build = <A, E, R>(layer: Layer.Layer<A, E, R>) =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const context = yield* Effect.onError(Layer.buildWithScope(layer, scope), () =>
+      Scope.close(scope, Exit.void)
+    )
+    return { context, stop: Scope.close(scope, Exit.void) }
+  })
+
+/** Launches an app in the background and waits until its boot has gone as far as it can without time. */
+export const launch = <A, E, R>(layer: Layer.Layer<A, E, R>, options?: App.Options) =>
+  Effect.gen(function* () {
+    const fiber = yield* Effect.forkDaemon(App.launch(layer, options))
+    yield* TestClock.adjust(0)
+    return fiber
+  })
+
+/** The journal as lines without times: `ServiceStarted App > Metrics`. */
+export const journalLines = Effect.map(Journal.recent, (entries) =>
+  entries.map((entry) => `${entry._tag} ${"service" in entry ? entry.service : entry.app}`)
+)
