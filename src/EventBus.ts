@@ -193,10 +193,11 @@ const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
     ) =>
       Effect.suspend(() => {
         const topic = topicOf("Service.listen", event)
-        return Effect.map(Listener.make(spec, topic.boot, listenerJournal), (listener): Listener.Listener => {
-          topic.listeners.add(listener)
-          const unsubscribe = Effect.sync(() => topic.listeners.delete(listener))
-          return { ...listener, drain: Effect.zipRight(unsubscribe, listener.drain) }
+        const make = Listener.make(spec, topic.boot, listenerJournal, () => topic.listeners.delete(listener))
+        let listener: Listener.Listener
+        return Effect.map(make, (made) => {
+          topic.listeners.add((listener = made))
+          return made
         })
       }),
 

@@ -7,6 +7,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -76,13 +77,20 @@ export interface Listener {
   readonly tryQueue: (envelope: Envelope) => boolean
   /** Queues a published event, as `onFull` says. */
   readonly queue: (envelope: Envelope) => Effect.Effect<void>
+  /** Takes no more events. */
+  readonly close: () => void
   /** Takes no more events, and waits until those it has taken are handled. */
   readonly drain: Effect.Effect<void>
   /** Ends a drain that took too long: interrupts handlers and drops the queue. */
   readonly abandon: Effect.Effect<void>
   /** What it has not finished, by name. */
   readonly unfinished: () => ReadonlyArray<string>
+  /** Whether the one who asks is the handler of this listener. */
+  readonly isCaller: Effect.Effect<boolean>
 }
+
+/** The listener whose handler runs in this context. */
+class Current extends Context.Tag("effect-services/Listener/Current")<Current, object>() {}
 
 /** A publisher that has waited this long is no longer just a burst: a third of the stop deadline of a service. */
 const longWait = Duration.seconds(3)
@@ -99,15 +107,22 @@ export const validate = (where: string, options: Options): void => {
     Input.oneOf(where, "onFull", ["wait", "dropOldest", "dropNewest"], options.onFull)
 }
 
-/** Starts a listener. `backlog` is handled first, and does not count as queued. */
+/**
+ * Starts a listener. `backlog` is handled first, and does not count as queued;
+ * `leave` is called when it takes no more events.
+ */
 export const make = <Payload, E, R>(
   spec: Spec<Payload, E, R>,
   backlog: ReadonlyArray<Envelope>,
-  journal: Journal["Type"]
+  journal: Journal["Type"],
+  leave: () => void
 ): Effect.Effect<Listener, never, R> =>
   Effect.gen(function* () {
     const { capacity = 256, concurrency = 1, event, onFull = "wait", service } = spec
-    const runFork = Runtime.runFork(yield* Effect.runtime<R>())
+    const self = {}
+    const runFork = Runtime.runFork(
+      yield* Effect.provideService(Effect.runtime<R | Current>(), Current, self)
+    )
     const mailbox = yield* Mailbox.make<Envelope>({ capacity, strategy: strategies[onFull] })
     const emitted = new Map<Fiber.RuntimeFiber<Outcome>, Deferred.Deferred<Outcome>>()
     const left = backlog.slice()
@@ -168,6 +183,11 @@ export const make = <Payload, E, R>(
       runFork(Effect.interruptible(consume), { immediate: false })
     )
 
+    const close = () => {
+      closed = true
+      leave()
+    }
+
     const drops = countDrops(journal, { service, event })
     const warnWhenLong = Effect.delay(
       journal.append({ _tag: "PublishWaiting", service, event, waited: longWait }),
@@ -191,8 +211,9 @@ export const make = <Payload, E, R>(
       handle,
       tryQueue: (envelope) => closed || (size() < capacity && mailbox.unsafeOffer(envelope)),
       queue: (envelope) => Effect.suspend(() => (closed ? Effect.void : queueFull(envelope))),
+      close,
       drain: Effect.suspend(() => {
-        closed = true
+        close()
         return Effect.all(
           [
             mailbox.end,
@@ -220,7 +241,10 @@ export const make = <Payload, E, R>(
       unfinished: () =>
         emitted.size > 0 || consumers.some((consumer) => consumer.unsafePoll() === null)
           ? [`listener ${event}`]
-          : []
+          : [],
+      isCaller: Effect.contextWith((context: Context.Context<never>) =>
+        Option.contains(self)(Context.getOption(context, Current))
+      )
     }
   })
 

@@ -15,7 +15,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import * as Option from "effect/Option"
 import * as Child from "./Child.ts"
+import * as Deadline from "./Deadline.ts"
 import type * as Event from "./Event.ts"
 import * as EventBus from "./EventBus.ts"
 import * as Failure from "./Failure.ts"
@@ -259,11 +261,15 @@ export const listen = <A, B, E, R, R2 = never>(
         journal
       )
       service.listeners.add(listener)
+      const ended = Effect.flatMap(Deadline.within(listener.drain, service.stopTimeout), (drained) => {
+        service.listeners.delete(listener)
+        return Option.isSome(drained) ? Effect.void : listener.abandon
+      })
       return {
-        cancel: Effect.zipRight(
-          listener.drain,
-          Effect.sync(() => service.listeners.delete(listener))
-        )
+        cancel: Effect.flatMap(listener.isCaller, (isCaller) => {
+          listener.close()
+          return isCaller ? Effect.asVoid(Effect.forkDaemon(ended)) : ended
+        })
       }
     })
   )
@@ -276,7 +282,10 @@ export interface ListenOptions<E, out R = never> extends Listener.Options {
 
 /** A listener that can be ended before its service. */
 export interface ListenHandle {
-  /** Takes no more events, and waits until those taken are handled. Not for use in the handler itself. */
+  /**
+   * Takes no more events, and waits until those taken are handled, as long as
+   * the service's `stopTimeout`. Called from within the handler, it does not wait.
+   */
   readonly cancel: Effect.Effect<void>
 }
 

@@ -1,7 +1,10 @@
 /** Runs an app as a Node process: signals, crashes, exit codes. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
+import type * as FiberId from "effect/FiberId"
+import * as HashSet from "effect/HashSet"
 import type * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as App from "../App.ts"
@@ -29,7 +32,7 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, Journal.Journal>, options
 
   const log = (effect: Effect.Effect<void>) => Effect.runFork(Effect.provide(effect, logger))
   const fiber = Effect.runFork(
-    // Outside the mask, an interrupted fiber would lose the failures of its stop before they are reported.
+    // Masked, because an interrupted fiber drops the failures of its stop, and exits as if it were clean.
     Effect.uninterruptibleMask((restore) => Effect.tapErrorCause(restore(app.launch(layer)), report)).pipe(
       Effect.provide(logger)
     )
@@ -60,9 +63,7 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, Journal.Journal>, options
   process.on("unhandledRejection", onCrash("unhandled rejection"))
 
   fiber.addObserver((exit) => {
-    if (Exit.isFailure(exit)) console.log("DBG", JSON.stringify(exit.cause), JSON.stringify(fiber.id()))
-    const clean = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
-    process.exit(clean && !crashed ? 0 : 1)
+    process.exit(Exit.isFailure(exit) && isClean(exit.cause, fiber.id()) && !crashed ? 0 : 1)
   })
 }
 
@@ -74,7 +75,20 @@ const logger = process.stdout.isTTY
   ? Logger.pretty
   : Logger.replace(Logger.defaultLogger, Logger.defaultLogger)
 
+/** Whether the app was interrupted by itself, as a signal and `Service.stop` do, and nothing went wrong. */
+const isClean = (cause: Cause.Cause<unknown>, app: FiberId.FiberId): boolean =>
+  Cause.isInterruptedOnly(cause) && HashSet.every(Cause.interruptors(cause), (by) => Equal.equals(by, app))
+
+/** Says why the app ended, unless it was asked to. What was not clean about its stop is journaled already. */
 const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
-  Cause.isInterruptedOnly(cause)
-    ? Effect.void
-    : Effect.zipRight(Effect.logError(Reason.ofCause(cause)), Effect.logDebug("in full", cause))
+  Effect.fiberIdWith((app) => {
+    const why = Cause.filter(
+      cause,
+      (part) => !(Cause.isFailType(part) && part.error instanceof App.UncleanStopError)
+    )
+    if (isClean(why, app)) return Effect.void
+    const reason = Cause.isInterruptedOnly(why)
+      ? "the app was interrupted by a layer that it is made of, and not asked to stop"
+      : Reason.ofCause(why)
+    return Effect.zipRight(Effect.logError(reason), Effect.logDebug("in full", cause))
+  })

@@ -1,0 +1,593 @@
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Cause,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  HashMap,
+  Option,
+  Schema,
+  Stream,
+  TestClock,
+  Chunk
+} from "effect"
+import { Event, EventBus, Failure, Journal, Service } from "effect-services"
+import { build, journalLines, launch, leavesNothing, timeline } from "./support.ts"
+
+const Ping = Event.make("ping", { n: Schema.Number })
+const Pong = Event.make("pong", { n: Schema.Number })
+
+type OnStart = Effect.Effect<unknown, never, Service.Scope | EventBus.EventBus>
+
+/** Runs a test beside services that listen; `stop` stops the one named so, under the journal and the bus. */
+const listening = (services: Record<string, OnStart>) =>
+  Effect.gen(function* () {
+    const outer = yield* build(Layer.merge(EventBus.layer, Journal.layer))
+    const stops: Record<string, Effect.Effect<void>> = {}
+    for (const [name, onStart] of Object.entries(services)) {
+      class Listening extends Service.make<Listening>()(name, { onStart }) {}
+      stops[name] = (yield* Effect.provide(build(Listening.layer), outer.context)).stop
+    }
+    const inside = Effect.provide(outer.context)
+    return { stops, inside, stop: Effect.zipRight(Effect.all(Object.values(stops)), outer.stop) }
+  })
+
+const outcomes = (receipt: EventBus.Receipt) => receipt.outcomes.map((_) => `${_._tag} ${_.service}`)
+
+describe("emit", () => {
+  it.effect("waits for every listener, isolates their failures, and tells of each", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const bus = yield* listening({
+        Slow: Service.listen(Ping, () => Effect.delay(say("slow"), "3 seconds")),
+        Fails: Service.listen(Ping, () => Effect.fail("no")),
+        Dies: Service.listen(Ping, () => Effect.die("bug")),
+        Late: Service.listen(Ping, () => Effect.never, { timeout: "2 seconds" }),
+        Other: Service.listen(Pong, () => say("other"))
+      })
+      const emitting = yield* Effect.fork(bus.inside(EventBus.emit(Ping, { n: 1 })))
+      yield* TestClock.adjust("2999 millis")
+      assert.isNull(emitting.unsafePoll())
+      yield* TestClock.adjust("1 millis")
+      const receipt = yield* Fiber.join(emitting)
+
+      assert.deepStrictEqual(outcomes(receipt), [
+        "Handled Slow",
+        "Failed Fails",
+        "Failed Dies",
+        "TimedOut Late"
+      ])
+      assert.deepStrictEqual([receipt.event, receipt.handled, receipt.failed], ["ping", 1, 3])
+      assert.deepStrictEqual(
+        receipt.outcomes.map((_) =>
+          Number(_.took.toString().length > 0 && _.took.value._tag === "Millis" ? _.took.value.millis : -1)
+        ),
+        [3000, 0, 0, 2000]
+      )
+      assert.deepStrictEqual(lines, ["slow"])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("without listeners has an empty receipt", () =>
+    Effect.gen(function* () {
+      const receipt = yield* EventBus.emit(Ping, { n: 1 })
+      assert.deepStrictEqual(receipt, { event: "ping", handled: 0, failed: 0, outcomes: [] })
+    }).pipe(Effect.provide(EventBus.layer), leavesNothing)
+  )
+
+  it.effect("runs a listener of the same event at once for each emit, whatever is queued", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const bus = yield* listening({
+        L: Service.listen(Ping, ({ n }) => Effect.zipRight(say(`begin ${n}`), Effect.sleep("1 second")))
+      })
+      yield* bus.inside(EventBus.publish(Ping, { n: 1 }))
+      yield* bus.inside(EventBus.publish(Ping, { n: 2 }))
+      yield* TestClock.adjust(0)
+      const emits = yield* Effect.fork(
+        bus.inside(
+          Effect.all([EventBus.emit(Ping, { n: 3 }), EventBus.emit(Ping, { n: 4 })], { concurrency: 2 })
+        )
+      )
+      yield* TestClock.adjust(0)
+      assert.deepStrictEqual(lines, ["begin 1", "begin 3", "begin 4"])
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(emits)
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("keeps the order of one fiber's emits", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const bus = yield* listening({
+        L: Service.listen(Ping, ({ n }) => Effect.delay(say(`${n}`), `${10 - n} seconds`))
+      })
+      const emits = yield* Effect.fork(
+        bus.inside(Effect.forEach([1, 2, 3], (n) => EventBus.emit(Ping, { n })))
+      )
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(emits)
+      assert.deepStrictEqual(lines, ["1", "2", "3"])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("cannot deadlock in a cycle, within one chain or across concurrent ones", () =>
+    Effect.gen(function* () {
+      const handled: Array<string> = []
+      const relay =
+        (to: typeof Ping, name: string) =>
+        ({ n }: { readonly n: number }) =>
+          Effect.gen(function* () {
+            yield* Effect.sleep("1 millis")
+            if (n > 0) yield* EventBus.emit(to, { n: n - 1 })
+            handled.push(`${name} ${n}`)
+          })
+      const bus = yield* listening({
+        A: Service.listen(Ping, relay(Pong as any, "A")),
+        B: Service.listen(Pong, relay(Ping, "B"))
+      })
+      const chains = yield* Effect.fork(
+        bus.inside(
+          Effect.all([EventBus.emit(Ping, { n: 50 }), EventBus.emit(Pong, { n: 50 })], { concurrency: 2 })
+        )
+      )
+      yield* TestClock.adjust("1 second")
+      const receipts = yield* Fiber.join(chains)
+      assert.deepStrictEqual([receipts.map((_) => _.handled), handled.length], [[1, 1], 102])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("is safe for the stack in a chain of 10,000", () =>
+    Effect.gen(function* () {
+      const bus = yield* listening({
+        A: Service.listen(Ping, ({ n }): Effect.Effect<unknown, never, EventBus.EventBus> =>
+          n === 0 ? Effect.void : EventBus.emit(Ping, { n: n - 1 })
+        )
+      })
+      const receipt = yield* bus.inside(EventBus.emit(Ping, { n: 10_000 }))
+      assert.strictEqual(receipt.handled, 1)
+      yield* bus.stop
+    })
+  )
+
+  it.effect("does not cut its handlers when the emitter is interrupted", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const bus = yield* listening({
+        L: Service.listen(Ping, () => Effect.delay(say("handled"), "1 second"))
+      })
+      const emitting = yield* Effect.fork(bus.inside(EventBus.emit(Ping, { n: 1 })))
+      yield* TestClock.adjust(0)
+      yield* Fiber.interrupt(emitting)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(lines, ["handled"])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("is let go when the listener's service stops and its handler does not end in time", () =>
+    Effect.gen(function* () {
+      const bus = yield* listening({
+        L: Service.listen(Ping, () => Effect.uninterruptible(Effect.sleep("1 hour")))
+      })
+      const emitting = yield* Effect.fork(bus.inside(EventBus.emit(Ping, { n: 1 })))
+      yield* TestClock.adjust(0)
+      const stopping = yield* Effect.fork(bus.stops["L"]!)
+      yield* TestClock.adjust("9999 millis")
+      assert.isNull(emitting.unsafePoll())
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(outcomes(yield* Fiber.join(emitting)), ["Interrupted L"])
+      yield* Fiber.join(stopping)
+      assert.deepStrictEqual(outcomes(yield* bus.inside(EventBus.emit(Ping, { n: 2 }))), [])
+      yield* TestClock.adjust("1 hour")
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("logs and traces its handlers as the listener's service, linked to the emitter's span", () =>
+    Effect.gen(function* () {
+      const logged: Array<unknown> = []
+      const logger = Logger.make(({ annotations, message }) => {
+        logged.push([String(message), Option.getOrUndefined(HashMap.get(annotations, "service"))])
+      })
+      const spans: Array<unknown> = []
+      const handler = Effect.gen(function* () {
+        yield* Effect.log("hello")
+        const span = yield* Effect.currentSpan
+        spans.push([
+          span.name,
+          span.parent._tag,
+          span.links.map((link) => link.span._tag === "Span" && link.span.name)
+        ])
+      })
+      const bus = yield* listening({ L: Service.listen(Ping, () => handler) }).pipe(
+        Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+      )
+      yield* bus
+        .inside(EventBus.emit(Ping, { n: 1 }))
+        .pipe(Effect.withSpan("request"), Effect.annotateLogs("service", "X"))
+      yield* bus.inside(EventBus.publish(Ping, { n: 1 })).pipe(Effect.withSpan("request 2"))
+      yield* TestClock.adjust(0)
+      assert.deepStrictEqual(logged.slice(-2), [
+        ["hello", "L"],
+        ["hello", "L"]
+      ])
+      assert.deepStrictEqual(spans, [
+        ["L ping", "None", ["request"]],
+        ["L ping", "None", ["request 2"]]
+      ])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("answers a failure as the listener says", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const bus = yield* listening({
+        L: Service.listen(Ping, () => Effect.fail("no"), {
+          onFailure: Failure.handle((cause, source) =>
+            say(`${Cause.squash(cause)} in ${source.service}, ${source.work}`)
+          )
+        })
+      })
+      const receipt = yield* bus.inside(EventBus.emit(Ping, { n: 1 }))
+      assert.deepStrictEqual(outcomes(receipt), ["Failed L"])
+      assert.deepStrictEqual(lines, ["no in L, listener ping"])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("publish", () => {
+  it.effect("returns at once, and has events handled one at a time in order", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const bus = yield* listening({
+        L: Service.listen(Ping, ({ n }) =>
+          Effect.zipRight(say(`begin ${n}`), Effect.delay(say(`end ${n}`), "1 second"))
+        )
+      })
+      for (const n of [1, 2, 3]) yield* bus.inside(EventBus.publish(Ping, { n }))
+      assert.deepStrictEqual(lines, [])
+      yield* TestClock.adjust("3 seconds")
+      assert.deepStrictEqual(lines, ["begin 1", "end 1", "begin 2", "end 2", "begin 3", "end 3"])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("has several handled at once where the listener says so", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const bus = yield* listening({
+        L: Service.listen(Ping, ({ n }) => Effect.zipRight(say(`${n}`), Effect.sleep("1 second")), {
+          concurrency: 2
+        })
+      })
+      for (const n of [1, 2, 3]) yield* bus.inside(EventBus.publish(Ping, { n }))
+      yield* TestClock.adjust(0)
+      assert.deepStrictEqual(lines, ["1", "2"])
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(lines, ["1", "2", "3"])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect(
+    "waits for a full queue by default, holds up no other listener, and says so when it is long",
+    () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        const bus = yield* listening({
+          Full: Service.listen(Ping, () => Effect.sleep("5 seconds"), { capacity: 1 }),
+          Free: Service.listen(Ping, ({ n }) => say(`${n}`))
+        })
+        for (const n of [1, 2]) {
+          yield* bus.inside(EventBus.publish(Ping, { n }))
+          yield* TestClock.adjust(0)
+        }
+        const third = yield* Effect.fork(bus.inside(EventBus.publish(Ping, { n: 3 })))
+        yield* TestClock.adjust("2999 millis")
+        assert.deepStrictEqual(lines, ["1", "2", "3"])
+        assert.notInclude(yield* bus.inside(journalLines), "PublishWaiting Full")
+        yield* TestClock.adjust("1 millis")
+        assert.include(yield* bus.inside(journalLines), "PublishWaiting Full")
+        assert.isNull(third.unsafePoll())
+        yield* TestClock.adjust("2 seconds")
+        yield* Fiber.join(third)
+        const stopping = yield* Effect.fork(bus.stop)
+        yield* TestClock.adjust("10 seconds")
+        yield* Fiber.join(stopping)
+      }).pipe(leavesNothing)
+  )
+
+  for (const [onFull, kept] of [
+    ["dropOldest", ["1", "5", "6"]],
+    ["dropNewest", ["1", "2", "3"]]
+  ] as const) {
+    it.effect(`drops from a full queue where the listener says "${onFull}", and tells how many`, () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        const bus = yield* listening({
+          L: Service.listen(Ping, ({ n }) => Effect.delay(say(`${n}`), "1 second"), { capacity: 2, onFull })
+        })
+        yield* bus.inside(EventBus.publish(Ping, { n: 1 }))
+        yield* TestClock.adjust(0)
+        for (const n of [2, 3, 4, 5, 6]) yield* bus.inside(EventBus.publish(Ping, { n }))
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(lines, [...kept])
+        yield* bus.stop
+        const entries = yield* bus.inside(Journal.recent)
+        assert.deepStrictEqual(
+          entries.flatMap((entry) => (entry._tag === "EventsDropped" ? [Journal.format(entry)] : [])),
+          [
+            "L: the listener of ping missed 1 event, queue full",
+            "L: the listener of ping missed 2 events, queue full"
+          ]
+        )
+      }).pipe(leavesNothing)
+    )
+  }
+
+  it.effect("has what was accepted handled before its listener's service stops", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const bus = yield* listening({
+        L: Service.listen(Ping, ({ n }) => Effect.delay(say(`${n}`), "1 second"))
+      })
+      for (const n of [1, 2, 3]) yield* bus.inside(EventBus.publish(Ping, { n }))
+      const stopping = yield* Effect.fork(bus.stop)
+      yield* TestClock.adjust("3 seconds")
+      yield* Fiber.join(stopping)
+      assert.deepStrictEqual(lines, ["1", "2", "3"])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("counts and journals what could not be handled before the deadline of a stop", () =>
+    Effect.gen(function* () {
+      const bus = yield* listening({ L: Service.listen(Ping, () => Effect.sleep("4 seconds")) })
+      for (const n of [1, 2, 3, 4, 5]) yield* bus.inside(EventBus.publish(Ping, { n }))
+      const stopping = yield* Effect.fork(bus.stop)
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(stopping)
+      const entries = yield* bus.inside(Journal.recent)
+      assert.deepStrictEqual(
+        entries.flatMap((entry) => (entry._tag === "EventsDropped" ? [Journal.format(entry)] : [])),
+        ["L: the listener of ping missed 2 events, service stopped"]
+      )
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("does not wait for a listener whose service stops while its queue is full", () =>
+    Effect.gen(function* () {
+      const bus = yield* listening({ L: Service.listen(Ping, () => Effect.never, { capacity: 1 }) })
+      for (const n of [1, 2]) {
+        yield* bus.inside(EventBus.publish(Ping, { n }))
+        yield* TestClock.adjust(0)
+      }
+      const third = yield* Effect.fork(bus.inside(EventBus.publish(Ping, { n: 3 })))
+      yield* TestClock.adjust(0)
+      const stopping = yield* Effect.fork(bus.stop)
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(stopping)
+      yield* Fiber.join(third)
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("listen", () => {
+  it.effect("can be cancelled, and handles first what it has accepted", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      let cancel: Effect.Effect<void> = Effect.void
+      const bus = yield* listening({
+        L: Effect.map(
+          Service.listen(Ping, ({ n }) => say(`${n}`)),
+          (listener) => (cancel = listener.cancel)
+        )
+      })
+      yield* bus.inside(EventBus.publish(Ping, { n: 1 }))
+      yield* cancel
+      yield* bus.inside(EventBus.publish(Ping, { n: 2 }))
+      assert.deepStrictEqual(outcomes(yield* bus.inside(EventBus.emit(Ping, { n: 3 }))), [])
+      assert.deepStrictEqual(lines, ["1"])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("can be cancelled from within its own handler", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      let cancel: Effect.Effect<void> = Effect.void
+      const bus = yield* listening({
+        L: Effect.map(
+          Service.listen(Ping, ({ n }) =>
+            Effect.zipRight(
+              say(`${n}`),
+              Effect.suspend(() => cancel)
+            )
+          ),
+          (listener) => (cancel = listener.cancel)
+        )
+      })
+      yield* bus.inside(EventBus.emit(Ping, { n: 1 }))
+      yield* bus.inside(EventBus.emit(Ping, { n: 2 }))
+      assert.deepStrictEqual(lines, ["1"])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("releases what a handler acquires when the handler ends", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const bus = yield* listening({
+        L: Service.listen(Ping, () => Effect.acquireRelease(say("acquire"), () => say("release")))
+      })
+      yield* bus.inside(EventBus.emit(Ping, { n: 1 }))
+      assert.deepStrictEqual(lines, ["acquire", "release"])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("stream", () => {
+  it.effect("is subscribed when it returns, and gives events emitted and published alike", () =>
+    Effect.gen(function* () {
+      const pings = yield* EventBus.stream(Ping)
+      yield* EventBus.emit(Ping, { n: 1 })
+      yield* EventBus.publish(Ping, { n: 2 })
+      const first = yield* Stream.runCollect(Stream.take(pings, 2))
+      assert.deepStrictEqual(Chunk.toReadonlyArray(first), [{ n: 1 }, { n: 2 }])
+    }).pipe(Effect.scoped, Effect.provide(EventBus.layer), leavesNothing)
+  )
+
+  it.effect("loses the oldest events when it falls 4,096 behind, and says so", () =>
+    Effect.gen(function* () {
+      const pings = yield* EventBus.stream(Ping)
+      yield* Effect.forEach(Array.from({ length: 4_098 }), (_, n) => EventBus.publish(Ping, { n }))
+      const first = yield* Stream.runHead(pings)
+      assert.deepStrictEqual(Option.getOrThrow(first), { n: 2 })
+      const entries = yield* Journal.recent
+      assert.deepStrictEqual(
+        entries.map((entry) => Journal.format(entry)),
+        ["EventBus.stream: the listener of ping missed 1 event, queue full"]
+      )
+    }).pipe(Effect.scoped, Effect.provide(Layer.merge(EventBus.layer, Journal.layer)), leavesNothing)
+  )
+
+  it.effect("ends when the bus ends", () =>
+    Effect.gen(function* () {
+      const bus = yield* build(EventBus.layer)
+      const pings = yield* Effect.provide(EventBus.stream(Ping), bus.context)
+      const all = yield* Effect.fork(Stream.runCollect(pings))
+      yield* Effect.provide(EventBus.emit(Ping, { n: 1 }), bus.context)
+      yield* bus.stop
+      assert.deepStrictEqual(Chunk.toReadonlyArray(yield* Fiber.join(all)), [{ n: 1 }])
+    }).pipe(Effect.scoped, leavesNothing)
+  )
+})
+
+describe("events of the boot", () => {
+  it.effect(
+    "reach listeners and streams that subscribe later in the boot, and not those that come after it",
+    () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        class Early extends Service.make<Early>()("Early", {
+          onStart: Effect.all([
+            Service.listen(Ping, ({ n }) => say(`early ${n}`)),
+            EventBus.emit(Ping, { n: 1 }),
+            EventBus.publish(Ping, { n: 2 })
+          ])
+        }) {}
+        class Late extends Service.make<Late>()("Late", {
+          onStart: Effect.gen(function* () {
+            yield* Early
+            yield* Service.listen(Ping, ({ n }) => say(`late ${n}`), { capacity: 1 })
+            const stream = yield* EventBus.stream(Ping)
+            yield* Service.spawn(Stream.runForEach(stream, ({ n }) => say(`stream ${n}`)))
+            yield* Service.timeout(
+              Service.listen(Ping, ({ n }) => say(`too late ${n}`)),
+              "1 second"
+            )
+          })
+        }) {}
+        for (const where of ["inside", "outside"]) {
+          const services = Late.layer.pipe(Layer.provide(Early.layer))
+          const fiber =
+            where === "inside"
+              ? yield* launch(services.pipe(Layer.provide(EventBus.layer)))
+              : yield* Effect.map(build(EventBus.layer), (bus) => bus.context).pipe(
+                  Effect.flatMap((context) => Effect.provide(launch(services), context))
+                )
+          yield* TestClock.adjust("1 second")
+          assert.deepStrictEqual(
+            lines.splice(0).toSorted(),
+            ["early 1", "early 2", "late 1", "late 2", "stream 1", "stream 2"],
+            where
+          )
+          yield* Fiber.interrupt(fiber)
+        }
+      }).pipe(leavesNothing)
+  )
+})
+
+describe("what cannot be used is refused where it is given, and reaches nobody", () => {
+  const Twin = Event.make("ping", { n: Schema.Number })
+  const bad: ReadonlyArray<readonly [Effect.Effect<unknown, never, EventBus.EventBus>, string]> = [
+    [
+      EventBus.emit(Ping, { n: "1" } as any),
+      'Event "ping" was refused, because its payload does not fit its schema.\n{ readonly n: number }\n└─ ["n"]\n   └─ Expected number, actual "1"'
+    ],
+    [
+      EventBus.publish(Ping, null as any),
+      'Event "ping" was refused, because its payload does not fit its schema.\nExpected { readonly n: number }, actual null'
+    ],
+    [
+      EventBus.emit("ping" as any, {}),
+      'EventBus.emit: `event` must be made by Event.make, but it is "ping".'
+    ],
+    [
+      EventBus.publish(undefined as any, {}),
+      "EventBus.publish: `event` must be made by Event.make, but it is undefined."
+    ],
+    [
+      Effect.scoped(EventBus.stream(null as any)),
+      "EventBus.stream: `event` must be made by Event.make, but it is null."
+    ],
+    [
+      EventBus.emit(Twin, { n: 1 }),
+      'Two different events are named "ping". Make it once, export it, and import it where it is used.'
+    ]
+  ]
+  for (const [send, message] of bad) {
+    it.effect(message, () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        const bus = yield* listening({ L: Service.listen(Ping, () => say("handled")) })
+        const exit = yield* Effect.exit(bus.inside(send))
+        yield* TestClock.adjust(0)
+        assert.strictEqual(Exit.isFailure(exit) ? (Cause.squash(exit.cause) as Error).message : "", message)
+        assert.deepStrictEqual(lines, [])
+        yield* bus.stop
+      }).pipe(leavesNothing)
+    )
+  }
+
+  const options: ReadonlyArray<readonly [object, string]> = [
+    [{ capacity: 0 }, "Service.listen: `capacity` must be a whole number of at least 1, but it is 0."],
+    [
+      { concurrency: 1.5 },
+      "Service.listen: `concurrency` must be a whole number of at least 1, but it is 1.5."
+    ],
+    [
+      { timeout: 0 },
+      'Service.listen: `timeout` must be a duration above zero and below infinity, like "5 seconds", but it is 0.'
+    ],
+    [
+      { onFull: "drop" },
+      'Service.listen: `onFull` must be "wait" or "dropOldest" or "dropNewest", but it is "drop".'
+    ]
+  ]
+  for (const [given, message] of options) {
+    it.effect(message, () =>
+      Effect.gen(function* () {
+        const exit = yield* Effect.exit(listening({ L: Service.listen(Ping, () => Effect.void, given) }))
+        assert.include(Exit.isFailure(exit) ? (Cause.squash(exit.cause) as Error).message : "", message)
+      })
+    )
+  }
+
+  it.effect("payloads are not checked where the bus is told so", () =>
+    Effect.gen(function* () {
+      const pings = yield* EventBus.stream(Ping)
+      yield* EventBus.emit(Ping, { n: "1" } as any)
+      assert.deepStrictEqual(Option.getOrThrow(yield* Stream.runHead(pings)), { n: "1" } as any)
+    }).pipe(Effect.scoped, Effect.provide(EventBus.layerWith({ validate: false })))
+  )
+})
