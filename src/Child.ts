@@ -106,10 +106,8 @@ export const adopt = <A, E, R, Offered, R2>(
         if (phase === "stopping") return Effect.void
         phase = "stopping"
         return Effect.asVoid(Effect.forkDaemon(close))
-      })
-      const stop = Effect.uninterruptible(
-        Effect.zipRight(askStop, Effect.interruptible(Deferred.await(stopped)))
-      )
+      }).pipe(Effect.uninterruptible)
+      const stop = Effect.zipRight(askStop, Deferred.await(stopped))
 
       const owner: Owner.Owner = {
         app: parent.owner.app,

@@ -7,7 +7,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -21,6 +20,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Tracer from "effect/Tracer"
 import * as Input from "./Input.ts"
 import type { Journal } from "./Journal.ts"
+import * as Work from "./Work.ts"
 
 /** What became of an event at one listener. `service` is the listener's, `took` the handler's time. */
 export type Outcome = Data.TaggedEnum<{
@@ -81,16 +81,15 @@ export interface Listener {
   readonly close: () => void
   /** Takes no more events, and waits until those it has taken are handled. */
   readonly drain: Effect.Effect<void>
-  /** Ends a drain that took too long: interrupts handlers and drops the queue. */
-  readonly abandon: Effect.Effect<void>
+  /** Ends what a drain has left: interrupts handlers, but not the caller, and drops the queue. */
+  readonly abandon: (caller: FiberId.FiberId) => Effect.Effect<void>
   /** What it has not finished, by name. */
   readonly unfinished: () => ReadonlyArray<string>
-  /** Whether the one who asks is the handler of this listener. */
-  readonly isCaller: Effect.Effect<boolean>
+  /** Whether the fiber runs a handler of this listener. */
+  readonly runs: (fiber: FiberId.FiberId) => boolean
+  /** What `Work.current` is in its handlers. */
+  readonly work: object
 }
-
-/** The listener whose handler runs in this context. */
-class Current extends Context.Tag("effect-services/Listener/Current")<Current, object>() {}
 
 /** A publisher that has waited this long is no longer just a burst: a third of the stop deadline of a service. */
 const longWait = Duration.seconds(3)
@@ -119,10 +118,9 @@ export const make = <Payload, E, R>(
 ): Effect.Effect<Listener, never, R> =>
   Effect.gen(function* () {
     const { capacity = 256, concurrency = 1, event, onFull = "wait", service } = spec
-    const self = {}
-    const runFork = Runtime.runFork(
-      yield* Effect.provideService(Effect.runtime<R | Current>(), Current, self)
-    )
+    const work = {}
+    const runtime = Effect.runtime<R | Work.CurrentWork>()
+    const runFork = Runtime.runFork(yield* Effect.provideService(runtime, Work.CurrentWork, work))
     const mailbox = yield* Mailbox.make<Envelope>({ capacity, strategy: strategies[onFull] })
     const emitted = new Map<Fiber.RuntimeFiber<Outcome>, Deferred.Deferred<Outcome>>()
     const left = backlog.slice()
@@ -208,6 +206,8 @@ export const make = <Payload, E, R>(
 
     return {
       service,
+      work,
+      runs: (id) => [...consumers, ...emitted.keys()].some((fiber) => fiber.id() === id),
       handle,
       tryQueue: (envelope) => closed || (size() < capacity && mailbox.unsafeOffer(envelope)),
       queue: (envelope) => Effect.suspend(() => (closed ? Effect.void : queueFull(envelope))),
@@ -224,27 +224,22 @@ export const make = <Payload, E, R>(
           { discard: true }
         )
       }),
-      abandon: Effect.suspend(() => {
-        const unhandled = size() + left.splice(0).length
-        const unfinished = [...emitted]
-        for (const [, done] of unfinished) Deferred.unsafeDone(done, interrupted)
-        return Effect.all(
-          [
-            mailbox.shutdown,
-            Effect.forEach(consumers, Fiber.interruptFork),
-            Effect.forEach(unfinished, ([fiber]) => Fiber.interruptFork(fiber)),
-            drops.report("service stopped", unhandled)
-          ],
-          { discard: true }
-        )
-      }),
+      abandon: (caller) =>
+        Effect.suspend(() => {
+          const unhandled = size() + left.splice(0).length
+          for (const done of emitted.values()) Deferred.unsafeDone(done, interrupted)
+          const fibers = [...consumers, ...emitted.keys()].filter((fiber) => fiber.id() !== caller)
+          const interruptAll = Effect.forEach(fibers, (fiber) =>
+            Effect.sync(() => fiber.unsafeInterruptAsFork(caller))
+          )
+          return Effect.all([mailbox.shutdown, interruptAll, drops.report("service stopped", unhandled)], {
+            discard: true
+          })
+        }),
       unfinished: () =>
         emitted.size > 0 || consumers.some((consumer) => consumer.unsafePoll() === null)
           ? [`listener ${event}`]
-          : [],
-      isCaller: Effect.contextWith((context: Context.Context<never>) =>
-        Option.contains(self)(Context.getOption(context, Current))
-      )
+          : []
     }
   })
 

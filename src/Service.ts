@@ -26,6 +26,7 @@ import * as Listener from "./Listener.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
 import * as ServiceScope from "./ServiceScope.ts"
+import * as Work from "./Work.ts"
 
 export { ChildStoppedError } from "./Child.ts"
 export { DuplicateServiceError } from "./Owner.ts"
@@ -263,12 +264,12 @@ export const listen = <A, B, E, R, R2 = never>(
       service.listeners.add(listener)
       const ended = Effect.flatMap(Deadline.within(listener.drain, service.stopTimeout), (drained) => {
         service.listeners.delete(listener)
-        return Option.isSome(drained) ? Effect.void : listener.abandon
+        return Option.isSome(drained) ? Effect.void : Effect.fiberIdWith(listener.abandon)
       })
       return {
-        cancel: Effect.flatMap(listener.isCaller, (isCaller) => {
+        cancel: Effect.flatMap(Work.current, (caller) => {
           listener.close()
-          return isCaller ? Effect.asVoid(Effect.forkDaemon(ended)) : ended
+          return caller === listener.work ? Effect.asVoid(Effect.forkDaemon(ended)) : ended
         })
       }
     })

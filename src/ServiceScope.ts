@@ -22,6 +22,7 @@ import * as Failure from "./Failure.ts"
 import type * as Journal from "./Journal.ts"
 import type * as Listener from "./Listener.ts"
 import type * as Owner from "./Owner.ts"
+import * as Work from "./Work.ts"
 
 /** What owned work requires. Only `onStart`, and work that a service owns, has it. */
 export class ServiceScope extends Context.Tag("effect-services/Service/Scope")<ServiceScope, Running>() {}
@@ -59,9 +60,11 @@ export type Step = (typeof steps)[number]
 const steps = ["onStop", "work", "listeners", "children", "cleanups"] as const
 
 /** A fiber that a service owns, by name. */
-export interface Task {
+export interface Task<A = unknown, E = unknown> {
   readonly name: string
-  readonly fiber: Fiber.RuntimeFiber<unknown, unknown>
+  /** What `Work.current` is in the fiber. */
+  readonly work: object
+  readonly fiber: Fiber.RuntimeFiber<A, E>
 }
 
 /** A layer that a service adopted. */
@@ -155,15 +158,19 @@ export const fork = <A, E, R>(
   service: Running,
   name: string,
   effect: Effect.Effect<A, E, R>
-): Effect.Effect<Fiber.RuntimeFiber<A, E>, never, R> =>
+): Effect.Effect<Task<A, E>, never, R> =>
   Effect.uninterruptible(
     Effect.suspend(() => {
       admit(service, "work", name)
-      return Effect.map(Effect.forkDaemon(Effect.interruptible(effect)), (fiber) => {
-        const task = { name, fiber }
+      const work = {}
+      const forked = Effect.forkDaemon(
+        Effect.interruptible(Effect.provideService(effect, Work.CurrentWork, work))
+      )
+      return Effect.map(forked, (fiber) => {
+        const task = { name, work, fiber }
         service.tasks.add(task)
         fiber.addObserver(() => service.tasks.delete(task))
-        return fiber
+        return task
       })
     })
   )
@@ -272,32 +279,30 @@ export const fail = (
 /** Stops the service and waits for it. It stops once, however many ask. */
 export const stop = (service: Running): Effect.Effect<void> =>
   Effect.uninterruptible(
-    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Effect.fiberId), ([now, caller]) => {
       const { state } = service
       if (state._tag === "Stopping" || state._tag === "Stopped") return Deferred.await(service.stopped)
       service.state = { _tag: "Stopping", step: "onStop", deadline: now + service.stopTimeout }
-      // A fiber of its own: the one who asks may be work of this service, which is about to be interrupted.
-      return Effect.zipRight(
-        stopSteps(service, state._tag === "Starting" ? undefined : state.onStop, now).pipe(
-          Effect.annotateLogs("service", service.path),
-          Effect.forkDaemon
-        ),
-        Effect.interruptible(Deferred.await(service.stopped))
-      )
+      const onStop = state._tag === "Starting" ? undefined : state.onStop
+      // A fiber of its own, since the one who asks may be interrupted.
+      const steps = Effect.annotateLogs(stopSteps(service, onStop, now, caller), "service", service.path)
+      return Effect.zipRight(Effect.forkDaemon(steps), Deferred.await(service.stopped))
     })
   )
 
+/** `caller` may be work that closes the scope of its own service. It waits for the stop, so the stop does not wait for it. */
 const stopSteps = (
   service: Running,
   onStop: Effect.Effect<unknown, unknown> | undefined,
-  startedAt: number
+  startedAt: number,
+  caller: FiberId.FiberId
 ) =>
   Effect.gen(function* () {
     yield* journal(service, { _tag: "ServiceStopping", service: service.path })
     if (onStop !== undefined) yield* step(service, "onStop", onStop)
 
     enter(service, "work")
-    const fibers = [...service.tasks].map((task) => task.fiber)
+    const fibers = [...service.tasks].flatMap((task) => (task.fiber.id() === caller ? [] : [task.fiber]))
     if (fibers.length > 0) {
       yield* step(service, "work", Fiber.interruptAll(fibers), () =>
         [...service.tasks].map((task) => task.name)
@@ -307,9 +312,10 @@ const stopSteps = (
     enter(service, "listeners")
     const listeners = [...service.listeners]
     if (listeners.length > 0) {
-      const drained = Effect.forEach(listeners, (listener) => listener.drain, { concurrency: "unbounded" })
+      const others = listeners.filter((listener) => !listener.runs(caller))
+      const drained = Effect.forEach(others, (listener) => listener.drain, { concurrency: "unbounded" })
       yield* step(service, "listeners", drained, () => listeners.flatMap((listener) => listener.unfinished()))
-      yield* Effect.forEach(listeners, (listener) => listener.abandon)
+      yield* Effect.forEach(listeners, (listener) => listener.abandon(caller))
     }
 
     enter(service, "children")

@@ -16,6 +16,7 @@ import type * as Scope from "effect/Scope"
 import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
 import * as ServiceScope from "./ServiceScope.ts"
+import * as Work from "./Work.ts"
 
 /** Owned work that can be ended before its service. */
 export interface Handle {
@@ -188,9 +189,9 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: Options<E
         ? exit
         : Effect.zipRight(ServiceScope.taskFailed(service, name, exit.cause, policy), exit)
     )
-    return Effect.map(ServiceScope.fork(service, name, work), (fiber): Spawned<A, E> => ({
-      ...handle(name, fiber),
-      await: Fiber.await(fiber)
+    return Effect.map(ServiceScope.fork(service, name, work), (task): Spawned<A, E> => ({
+      ...handle(task),
+      await: Fiber.await(task.fiber)
     }))
   })
 
@@ -213,13 +214,13 @@ const background = <A, E, R, R2, A2, R3>(
   const run = Effect.flatMap(Effect.exit(Effect.scoped(effect)), (exit) =>
     exit._tag === "Success" ? Effect.void : ServiceScope.taskFailed(service, name, exit.cause, policy)
   )
-  return Effect.map(ServiceScope.fork(service, name, loop(run, name)), (fiber) => handle(name, fiber))
+  return Effect.map(ServiceScope.fork(service, name, loop(run, name)), handle)
 }
 
-const handle = (name: string, fiber: Fiber.RuntimeFiber<unknown, unknown>): Handle => ({
+const handle = ({ fiber, name, work }: ServiceScope.Task): Handle => ({
   name,
-  cancel: Effect.fiberIdWith((self) =>
-    self === fiber.id() ? Fiber.interruptFork(fiber) : Effect.asVoid(Fiber.interrupt(fiber))
+  cancel: Effect.flatMap(Work.current, (caller) =>
+    caller === work ? Fiber.interruptFork(fiber) : Effect.asVoid(Fiber.interrupt(fiber))
   )
 })
 

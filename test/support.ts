@@ -1,5 +1,4 @@
 import { assert } from "@effect/vitest"
-import type { Fiber } from "effect"
 import { Effect, Exit, Layer, Scope, Supervisor, TestClock } from "effect"
 import { App, Journal } from "effect-services"
 
@@ -13,15 +12,17 @@ export const timeline = () => {
 export const leavesNothing = <A, E, R>(test: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.gen(function* () {
     const supervisor = yield* Supervisor.track
-    const exit = yield* Effect.exit(Effect.supervised(test, supervisor))
+    const result = yield* Effect.supervised(test, supervisor)
     // Fibers that were interrupted without being awaited end within a few turns.
     yield* Effect.repeatN(Effect.yieldNow(), 20)
     const alive = (yield* supervisor.value).filter((fiber) => fiber.unsafePoll() === null)
-    assert.deepStrictEqual(alive.map(describeFiber), [], "fibers left behind")
-    return yield* exit
+    assert.deepStrictEqual(
+      alive.map((fiber) => fiber.id()),
+      [],
+      "fibers left behind"
+    )
+    return result
   })
-
-const describeFiber = (fiber: Fiber.RuntimeFiber<any, any>) => fiber.id()
 
 /** Builds a layer as plain Effect would, and gives a `stop` that closes it. */
 export const build = <A, E, R>(layer: Layer.Layer<A, E, R>) =>

@@ -1,0 +1,214 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, TestClock } from "effect"
+import { Failure, Journal, Service } from "effect-services"
+import { build, journalLines, leavesNothing, timeline } from "./support.ts"
+
+/** A parent that does one thing, under plain Effect, with a journal to read and what it returned. */
+const parent = <A, E, R>(onStart: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const started = yield* Deferred.make<A>()
+    class Parent extends Service.make<Parent>()("Parent", {
+      onStart: Effect.tap(onStart, (value) => Deferred.succeed(started, value))
+    }) {}
+    const running = yield* build(Layer.merge(Parent.layer, Journal.layer))
+    return {
+      ...running,
+      value: yield* Deferred.await(started),
+      journal: Effect.provide(journalLines, running.context)
+    }
+  })
+
+const worker = (say: (line: string) => Effect.Effect<void>) => {
+  class Worker extends Service.make<Worker>()("Worker", {
+    onStart: (id: string) =>
+      Effect.gen(function* () {
+        yield* say(`+${id}`)
+        yield* Service.interval(say(`tick ${id}`), "1 second")
+        return {
+          id,
+          fail: Service.spawn(Effect.die(`${id} broke`), { name: "job" }),
+          ...(yield* Effect.map(Service.Scope, (scope) => ({ scope })))
+        }
+      }),
+    onStop: ({ id }) => say(`-${id}`)
+  }) {}
+  return Worker
+}
+
+describe("adopt", () => {
+  it.effect("starts the child now, offers what it offers, and stops it alone when asked", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const Worker = worker(say)
+      const {
+        value: [a, b],
+        ...running
+      } = yield* parent(
+        Effect.all([
+          Service.adopt(Worker.layer("a"), { name: "a" }),
+          Service.adopt(Worker.layer("b"), { name: "b" })
+        ])
+      )
+      assert.deepStrictEqual([a.name, (yield* a.current).id], ["Worker[a]", "a"])
+      yield* TestClock.adjust("1 second")
+      yield* a.stop
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(lines, ["+a", "+b", "tick b", "tick a", "-a", "tick b"])
+
+      const error = yield* Effect.flip(a.current)
+      assert.instanceOf(error, Service.ChildStoppedError)
+      assert.strictEqual(
+        error.message,
+        'Service "Parent" adopted "Worker[a]", which has stopped. Adopt it again to use it.'
+      )
+      assert.strictEqual((yield* b.current).id, "b")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect(
+    "may be called from work of the service, and a name is free again when its child has stopped",
+    () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        class Job extends Service.make<Job>()("Job", {
+          onStart: Effect.zipRight(say("job"), Service.timeout(Service.stop, "400 millis"))
+        }) {}
+        const running = yield* parent(Service.interval(Service.adopt(Job, { name: "hourly" }), "1 second"))
+        yield* TestClock.adjust("3 seconds")
+        assert.deepStrictEqual(lines, ["job", "job", "job"])
+        yield* running.stop
+      }).pipe(leavesNothing)
+  )
+
+  it.effect("fails with the child's error when it does not start, with all of it undone", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      class Grandchild extends Service.make<Grandchild>()("Grandchild", {
+        onStart: Effect.void,
+        onStop: () => say("-Grandchild")
+      }) {}
+      class Child extends Service.make<Child>()("Child", {
+        onStart: Effect.zipRight(Service.adopt(Grandchild), Effect.fail("no disk"))
+      }) {}
+      const running = yield* parent(Effect.flip(Service.adopt(Child)))
+      assert.strictEqual(
+        running.value.message,
+        'Service "Parent > Child" failed in onStart, so what it had begun was undone: no disk'
+      )
+      assert.deepStrictEqual(lines, ["-Grandchild"])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("refuses a second child of the same name, and says what to do", () =>
+    Effect.gen(function* () {
+      const Worker = worker(() => Effect.void)
+      const running = yield* parent(
+        Effect.zipRight(Service.adopt(Worker.layer("a")), Effect.exit(Service.adopt(Worker.layer("b"))))
+      )
+      const error = Exit.isFailure(running.value) ? Cause.squash(running.value.cause) : undefined
+      assert.instanceOf(error, Service.DuplicateChildError)
+      assert.strictEqual(
+        error.message,
+        'Service "Parent" has a child "Worker" already. Give each child a name of its own: Service.adopt(Child, { name }).'
+      )
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("refuses what is no layer", () =>
+    Effect.gen(function* () {
+      const notALayer: Layer.Layer<never> = worker(() => Effect.void) as any
+      const running = yield* parent(Effect.exit(Service.adopt(notALayer)))
+      assert.strictEqual(
+        Exit.isFailure(running.value) ? (Cause.squash(running.value.cause) as Error).message : "",
+        "Service.adopt: `child` must be a service class without parameters, or a layer, like Child.layer(options), but it is a function."
+      )
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("takes any layer, and gives its context", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      class Pool extends Context.Tag("Pool")<Pool, number>() {}
+      const pool = Layer.scoped(
+        Pool,
+        Effect.acquireRelease(Effect.succeed(5), () => say("released"))
+      )
+      const running = yield* parent(Service.adopt(pool, { name: "pool" }))
+      assert.strictEqual(Context.get(yield* running.value.current, Pool), 5)
+      yield* running.stop
+      assert.deepStrictEqual(lines, ["released"])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("gives the one service of a layer of several things", () =>
+    Effect.gen(function* () {
+      class Pool extends Context.Tag("Pool")<Pool, number>() {}
+      class Child extends Service.make<Child>()("Child", {
+        onStart: Effect.map(Pool, (size) => ({ size }))
+      }) {}
+      const layer = Child.layer.pipe(Layer.provideMerge(Layer.succeed(Pool, 5)))
+      const running = yield* parent(Effect.flatMap(Service.adopt(layer), (child) => child.current))
+      assert.deepStrictEqual(running.value, { size: 5 })
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  for (const [policy, parentSurvives] of [
+    ["log", true],
+    ["escalate", false],
+    ["handle", true]
+  ] as const) {
+    it.effect(`stops a child that failed, and then does what Failure.${policy} says`, () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        class Child extends Service.make<Child>()("Child", {
+          onStart: Service.timeout(Effect.die("broke"), "1 second", {
+            name: "job",
+            onFailure: Failure.escalate
+          }),
+          onStop: () => say("-Child")
+        }) {}
+        const onFailure = {
+          log: Failure.log,
+          escalate: Failure.escalate,
+          handle: Failure.handle((cause, source) =>
+            say(`${Cause.squash(cause)} in ${source.service}, ${source.work}`)
+          )
+        }[policy]
+        const running = yield* parent(Service.adopt(Child, { onFailure }))
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(lines, [
+          "-Child",
+          ...(policy === "handle" ? ["broke in Parent, child Child"] : [])
+        ])
+        const failed = (yield* running.journal).filter((line) => line.startsWith("ServiceFailed"))
+        assert.deepStrictEqual(failed, [
+          "ServiceFailed Parent > Child",
+          ...(parentSurvives ? [] : ["ServiceFailed Parent"])
+        ])
+        yield* running.stop
+      }).pipe(leavesNothing)
+    )
+  }
+
+  it.effect("waits for a child no longer than the child's own deadlines, and then goes on", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const hangs = Layer.scopedDiscard(Effect.addFinalizer(() => Effect.never))
+      const running = yield* parent(
+        Effect.all([Service.addCleanup(say("cleanup")), Service.adopt(hangs, { name: "plain" })])
+      )
+      const stopping = yield* Effect.fork(running.stop)
+      yield* TestClock.adjust("9999 millis")
+      assert.deepStrictEqual(lines, [])
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(lines, ["cleanup"])
+      assert.include(yield* running.journal, "StopTimedOut Parent")
+      yield* Fiber.join(stopping)
+    })
+  )
+})

@@ -1,0 +1,119 @@
+import { assert, it } from "@effect/vitest"
+import type { Layer as LayerType } from "effect"
+import { Effect, FastCheck, Fiber, Layer, TestClock } from "effect"
+import { App, Journal, Service } from "effect-services"
+import { leavesNothing } from "./support.ts"
+
+/**
+ * Any graph of services, each with children and cleanups, with random delays
+ * and failures in start and stop: whatever happens, what was acquired is
+ * released once, dependents before dependencies, children before cleanups.
+ */
+interface Node {
+  readonly needs: ReadonlyArray<number>
+  readonly startMillis: number
+  readonly stopMillis: number
+  readonly fails: "no" | "start" | "stop" | "hang"
+  readonly children: ReadonlyArray<Node>
+}
+
+const trouble = FastCheck.constantFrom("no", "no", "no", "no", "no", "start", "stop", "hang" as const)
+const leaf = FastCheck.record({
+  needs: FastCheck.constant<ReadonlyArray<number>>([]),
+  startMillis: FastCheck.nat(50),
+  stopMillis: FastCheck.nat(50),
+  fails: trouble,
+  children: FastCheck.constant<ReadonlyArray<Node>>([])
+}) as FastCheck.Arbitrary<Node>
+const node = FastCheck.record({
+  needs: FastCheck.uniqueArray(FastCheck.nat(5), { maxLength: 3 }),
+  startMillis: FastCheck.nat(50),
+  stopMillis: FastCheck.nat(50),
+  fails: trouble,
+  children: FastCheck.array(leaf, { maxLength: 3 })
+}) as FastCheck.Arbitrary<Node>
+const graph = FastCheck.record({
+  nodes: FastCheck.array(node, { minLength: 1, maxLength: 6 }),
+  stopAt: FastCheck.nat(200)
+})
+
+it.effect.prop(
+  "whatever fails or hangs, and whenever it stops: all is released once, dependents first, children before cleanups",
+  [graph],
+  // Set LAW_RUNS to look longer.
+  ([{ nodes, stopAt }]) =>
+    Effect.gen(function* () {
+      const events: Array<string> = []
+      const note = (event: string) => Effect.sync(() => void events.push(event))
+
+      const start = (name: string, node: Node): Effect.Effect<void, unknown, Service.Scope> =>
+        Effect.gen(function* () {
+          yield* Effect.acquireRelease(note(`+${name}`), () => note(`-${name}`))
+          for (const [index, child] of node.children.entries()) {
+            const childName = `${name}.${index}`
+            class Child extends Service.make<Child>()(childName, {
+              onStart: start(childName, child),
+              onStop: () => stop(child)
+            }) {}
+            yield* Service.adopt(Child)
+          }
+          yield* Service.interval(Effect.fail("tick"), "1 second")
+          yield* Effect.sleep(node.startMillis)
+          if (node.fails === "start") return yield* Effect.fail(`${name} does not start`)
+          yield* note(`up ${name}`)
+        }) as Effect.Effect<void, unknown, Service.Scope>
+      const stop = (node: Node) =>
+        Effect.zipRight(
+          Effect.sleep(node.stopMillis),
+          node.fails === "stop" ? Effect.fail("stop") : node.fails === "hang" ? Effect.never : Effect.void
+        )
+
+      // A service needs only services before it in the list, so the graph has no cycle.
+      const layers: Array<LayerType.Layer<never, unknown>> = []
+      const needsOf = nodes.map((node, index) => node.needs.filter((need) => need < index))
+      for (const [index, node] of nodes.entries()) {
+        class Service_ extends Service.make<Service_>()(`s${index}`, {
+          onStart: start(`s${index}`, node),
+          onStop: () => stop(node)
+        }) {}
+        const [first, ...rest] = needsOf[index]!.map((need) => layers[need]!)
+        const layer = Layer.discard(Service_.layer)
+        layers.push(first === undefined ? layer : layer.pipe(Layer.provide(Layer.mergeAll(first, ...rest))))
+      }
+      const [first, ...rest] = layers
+      const fiber = yield* Effect.forkDaemon(
+        App.launch(Layer.mergeAll(first!, ...rest), { stopTimeout: "10 minutes" })
+      )
+      yield* TestClock.adjust(stopAt)
+      fiber.unsafeInterruptAsFork(fiber.id())
+      yield* TestClock.adjust("10 minutes")
+      yield* Fiber.await(fiber)
+
+      const at = (event: string) => events.indexOf(event)
+      const acquired = events.filter((event) => event.startsWith("+")).map((event) => event.slice(1))
+      assert.deepStrictEqual(
+        events.filter((event) => event.startsWith("-")).toSorted(),
+        acquired.map((name) => `-${name}`).toSorted(),
+        "each released once"
+      )
+      for (const name of acquired) {
+        const [parent, child] = name.split(".")
+        if (child !== undefined)
+          assert.isBelow(at(`-${name}`), at(`-${parent}`), "children before cleanups of the parent")
+        else {
+          for (const need of needsOf[Number(name.slice(1))]!) {
+            assert.isBelow(at(`up s${need}`), at(`+${name}`), "starts after what it needs")
+            assert.isAtLeast(at(`up s${need}`), 0, "what it needs is up")
+            assert.isBelow(at(`-${name}`), at(`-s${need}`), "stops before what it needs")
+          }
+        }
+      }
+      for (const node of acquired.filter((name) => name.includes("."))) {
+        const [parent, child] = node.split(".")
+        const younger = `${parent}.${Number(child) + 1}`
+        if (acquired.includes(younger))
+          assert.isBelow(at(`-${younger}`), at(`-${node}`), "children in reverse order")
+      }
+    }).pipe(leavesNothing, Effect.provide(Journal.layer)),
+  { fastCheck: { numRuns: Number(process.env["LAW_RUNS"] ?? 20) }, timeout: 120_000 }
+)
