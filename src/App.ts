@@ -3,7 +3,6 @@
  * service fails, and stops in order and in time.
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -18,6 +17,7 @@ import * as Deadline from "./Deadline.ts"
 import * as EventBus from "./EventBus.ts"
 import * as Input from "./Input.ts"
 import * as Journal from "./Journal.ts"
+import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
 
@@ -120,7 +120,7 @@ export const make = (options: Options = {}): App => {
         const outer = yield* Effect.serviceOption(EventBus.EventBus)
         if (Option.isSome(outer)) app.boot.onOpen.push(outer.value.holdBoot())
 
-        const startedAt = yield* Clock.currentTimeMillis
+        const startedAt = yield* Monotonic.millis
         const scope = yield* Scope.make()
         // A fiber of its own, so that a start that cannot be interrupted does not hold up the stop.
         const boot = yield* Layer.makeMemoMap.pipe(
@@ -130,8 +130,6 @@ export const make = (options: Options = {}): App => {
           Effect.interruptible,
           Effect.forkDaemon
         )
-        const elapsed = (since: number) =>
-          Effect.map(Clock.currentTimeMillis, (now) => Duration.millis(now - since))
         const booted = yield* Effect.exit(
           restore(
             Effect.raceFirst(
@@ -143,14 +141,14 @@ export const make = (options: Options = {}): App => {
         Owner.openBoot(app.boot)
         const isUp = Exit.isSuccess(booted) && Option.isNone(booted.value)
         if (isUp) {
-          const took = yield* elapsed(startedAt)
+          const took = yield* Monotonic.since(startedAt)
           yield* journal.append({ _tag: "AppStarted", app: name, services: members.size, took })
         }
         const exit = isUp
           ? yield* Effect.exit(restore(Deferred.await(end)))
           : Exit.map(booted, Option.getOrThrow)
 
-        const stoppingAt = yield* Clock.currentTimeMillis
+        const stoppingAt = yield* Monotonic.millis
         yield* journal.append({ _tag: "AppStopping", app: name, reason: reasonOf(exit) })
         const stopped = yield* Deadline.within(
           Effect.uninterruptible(Effect.zipRight(Fiber.interrupt(boot), Scope.close(scope, Exit.void))),
@@ -164,7 +162,12 @@ export const make = (options: Options = {}): App => {
         } else if (Exit.isFailure(stopped.value)) {
           problems.push(`a finalizer failed: ${Reason.ofCause(stopped.value.cause)}`)
         }
-        yield* journal.append({ _tag: "AppStopped", app: name, took: yield* elapsed(stoppingAt), problems })
+        yield* journal.append({
+          _tag: "AppStopped",
+          app: name,
+          took: yield* Monotonic.since(stoppingAt),
+          problems
+        })
         return yield* outcome(exit, problems)
       })
     )

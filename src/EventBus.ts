@@ -124,8 +124,8 @@ interface Topic {
 }
 
 interface Streams {
-  readonly send: (payload: unknown) => Effect.Effect<unknown>
-  readonly subscribe: Effect.Effect<Stream.Stream<any>, never, Scope.Scope>
+  readonly send: (sent: Listener.Envelope) => Effect.Effect<unknown>
+  readonly subscribe: Effect.Effect<Stream.Stream<Listener.Envelope>, never, Scope.Scope>
   readonly end: Effect.Effect<unknown>
 }
 
@@ -158,7 +158,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
       const accepted = { listeners: [...topic.listeners], envelope }
       return topic.streams === undefined
         ? Effect.succeed(accepted)
-        : Effect.as(topic.streams.send(payload), accepted)
+        : Effect.as(topic.streams.send(envelope), accepted)
     })
 
   return {
@@ -182,8 +182,13 @@ const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
       Effect.gen(function* () {
         const topic = topicOf("EventBus.stream", event)
         const streams = (topic.streams ??= yield* makeStreams(event.name, journal))
-        const boot = topic.boot.map((envelope) => envelope.payload)
-        return Stream.concat(Stream.fromIterable(boot), yield* streams.subscribe)
+        const live = yield* streams.subscribe
+        // What was sent between the two lines is in both.
+        const boot = new Set(topic.boot)
+        return Stream.concat(
+          Stream.fromIterable(boot),
+          Stream.filter(live, (sent) => !boot.has(sent))
+        ).pipe(Stream.map((sent) => sent.payload))
       }),
 
     listen: <A, E, R>(
@@ -223,14 +228,14 @@ const receipt = (event: string, outcomes: ReadonlyArray<Listener.Outcome>): Rece
   return { event, handled: count("Handled"), failed: count("Failed", "TimedOut"), outcomes }
 }
 
-/** One `PubSub` for all streams of an event. An exit carries a payload or, with none, the end. */
+/** One `PubSub` for all streams of an event. An exit carries what was sent or, with none, the end. */
 const makeStreams = (event: string, journal: Journal.Journal["Type"]): Effect.Effect<Streams> =>
-  Effect.map(PubSub.sliding<Exit.Exit<unknown, Option.Option<never>>>(streamCapacity), (pubsub) => {
-    const dropped = Listener.countDrops(journal, { service: "EventBus.stream", event })
+  Effect.map(PubSub.sliding<Exit.Exit<Listener.Envelope, Option.Option<never>>>(streamCapacity), (pubsub) => {
+    const drops = Listener.countDrops(journal, { service: "EventBus.stream", event })
     return {
-      send: (payload) =>
+      send: (sent) =>
         Effect.flatMap(pubsub.isFull, (isFull) =>
-          Effect.zipRight(isFull ? dropped.one : Effect.void, PubSub.publish(pubsub, Exit.succeed(payload)))
+          Effect.zipRight(isFull ? drops.one : Effect.void, PubSub.publish(pubsub, Exit.succeed(sent)))
         ),
       subscribe: Effect.map(Stream.fromPubSub(pubsub, { scoped: true }), Stream.flattenExitOption),
       end: PubSub.publish(pubsub, Exit.fail(Option.none()))

@@ -117,7 +117,8 @@ export const make: Effect.Effect<Journal["Type"]> = Effect.gen(function* () {
         const entry = { ...unstamped, at } as Entry
         entries.push(entry)
         if (entries.length >= capacity * 2) entries.splice(0, entries.length - capacity)
-        return Effect.zipRight(PubSub.publish(live, entry), log(entry))
+        // A logger that throws must not stop a stop, and could not be told of by logging.
+        return Effect.zipRight(PubSub.publish(live, entry), Effect.exit(log(entry)))
       }),
     recent: Effect.sync(() => entries.slice(-capacity)),
     stream: Stream.fromPubSub(live)

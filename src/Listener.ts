@@ -6,7 +6,6 @@
  * for all its subscribers, and here each listener gives its own.
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -20,6 +19,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Tracer from "effect/Tracer"
 import * as Input from "./Input.ts"
 import type { Journal } from "./Journal.ts"
+import * as Monotonic from "./Monotonic.ts"
 import * as Work from "./Work.ts"
 
 /** What became of an event at one listener. `service` is the listener's, `took` the handler's time. */
@@ -130,7 +130,7 @@ export const make = <Payload, E, R>(
     const limited = spec.timeout === undefined ? Effect.asSome : Effect.timeoutOption(spec.timeout)
 
     const run = (envelope: Envelope): Effect.Effect<Outcome, never, R> =>
-      Effect.flatMap(Clock.currentTimeMillis, (start) =>
+      Effect.flatMap(Monotonic.millis, (start) =>
         Effect.suspend(() => spec.handler(envelope.payload)).pipe(
           limited,
           traced(envelope, { service, event }),
@@ -140,8 +140,8 @@ export const make = <Payload, E, R>(
       )
 
     const settle = (exit: Exit.Exit<Option.Option<unknown>, E>, start: number) =>
-      Effect.flatMap(Clock.currentTimeMillis, (end): Effect.Effect<Outcome, never, R> => {
-        const at = { service, took: Duration.millis(end - start) }
+      Effect.flatMap(Monotonic.since(start), (took): Effect.Effect<Outcome, never, R> => {
+        const at = { service, took }
         if (Exit.isFailure(exit)) {
           return Cause.isInterruptedOnly(exit.cause)
             ? Effect.succeed(Outcome.Interrupted(at))
@@ -157,6 +157,10 @@ export const make = <Payload, E, R>(
 
     const handle = (envelope: Envelope): Deferred.Deferred<Outcome> => {
       const done = Deferred.unsafeMake<Outcome>(FiberId.none)
+      if (closed) {
+        Deferred.unsafeDone(done, interrupted)
+        return done
+      }
       // Not at once: a chain of emits would grow the stack.
       const fiber = runFork(Effect.interruptible(run(envelope)), { immediate: false })
       emitted.set(fiber, done)
@@ -256,7 +260,7 @@ export const countDrops = (
       unreported = 0
       return count === 0 ? Effect.void : journal.append({ _tag: "EventsDropped", ...source, count, reason })
     })
-  const one = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+  const one = Effect.flatMap(Monotonic.millis, (now) => {
     unreported++
     if (now - reportedAt < dropReportMillis) return Effect.void
     reportedAt = now

@@ -7,7 +7,6 @@
  * this module: they require `Service.Scope`, which nothing else has.
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -23,6 +22,7 @@ import * as EventBus from "./EventBus.ts"
 import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
 import * as Listener from "./Listener.ts"
+import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
 import * as ServiceScope from "./ServiceScope.ts"
@@ -394,7 +394,7 @@ const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Shape, E,
       ServiceScope.make(definition.name, owner, stopTimeout),
       ServiceScope.stop
     )
-    const startedAt = yield* Clock.currentTimeMillis
+    const startedAt = yield* Monotonic.millis
     yield* journal.append({ _tag: "ServiceStarting", service: service.path })
 
     const context = Context.merge(
@@ -422,11 +422,7 @@ const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Shape, E,
       // Only a success has no cause.
       const shape = (exit as Exit.Success<Shape, never>).value
       const stopping = onStop === undefined ? undefined : inService(Effect.suspend(() => onStop(shape)))
-      yield* ServiceScope.started(
-        service,
-        Duration.millis((yield* Clock.currentTimeMillis) - startedAt),
-        stopping
-      )
+      yield* ServiceScope.started(service, yield* Monotonic.since(startedAt), stopping)
       return shape
     }
     yield* ServiceScope.stop(service)

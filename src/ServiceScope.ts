@@ -6,7 +6,6 @@
  * them together have one deadline.
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
@@ -22,6 +21,7 @@ import * as Failure from "./Failure.ts"
 import type * as Journal from "./Journal.ts"
 import type * as Listener from "./Listener.ts"
 import type * as Owner from "./Owner.ts"
+import * as Monotonic from "./Monotonic.ts"
 import * as Work from "./Work.ts"
 
 /** What owned work requires. Only `onStart`, and work that a service owns, has it. */
@@ -39,6 +39,7 @@ export interface Running extends Owner.Member {
   /** Finalizers, last in first out, each isolated from the others. */
   readonly cleanups: Scope.Scope
   readonly closeCleanups: Effect.Effect<void>
+  readonly cleanupCount: () => number
   /** Done when the last step of stopping is. */
   readonly stopped: Deferred.Deferred<void>
   state: State
@@ -123,7 +124,8 @@ export const make = (key: string, owner: Owner.Owner, stopTimeout: number): Effe
         cleanups++
         return step(service, "a cleanup", finalizer)
       }),
-      closeCleanups: Scope.close(scope, Exit.void),
+      closeCleanups: Effect.uninterruptible(Scope.close(scope, Exit.void)),
+      cleanupCount: () => cleanups,
       stopped: Deferred.unsafeMake(FiberId.none),
       state: { _tag: "Starting" },
       stopLimit: () =>
@@ -279,7 +281,7 @@ export const fail = (
 /** Stops the service and waits for it. It stops once, however many ask. */
 export const stop = (service: Running): Effect.Effect<void> =>
   Effect.uninterruptible(
-    Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Effect.fiberId), ([now, caller]) => {
+    Effect.flatMap(Effect.zip(Monotonic.millis, Effect.fiberId), ([now, caller]) => {
       const { state } = service
       if (state._tag === "Stopping" || state._tag === "Stopped") return Deferred.await(service.stopped)
       service.state = { _tag: "Stopping", step: "onStop", deadline: now + service.stopTimeout }
@@ -319,17 +321,18 @@ const stopSteps = (
     }
 
     enter(service, "children")
-    const childrenFrom = yield* Clock.currentTimeMillis
+    const childrenFrom = yield* Monotonic.millis
     yield* Effect.forEach([...service.children].toReversed(), (child) => child.stop, { discard: true })
 
     // Children have deadlines of their own, so their time is not taken from their parent's.
-    enter(service, "cleanups", (yield* Clock.currentTimeMillis) - childrenFrom)
-    yield* service.closeCleanups
+    enter(service, "cleanups", (yield* Monotonic.millis) - childrenFrom)
+    // Each has a limit of its own; this one is for fibers that were forked into the scope.
+    yield* step(service, "cleanups", service.closeCleanups, undefined, service.cleanupCount())
 
     service.state = { _tag: "Stopped" }
     service.owner.members.delete(service)
     service.owner.labels?.delete(service.label)
-    const took = Duration.millis((yield* Clock.currentTimeMillis) - startedAt)
+    const took = yield* Monotonic.since(startedAt)
     yield* journal(service, { _tag: "ServiceStopped", service: service.path, took })
     yield* Deferred.succeed(service.stopped, undefined)
   })
@@ -340,18 +343,21 @@ const enter = (service: Running, next: Step, moreMillis = 0): void => {
   }
 }
 
-/** Runs one step of stopping within the deadline. What goes wrong is journaled, and stays here. */
+/**
+ * Runs one step of stopping within the deadline. What goes wrong is journaled,
+ * and stays here. A step of several `parts` gives each of them time to be late.
+ */
 const step = (
   service: Running,
   name: string,
   effect: Effect.Effect<unknown, unknown>,
-  alive: () => ReadonlyArray<string> = () => []
+  alive: () => ReadonlyArray<string> = () => [],
+  parts = 0
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const startedAt = yield* Clock.currentTimeMillis
     const { state } = service
-    const left = state._tag === "Stopping" ? state.deadline - startedAt : service.stopTimeout
-    const limit = Math.max(left, lateStepMillis)
+    const left = state._tag === "Stopping" ? state.deadline - (yield* Monotonic.millis) : service.stopTimeout
+    const limit = Math.max(Math.round(left), lateStepMillis) + parts * lateStepMillis
     const exit = yield* Deadline.within(effect, limit)
     if (Option.isNone(exit)) {
       yield* journal(service, {

@@ -15,6 +15,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
+import * as Monotonic from "./Monotonic.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Work from "./Work.ts"
 
@@ -83,15 +84,15 @@ export const interval = <A, E, R, R2 = never>(
       options.first ?? "afterOnePeriod"
     )
     return background(service, "interval", Duration.format(millis), effect, options, (tick, name) =>
-      Effect.flatMap(monotonicMillis, (start) => {
+      Effect.flatMap(Monotonic.millis, (start) => {
         // Slots are numbered from the start, so that a timer that is early or late never doubles or loses one.
         let slot = first === "atOnce" ? 0 : 1
         return Effect.forever(
           Effect.zipRight(
-            sleepUntil(monotonicMillis, () => start + slot * millis),
+            sleepUntil(Monotonic.millis, () => start + slot * millis),
             tick
           ).pipe(
-            Effect.zipRight(monotonicMillis),
+            Effect.zipRight(Monotonic.millis),
             Effect.flatMap((now) => {
               const due = Math.max(slot + 1, Math.ceil((now - start) / millis))
               const missed = due - slot - 1
@@ -151,9 +152,9 @@ export const timeout = <A, E, R, R2 = never>(
   Effect.flatMap(ServiceScope.ServiceScope, (service) => {
     const millis = Input.positiveMillis("Service.timeout", "after", after)
     return background(service, "timeout", Duration.format(millis), effect, options, (run) =>
-      Effect.flatMap(monotonicMillis, (start) =>
+      Effect.flatMap(Monotonic.millis, (start) =>
         Effect.zipRight(
-          sleepUntil(monotonicMillis, () => start + millis),
+          sleepUntil(Monotonic.millis, () => start + millis),
           run
         )
       )
@@ -226,9 +227,6 @@ const handle = ({ fiber, name, work }: ServiceScope.Task): Handle => ({
 
 const skipped = (service: ServiceScope.Running, task: string, missed: number) =>
   service.owner.app.journal.append({ _tag: "TicksSkipped", service: service.path, task, missed })
-
-/** Time that nobody sets: an interval must not notice when the wall clock is corrected. */
-const monotonicMillis = Effect.map(Clock.currentTimeNanos, (nanos) => Number(nanos / 1_000n) / 1_000)
 
 /** JavaScript's timers end at 24.8 days, and stop while a laptop sleeps; a day is below both troubles. */
 const longestSleepMillis = Duration.toMillis("1 day")
