@@ -1,0 +1,41 @@
+import { assert, it } from "@effect/vitest"
+import { readdirSync, readFileSync } from "node:fs"
+import { dirname, join, normalize } from "node:path"
+
+/** Low to high, as in ARCHITECTURE.md. A module imports only from levels below its own. */
+const levels = [
+  ["Input", "Reason", "Deadline", "Monotonic", "Work"],
+  ["Event", "Failure", "Journal"],
+  ["Listener", "Owner"],
+  ["EventBus", "ServiceScope"],
+  ["Task", "Child"],
+  ["Service", "App"],
+  ["node/NodeApp"],
+  ["index", "node/index"]
+]
+
+const levelOf = (module: string) => levels.findIndex((level) => level.includes(module))
+const read = (module: string) => readFileSync(`src/${module}.ts`, "utf8")
+
+const modules = readdirSync("src", { recursive: true, encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts"))
+  .map((file) => file.slice(0, -".ts".length))
+
+it.each(modules)("%s imports only from lower levels", (module) => {
+  assert.notStrictEqual(levelOf(module), -1, `Give src/${module}.ts a level in test/architecture.test.ts`)
+  for (const [, path] of read(module).matchAll(/from "(\.{1,2}\/.+)\.ts"/g)) {
+    const imported = normalize(join(dirname(module), path!))
+    assert.isBelow(levelOf(imported), levelOf(module), `src/${module}.ts may not import ${imported}`)
+  }
+})
+
+it.each(modules)("%s imports no Node module, unless it is of effect-services/node", (module) => {
+  if (!module.startsWith("node/")) assert.notMatch(read(module), /from "node:|@effect\/platform-node/)
+})
+
+it.each(modules.filter((module) => !module.endsWith("index")))(
+  "%s is told of in ARCHITECTURE.md",
+  (module) => {
+    assert.include(readFileSync("ARCHITECTURE.md", "utf8"), `\`${module}\``)
+  }
+)

@@ -1,0 +1,52 @@
+import { assert, describe, it } from "@effect/vitest"
+import { execFile } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
+import { promisify } from "node:util"
+
+import "../examples/06-testing.ts"
+
+const arguments_ = ["--import=tsx", "--conditions=effect-services:source"]
+
+/** A log line as `INFO message`; times are noise. */
+const normalize = (output: string) =>
+  output
+    .replaceAll(
+      /^timestamp=\S+ level=(\w+) fiber=#\d+ message="?(.*?)"?( cause=.*)?( service=.*)?$/gm,
+      "$1 $2"
+    )
+    .replaceAll(/\n {4}at .*/g, "")
+    .replaceAll(/\b\d+m?s( \d+ms)?\b/g, "1ms")
+
+const examples = readdirSync("examples").filter((file) => file.endsWith(".ts") && !file.includes("testing"))
+
+describe.concurrent("examples", () => {
+  for (const file of examples) {
+    it(`${file} prints what it says`, async () => {
+      const [, expected] = readFileSync(`examples/${file}`, "utf8").split("// prints:\n")
+      const { stdout } = await promisify(execFile)("node", [...arguments_, `examples/${file}`], {
+        timeout: 30_000
+      })
+      assert.strictEqual(normalize(stdout), normalize(expected!.replaceAll(/^\/\/ ?/gm, "")))
+    }, 40_000)
+  }
+})
+
+describe("README", () => {
+  const readme = readFileSync("README.md", "utf8")
+
+  it("shows the examples as they are", () => {
+    const blocks = [...readme.matchAll(/<!-- (examples\/\S+) -->\n```ts\n([^]*?)```/g)]
+    assert.isNotEmpty(blocks)
+    for (const [, file, code] of blocks) assert.strictEqual(code, readFileSync(file!, "utf8"), file)
+    const shown = readme.match(/```ts/g)?.length
+    assert.strictEqual(shown, blocks.length, "every block of code is an example file")
+  })
+
+  it("makes the promises that the tests keep", () => {
+    const promised = [...readme.matchAll(/^(\d+\. .*)$/gm)].map(([, promise]) => promise!)
+    const tests = readFileSync("test/promises.test.ts", "utf8")
+    const kept = [...tests.matchAll(/describe\(\s*["'](\d+\. .*)["'],/g)].map(([, promise]) => promise!)
+    const byNumber = (a: string, b: string) => Number.parseInt(a, 10) - Number.parseInt(b, 10)
+    assert.deepStrictEqual(promised, kept.toSorted(byNumber))
+  })
+})
