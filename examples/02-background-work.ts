@@ -1,5 +1,5 @@
 // Owned work: it begins in onStart, and ends with the service at the latest.
-import { Console, Effect } from "effect"
+import { Cause, Console, Effect } from "effect"
 import { Failure, Service } from "effect-services"
 import { NodeApp } from "effect-services/node"
 
@@ -8,7 +8,7 @@ class Worker extends Service.make<Worker>()("Worker", {
     // Every 100 ms, first after 100 ms. A run that fails is journaled, and the next one comes.
     yield* Service.interval(Effect.fail("no connection"), "100 millis", {
       name: "poll",
-      onFailure: Failure.handle((cause, { work }) => Console.log(`${work} failed: ${cause}`))
+      onFailure: Failure.handle((cause, { work }) => Console.log(`${work} failed: ${Cause.squash(cause)}`))
     })
     // At 3 in the morning, in Berlin, summer and winter.
     yield* Service.cron(Console.log("tidied up"), "0 3 * * *", { timeZone: "Europe/Berlin" })
@@ -33,8 +33,8 @@ NodeApp.runMain(Worker.layer, { name: "Example" })
 // download: Failure
 // INFO Example > Worker started in 1ms
 // INFO Example started in 1ms, with 1 service
-// poll failed: Error: no connection
-// poll failed: Error: no connection
+// poll failed: no connection
+// poll failed: no connection
 // INFO Example > Worker asked to be stopped
 // INFO Example is stopping: Example > Worker asked for it
 // onStop, with all of it still running

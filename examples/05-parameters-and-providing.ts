@@ -10,7 +10,7 @@ class Mailer extends Service.make<Mailer>()("Mailer", {
   onStart: (options: { readonly from: string; readonly apiKey: Redacted.Redacted }) =>
     Effect.gen(function* () {
       const greeting = yield* Greeting
-      yield* Console.log(`signed in with ${options.apiKey}`)
+      yield* Console.log("signed in with", options.apiKey)
       return { send: (to: string) => Console.log(`from ${options.from} to ${to}: ${greeting}, ${to}`) }
     })
 }) {}

@@ -70,9 +70,8 @@ export const oneOf = <A extends string>(
 }
 
 /** An effect. Throws `InputError` otherwise. */
-export const effect = <A>(where: string, input: string, value: A): A => {
+export const effect = (where: string, input: string, value: unknown): void => {
   if (!Effect.isEffect(value)) throw new InputError({ where, input, expected: "an Effect", actual: value })
-  return value
 }
 
 /** A function. Throws `InputError` otherwise. */

@@ -8,7 +8,7 @@ export const ofCause = (cause: Cause.Cause<unknown>): string => {
 }
 
 /** The message of an error, or of what caused it, or the error's own tag or text. */
-export const ofError = (error: unknown): string => {
+const ofError = (error: unknown): string => {
   if (Cause.isCause(error)) return ofCause(error)
   if (typeof error !== "object" || error === null) return String(error)
   if ("message" in error && typeof error.message === "string" && error.message !== "") {

@@ -186,6 +186,8 @@ export const make =
     }
     // Its third line is the caller's: `Context` shows it when the service is not provided.
     const { stack } = new Error()
+    // The caller's class is the `Self`; this one is only its base.
+    // @effect-diagnostics-next-line classSelfMismatch:off
     class Base extends Context.Tag(Input.name(where, "name", name))<any, any>() {
       static override readonly stack = stack
     }

@@ -176,7 +176,7 @@ describe("adopt", () => {
           log: Failure.log,
           escalate: Failure.escalate,
           handle: Failure.handle((cause, source) =>
-            say(`${Cause.squash(cause)} in ${source.service}, ${source.work}`)
+            say(`${String(Cause.squash(cause))} in ${source.service}, ${source.work}`)
           )
         }[policy]
         const running = yield* parent(Service.adopt(Child, { onFailure }))

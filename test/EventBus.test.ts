@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
   Cause,
+  Duration,
   Effect,
   Exit,
   Fiber,
@@ -61,9 +62,7 @@ describe("emit", () => {
       ])
       assert.deepStrictEqual([receipt.event, receipt.handled, receipt.failed], ["ping", 1, 3])
       assert.deepStrictEqual(
-        receipt.outcomes.map((_) =>
-          Number(_.took.toString().length > 0 && _.took.value._tag === "Millis" ? _.took.value.millis : -1)
-        ),
+        receipt.outcomes.map((_) => Duration.toMillis(_.took)),
         [3000, 0, 0, 2000]
       )
       assert.deepStrictEqual(lines, ["slow"])
@@ -232,7 +231,7 @@ describe("emit", () => {
       const bus = yield* listening({
         L: Service.listen(Ping, () => Effect.fail("no"), {
           onFailure: Failure.handle((cause, source) =>
-            say(`${Cause.squash(cause)} in ${source.service}, ${source.work}`)
+            say(`${String(Cause.squash(cause))} in ${source.service}, ${source.work}`)
           )
         })
       })

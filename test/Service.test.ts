@@ -116,8 +116,12 @@ describe("a service class", () => {
       assert.strictEqual(mailer.send, "shop@example.org 3 2")
       assert.isUndefined(yield* Headless)
     }).pipe(
-      Effect.provide(Layer.merge(Mailer.layer({ from: "shop@example.org" }, 2), Headless.layer)),
-      Effect.provide(Counter.layer.pipe(Layer.provideMerge(database), Layer.provide(EventBus.layer))),
+      Effect.provide(
+        Layer.merge(Mailer.layer({ from: "shop@example.org" }, 2), Headless.layer).pipe(
+          Layer.provide(Counter.layer),
+          Layer.provide([database, EventBus.layer])
+        )
+      ),
       leavesNothing
     )
   )
@@ -243,7 +247,7 @@ describe("starting", () => {
         onStart: Effect.gen(function* () {
           yield* Service.addCleanup(say("cleanup"))
           yield* Service.spawn(Effect.onInterrupt(Effect.never, () => say("task")))
-          yield* Effect.never
+          return yield* Effect.never
         }),
         onStop: () => say("onStop")
       }) {}

@@ -264,7 +264,7 @@ describe("what cannot be used is refused where it is given", () => {
       'Service.interval: `every` must be a duration above zero and below infinity, like "5 seconds", but it is 0.'
     ],
     [
-      Service.interval(Effect.void, "-5 seconds" as any),
+      Service.interval(Effect.void, "-5 seconds"),
       'Service.interval: `every` must be a duration above zero and below infinity, like "5 seconds", but it is "-5 seconds".'
     ],
     [
