@@ -21,7 +21,6 @@ NodeApp.runMain(Heartbeat.layer, { name: "Example" })
 // prints:
 // INFO Example > Heartbeat started in 1ms
 // INFO Example started in 1ms, with 1 service
-// INFO Example > Heartbeat asked to be stopped
 // INFO Example is stopping: Example > Heartbeat asked for it
 // 3 beats
 // INFO Example > Heartbeat stopped in 1ms

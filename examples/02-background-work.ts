@@ -35,7 +35,6 @@ NodeApp.runMain(Worker.layer, { name: "Example" })
 // INFO Example started in 1ms, with 1 service
 // poll failed: no connection
 // poll failed: no connection
-// INFO Example > Worker asked to be stopped
 // INFO Example is stopping: Example > Worker asked for it
 // onStop, with all of it still running
 // watcher interrupted

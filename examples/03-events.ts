@@ -37,7 +37,6 @@ NodeApp.runMain(app, { name: "Example" })
 // invoice for A1
 // ERROR Example > Warehouse: the listener of order:completed failed
 // A1: 1 handled, 1 failed
-// INFO Example > Shop asked to be stopped
 // INFO Example > Shop started in 1ms
 // invoice for A2
 // ERROR Example > Warehouse: the listener of order:completed failed

@@ -38,14 +38,11 @@ NodeApp.runMain(Tenants.layer, { name: "Example" })
 // hello, globex
 // INFO Example > Tenants started in 1ms
 // INFO Example started in 1ms, with 1 service
-// ERROR Example > Tenants > Tenant[umbrella]: lab failed
-// ERROR Example > Tenants > Tenant[umbrella] failed: lab failed and nothing was to handle it
+// ERROR Example > Tenants > Tenant[umbrella] failed, because lab failed
 // umbrella is gone
 // INFO Example > Tenants > Tenant[umbrella] stopped in 1ms
-// INFO Example > Tenants > Tenant[globex] asked to be stopped
 // globex is gone
 // INFO Example > Tenants > Tenant[globex] stopped in 1ms
-// INFO Example > Tenants asked to be stopped
 // INFO Example is stopping: Example > Tenants asked for it
 // acme is gone
 // INFO Example > Tenants > Tenant[acme] stopped in 1ms

@@ -39,7 +39,6 @@ NodeApp.runMain(app, { name: "Example" })
 // signed in with <redacted>
 // INFO Example > Mailer started in 1ms
 // from news@example.org to ada: good morning, ada
-// INFO Example > Newsletter asked to be stopped
 // INFO Example > Newsletter started in 1ms
 // INFO Example is stopping: Example > Newsletter asked for it
 // INFO Example > Newsletter stopped in 1ms

@@ -54,11 +54,13 @@ export class UncleanStopError extends Data.TaggedError("UncleanStopError")<{
   }
 }
 
-/** An app that can be asked what in it is still up. For runtimes such as `NodeApp`. */
+/** An app, to be launched once, and what a runtime such as `NodeApp` needs besides. */
 export interface App {
   readonly launch: <A, E, R>(
     layer: Layer.Layer<A, E, R>
   ) => Effect.Effect<never, E | ServiceFailedError | UncleanStopError, Exclude<R, Journal.Journal>>
+  /** Asks for the stop, as an interruption of `launch` does, and says why. */
+  readonly stop: (reason: string) => void
   /** The services that have not stopped, by path, each with what it is doing. */
   readonly unfinished: () => ReadonlyArray<string>
 }
@@ -98,13 +100,14 @@ export const make = (options: Options = {}): App => {
   const stopTimeout = Input.positiveMillis("App.launch", "stopTimeout", options.stopTimeout ?? "30 seconds")
   const members = new Set<Owner.Member>()
   const unfinished = () => [...members].flatMap((member) => member.unfinished())
+  const end = Deferred.unsafeMake<End>(FiberId.none)
+  const stop = (reason: string) => Deferred.unsafeDone(end, Effect.succeed({ _tag: "Asked", reason }))
 
   const launch = <A, E, R>(layer: Layer.Layer<A, E, R>) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const problems: Array<string> = []
         const journal = collecting(problems, yield* journalOfContext)
-        const end = Deferred.unsafeMake<End>(FiberId.none)
         const app = Owner.makeApp(journal)
         const owner: Owner.Owner = {
           app,
@@ -114,7 +117,7 @@ export const make = (options: Options = {}): App => {
           labels: undefined,
           label: (service) => service,
           failed: (_, origin, cause) => Deferred.succeed(end, { _tag: "Failed", origin, cause }),
-          stopAsked: (member) => Deferred.succeed(end, { _tag: "Asked", by: member.path })
+          stopAsked: (member) => Effect.sync(() => stop(`${member.path} asked for it`))
         }
         // A bus from outside the app holds what is sent until all have subscribed, as one inside does.
         const outer = yield* Effect.serviceOption(EventBus.EventBus)
@@ -131,22 +134,17 @@ export const make = (options: Options = {}): App => {
           Effect.forkDaemon
         )
         const booted = yield* Effect.exit(
-          restore(
-            Effect.raceFirst(
-              Effect.map(Deferred.await(end), Option.some),
-              Effect.as(Fiber.join(boot), Option.none<End>())
-            )
-          )
+          restore(keepAlive(Effect.raceFirst(Deferred.await(end), Effect.map(Fiber.await(boot), asBooted))))
         )
         Owner.openBoot(app.boot)
-        const isUp = Exit.isSuccess(booted) && Option.isNone(booted.value)
+        const isUp =
+          Exit.isSuccess(booted) && booted.value._tag === "Booted" && Exit.isSuccess(booted.value.exit)
         if (isUp) {
+          yield* Fiber.inheritAll(boot)
           const took = yield* Monotonic.since(startedAt)
           yield* journal.append({ _tag: "AppStarted", app: name, services: members.size, took })
         }
-        const exit = isUp
-          ? yield* Effect.exit(restore(Deferred.await(end)))
-          : Exit.map(booted, Option.getOrThrow)
+        const exit = isUp ? yield* Effect.exit(restore(keepAlive(Deferred.await(end)))) : booted
 
         const stoppingAt = yield* Monotonic.millis
         yield* journal.append({ _tag: "AppStopping", app: name, reason: reasonOf(exit) })
@@ -172,16 +170,23 @@ export const make = (options: Options = {}): App => {
       })
     )
 
-  return { launch, unfinished }
+  return { launch, stop, unfinished }
 }
 
-/** Why an app ends, when it is not interrupted and did not fail to start. */
+/** Why an app ends, when it is not interrupted. */
 type End =
   | { readonly _tag: "Failed"; readonly origin: string; readonly cause: Cause.Cause<unknown> }
-  | {
-      readonly _tag: "Asked"
-      readonly by: string
-    }
+  | { readonly _tag: "Asked"; readonly reason: string }
+
+/** The boot has ended, one way or the other. */
+interface Booted<E> {
+  readonly _tag: "Booted"
+  readonly exit: Exit.Exit<unknown, E>
+}
+const asBooted = <E>(exit: Exit.Exit<unknown, E>): Booted<E> => ({ _tag: "Booted", exit })
+
+/** JavaScript ends a process that has nothing to wait for but an Effect. `Effect.never` holds a timer against that. */
+const keepAlive = <A>(effect: Effect.Effect<A>): Effect.Effect<A> => Effect.raceFirst(effect, Effect.never)
 
 const journalOfContext = Effect.flatMap(
   Effect.serviceOption(Journal.Journal),
@@ -199,20 +204,34 @@ const collecting = (problems: Array<string>, journal: Journal.Journal["Type"]): 
   }
 })
 
-const reasonOf = (exit: Exit.Exit<End, unknown>): string => {
-  if (Exit.isFailure(exit))
-    return Cause.isInterruptedOnly(exit.cause) ? "it was asked to" : "it did not start"
-  return exit.value._tag === "Failed" ? `${exit.value.origin} failed` : `${exit.value.by} asked for it`
+const reasonOf = (exit: Exit.Exit<End | Booted<unknown>>): string => {
+  if (Exit.isFailure(exit)) return "it was interrupted"
+  switch (exit.value._tag) {
+    case "Failed":
+      return `${exit.value.origin} failed`
+    case "Asked":
+      return exit.value.reason
+    case "Booted":
+      return "it did not start"
+  }
 }
 
-const outcome = <E>(exit: Exit.Exit<End, E>, problems: ReadonlyArray<string>) =>
+const outcome = <E>(exit: Exit.Exit<End | Booted<E>>, problems: ReadonlyArray<string>) =>
   Effect.fiberIdWith((id): Effect.Effect<never, E | ServiceFailedError | UncleanStopError> => {
-    const why: Cause.Cause<E | ServiceFailedError> = Exit.isFailure(exit)
-      ? exit.cause
-      : exit.value._tag === "Failed"
-        ? Cause.fail(new ServiceFailedError(exit.value))
-        : Cause.interrupt(id)
+    const why = causeOf(exit) ?? Cause.interrupt(id)
     return Effect.failCause(
       problems.length === 0 ? why : Cause.sequential(why, Cause.fail(new UncleanStopError({ problems })))
     )
   })
+
+/** What went wrong; nothing when the app was asked to stop. */
+const causeOf = <E>(exit: Exit.Exit<End | Booted<E>>): Cause.Cause<E | ServiceFailedError> | undefined => {
+  if (Exit.isFailure(exit)) return exit.cause
+  if (exit.value._tag === "Asked") return undefined
+  if (exit.value._tag === "Failed") return Cause.fail(new ServiceFailedError(exit.value))
+  if (Exit.isSuccess(exit.value.exit)) return undefined
+  const { cause } = exit.value.exit
+  return Cause.isInterruptedOnly(cause)
+    ? Cause.die(new Cause.InterruptedException("The app did not start: a layer of it interrupted itself."))
+    : cause
+}

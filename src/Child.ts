@@ -28,6 +28,8 @@ export interface Child<out Offered> {
    * child's own work, it does not wait.
    */
   readonly stop: Effect.Effect<void>
+  /** Waits until the child has stopped, for whatever reason. Its name is free then. */
+  readonly await: Effect.Effect<void>
 }
 
 /** Options of `adopt`. */
@@ -155,7 +157,8 @@ export const adopt = <A, E, R, Offered, R2>(
         ),
         stop: Effect.contextWithEffect((caller: Context.Context<never>) =>
           isWithin(Context.getOption(caller, ServiceScope.ServiceScope), owner) ? askStop : stop
-        )
+        ),
+        await: Deferred.await(stopped)
       }
     })
   )

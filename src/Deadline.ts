@@ -5,9 +5,11 @@
  * uninterruptible region, which is where finalizers run. Here the work has a
  * fiber of its own, so the one who waits is free when the limit passes.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 
 /** Most work ends within a few turns of the scheduler. Looking that often first saves a timer and two fibers. */
@@ -34,8 +36,11 @@ const awaitWithin = <A, E>(
     const exit = fiber.unsafePoll()
     if (exit !== null) return Effect.succeed(Option.some(exit))
     if (turns > 0) return Effect.zipRight(Effect.yieldNow(), awaitWithin(fiber, millis, turns - 1))
-    return Effect.interruptible(Fiber.await(fiber)).pipe(
-      Effect.timeoutOption(millis),
-      Effect.tap((late) => (Option.isNone(late) ? Fiber.interruptFork(fiber) : Effect.void))
+    const done = Deferred.unsafeMake<Option.Option<Exit.Exit<A, E>>>(FiberId.none)
+    fiber.addObserver((late) => Deferred.unsafeDone(done, Effect.succeed(Option.some(late))))
+    // A daemon and no race: an interruption reaches the children of a fiber even where it is masked itself.
+    const giveUp = Effect.zipRight(Deferred.succeed(done, Option.none()), Fiber.interruptFork(fiber))
+    return Effect.flatMap(Effect.forkDaemon(Effect.interruptible(Effect.delay(giveUp, millis))), (timer) =>
+      Effect.ensuring(Deferred.await(done), Fiber.interruptFork(timer))
     )
   })

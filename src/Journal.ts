@@ -32,8 +32,12 @@ export type Entry = Data.TaggedEnum<{
   ServiceStarting: OfService
   ServiceStarted: OfService & { readonly took: Duration.Duration }
   StartFailed: OfService & { readonly step: string; readonly cause: Cause.Cause<unknown> }
-  /** Work of the service, or a child, failed and nothing was to handle it. */
-  ServiceFailed: OfService & { readonly work: string; readonly cause: Cause.Cause<unknown> }
+  /** Work of the service, or a child of it, failed, and was to fail it. `origin` is the path to what failed first. */
+  ServiceFailed: OfService & {
+    readonly work: string
+    readonly origin: string
+    readonly cause: Cause.Cause<unknown>
+  }
   ServiceStopping: OfService
   ServiceStopped: OfService & { readonly took: Duration.Duration }
   StopStepFailed: OfService & { readonly step: string; readonly cause: Cause.Cause<unknown> }
@@ -136,10 +140,15 @@ export const format = (entry: Unstamped): string => line(entry)[1]
 
 const log = (entry: Entry): Effect.Effect<void> => {
   const [level, message] = line(entry)
-  const logged =
-    "cause" in entry ? Effect.logWithLevel(level, message, entry.cause) : Effect.logWithLevel(level, message)
+  const logged = hasCause(entry)
+    ? Effect.logWithLevel(level, message, entry.cause)
+    : Effect.logWithLevel(level, message)
   return "service" in entry ? Effect.annotateLogs(logged, "service", entry.service) : logged
 }
+
+/** A cause is shown once: not again for each service that fails because one below it has. */
+const hasCause = (entry: Entry): entry is Extract<Entry, { readonly cause: unknown }> =>
+  "cause" in entry && !(entry._tag === "ServiceFailed" && entry.origin !== `${entry.service} > ${entry.work}`)
 
 const { Debug, Error, Info, Warning } = LogLevel
 
@@ -167,7 +176,7 @@ const line = (entry: Unstamped): readonly [LogLevel.LogLevel, string] => {
       // The error goes to whoever builds the layer, who logs it or handles it.
       return [Debug, `${entry.service} did not start: ${entry.step} failed`]
     case "ServiceFailed":
-      return [Error, `${entry.service} failed: ${entry.work} failed and nothing was to handle it`]
+      return [Error, `${entry.service} failed, because ${entry.work} failed`]
     case "ServiceStopping":
       return [Debug, `${entry.service} is stopping`]
     case "ServiceStopped":
@@ -181,7 +190,7 @@ const line = (entry: Unstamped): readonly [LogLevel.LogLevel, string] => {
           (entry.alive.length === 0 ? "" : `, with ${some(entry.alive)} still running`)
       ]
     case "StopAsked":
-      return [Info, `${entry.service} asked to be stopped`]
+      return [Debug, `${entry.service} asked to be stopped`]
     case "ChildAdopted":
       return [Debug, `${entry.service} adopted ${entry.child}`]
     case "TaskFailed":
@@ -204,8 +213,8 @@ const line = (entry: Unstamped): readonly [LogLevel.LogLevel, string] => {
   }
 }
 
-/** A failure that the program handles itself is not an error for the operator. */
-const levelOf = (entry: Answered): LogLevel.LogLevel => (entry.answer === "Handle" ? Debug : Error)
+/** A failure that the program handles is none for the operator, and one that escalates is told of by ServiceFailed. */
+const levelOf = (entry: Answered): LogLevel.LogLevel => (entry.answer === "Log" ? Error : Debug)
 
 /** `Duration.format` has no unit for nothing. */
 const duration = (took: Duration.Duration): string =>

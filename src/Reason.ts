@@ -1,5 +1,6 @@
 /** Why something failed, in one line of words. */
 import * as Cause from "effect/Cause"
+import * as ConfigError from "effect/ConfigError"
 
 /** The failures and defects of a cause, most often one; `interrupted` when it has none. */
 export const ofCause = (cause: Cause.Cause<unknown>): string => {
@@ -11,6 +12,7 @@ export const ofCause = (cause: Cause.Cause<unknown>): string => {
 const ofError = (error: unknown): string => {
   if (Cause.isCause(error)) return ofCause(error)
   if (typeof error !== "object" || error === null) return String(error)
+  if (ConfigError.isConfigError(error)) return ofConfigError(error)
   if ("message" in error && typeof error.message === "string" && error.message !== "") {
     return error.message.replaceAll(/\s*\n\s*/g, " ")
   }
@@ -18,3 +20,9 @@ const ofError = (error: unknown): string => {
   if ("_tag" in error) return String(error._tag)
   return JSON.stringify(error)
 }
+
+/** Its message leaves out which setting it is about. */
+const ofConfigError = (error: ConfigError.ConfigError): string =>
+  error._op === "And" || error._op === "Or"
+    ? `${ofConfigError(error.left)}; ${ofConfigError(error.right)}`
+    : [error.path.join("."), error.message].filter((part) => part !== "").join(": ")

@@ -203,8 +203,15 @@ export const make =
           : Input.positiveMillis(where, "startTimeout", lifecycle.startTimeout),
       stopTimeout: Input.positiveMillis(where, "stopTimeout", lifecycle.stopTimeout ?? "10 seconds")
     }
-    const layerOf = (effect: Effect.Effect<any, any, any>) =>
-      Layer.scoped(Base, start(settings, effect)).pipe(Layer.provide(Owner.layer))
+    const layerOf = (effect: Effect.Effect<any, any, any>) => {
+      const bare = Layer.scoped(Base, start(settings, effect))
+      // Mostly there is an owner, and to provide one that looks for it would double the cost of a service.
+      return Layer.unwrapEffect(
+        Effect.map(Effect.serviceOption(Owner.Owner), (owner) =>
+          Option.isSome(owner) ? bare : Layer.provide(bare, Owner.layer)
+        )
+      )
+    }
     return Object.assign(Base, {
       layer: Effect.isEffect(onStart)
         ? layerOf(onStart)

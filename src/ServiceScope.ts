@@ -273,7 +273,7 @@ export const fail = (
         return Effect.void
     }
     return Effect.zipRight(
-      journal(service, { _tag: "ServiceFailed", service: service.path, work, cause }),
+      journal(service, { _tag: "ServiceFailed", service: service.path, work, origin, cause }),
       service.owner.failed(service, origin, cause)
     )
   })
@@ -357,7 +357,7 @@ const step = (
   Effect.gen(function* () {
     const { state } = service
     const left = state._tag === "Stopping" ? state.deadline - (yield* Monotonic.millis) : service.stopTimeout
-    const limit = Math.max(Math.round(left), lateStepMillis) + parts * lateStepMillis
+    const limit = Math.max(Math.ceil(left), lateStepMillis) + parts * lateStepMillis
     const exit = yield* Deadline.within(effect, limit)
     if (Option.isNone(exit)) {
       yield* journal(service, {

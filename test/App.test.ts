@@ -32,7 +32,7 @@ describe("launch", () => {
         "INFO Shop > Database started in 20ms",
         "INFO Shop > Web started in 3ms",
         "INFO Shop started in 23ms, with 2 services",
-        "INFO Shop is stopping: it was asked to",
+        "INFO Shop is stopping: it was interrupted",
         "INFO Shop > Web stopped in 0ms",
         "INFO Shop > Database stopped in 5ms",
         "INFO Shop stopped in 5ms, clean"

@@ -1,0 +1,265 @@
+/** Real processes and real signals: each test runs an app of `fixtures/apps.ts`. */
+import { spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { build } from "esbuild"
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
+
+const folder = mkdtempSync(join(tmpdir(), "effect-services-"))
+const bundle = join(folder, "apps.mjs")
+
+// One bundle for all processes: it starts in a fraction of the time that a loader needs.
+beforeAll(async () => {
+  await build({
+    entryPoints: [fileURLToPath(new URL("fixtures/apps.ts", import.meta.url))],
+    outfile: bundle,
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    conditions: ["effect-services:source"]
+  })
+}, 60_000)
+
+const running = new Set<() => void>()
+afterEach(() => {
+  for (const kill of running) kill()
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Much longer than anything here takes, so that only a hang meets it. */
+const patience = 20_000
+
+interface Ended {
+  readonly code: number | null
+  readonly output: string
+  /** What the services said, in its order. */
+  readonly said: ReadonlyArray<string>
+  readonly errors: ReadonlyArray<string>
+}
+
+/** Starts an app as a process, which is killed when the test ends. */
+const start = (app: string) => {
+  const child = spawn(process.execPath, [bundle, app], { stdio: ["ignore", "pipe", "pipe"] })
+  const kill = () => void child.kill("SIGKILL")
+  running.add(kill)
+  let output = ""
+  let exited = false
+  const onChange = new Set<() => void>()
+  const changed = () => {
+    for (const look of onChange) look()
+  }
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output += text
+      changed()
+    })
+  }
+  // `close` and not `exit`: all output has come then.
+  child.on("close", () => {
+    running.delete(kill)
+    exited = true
+    changed()
+  })
+
+  const until = (what: string, isSo: () => boolean) =>
+    new Promise<void>((resolve, reject) => {
+      const end = (settle: () => void) => {
+        clearTimeout(timer)
+        onChange.delete(look)
+        settle()
+      }
+      const problem = (why: string) => () => reject(new Error(`${app}: ${why} before ${what}:\n${output}`))
+      const look = () => {
+        if (isSo()) end(resolve)
+        else if (exited) end(problem("the process ended"))
+      }
+      const timer = setTimeout(() => end(problem("time ran out")), patience)
+      onChange.add(look)
+      look()
+    })
+
+  return {
+    says: (line: RegExp) => until(`it said ${line}`, () => line.test(output)),
+    signal: (signal: NodeJS.Signals) => void child.kill(signal),
+    ended: async (): Promise<Ended> => {
+      await until("it ended", () => exited)
+      const lines = output.split("\n")
+      return {
+        code: child.exitCode,
+        output,
+        said: lines.filter((line) => line.startsWith("> ")).map((line) => line.slice(2)),
+        errors: lines.filter((line) => line.includes("level=ERROR"))
+      }
+    }
+  }
+}
+
+/** Starts an app, sends it a signal when it is up, and waits for its end. */
+const runAndSend = async (app: string, signal: NodeJS.Signals): Promise<Ended> => {
+  const process = start(app)
+  await process.says(/ started in .*, with \d+ services?/)
+  process.signal(signal)
+  return process.ended()
+}
+
+const started = ["Db starts", "Web starts"]
+const stopped = ["Web stops", "Web is cleaned up", "Db stops", "Db is cleaned up"]
+
+describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    it(`stops in order on ${signal}, and exits with 0`, async () => {
+      const { code, errors, output, said } = await runAndSend("orderly", signal)
+      expect(said).toEqual([...started, ...stopped])
+      expect(output).toContain(`App is stopping: ${signal}`)
+      expect(output).toMatch(/App stopped in \S+, clean/)
+      expect(errors).toEqual([])
+      expect(code).toBe(0)
+    })
+  }
+
+  it("undoes what had started when a signal comes during the boot, and exits with 0", async () => {
+    const app = start("bootsForEver")
+    await app.says(/> Web starts/)
+    app.signal("SIGTERM")
+    const { code, errors, said } = await app.ended()
+    expect(said).toEqual([...started, "Web is cleaned up", "Db stops", "Db is cleaned up"])
+    expect(errors).toEqual([])
+    expect(code).toBe(0)
+  })
+
+  it("ends at once on a second signal, says what was still running, and exits with 1", async () => {
+    const app = start("stuck")
+    await app.says(/App started in/)
+    app.signal("SIGTERM")
+    await app.says(/> Stuck stops/)
+    app.signal("SIGINT")
+    const { code, output } = await app.ended()
+    expect(output).toContain(
+      "SIGINT again: ending at once, while these had not stopped: App > Stuck (stopping: onStop)\n"
+    )
+    expect(code).toBe(1)
+  })
+
+  it("stops in order after an uncaught exception, and exits with 1", async () => {
+    const { code, errors, said } = await runAndSend("throwsWhenPoked", "SIGUSR2")
+    expect(said).toEqual([...started, ...stopped])
+    expect(errors.join()).toMatch(/uncaught exception.*thrown by a callback/)
+    expect(code).toBe(1)
+  })
+
+  it("stops in order after an unhandled rejection, and exits with 1", async () => {
+    const { code, errors, said } = await runAndSend("rejectsWhenPoked", "SIGUSR2")
+    expect(said).toEqual([...started, ...stopped])
+    expect(errors.join()).toMatch(/unhandled rejection.*awaited by nobody/)
+    expect(code).toBe(1)
+  })
+
+  it("goes on stopping after a crash in a stop, and exits with 1", async () => {
+    const { code, errors, output, said } = await runAndSend("throwsWhileStopping", "SIGTERM")
+    expect(said).toEqual([...started, ...stopped])
+    expect(errors.join()).toMatch(/uncaught exception.*thrown while stopping/)
+    expect(output).toMatch(/App stopped in \S+, clean/)
+    expect(code).toBe(1)
+  })
+
+  it("goes on stopping, and exits with 0, when a signal comes while it stops already", async () => {
+    const app = start("stopsItselfSlowly")
+    await app.says(/> Web stops/)
+    app.signal("SIGTERM")
+    const { code, errors, said } = await app.ended()
+    expect(said).toEqual([...started, "Web stops", "Web is done", ...stopped.slice(1)])
+    expect(errors).toEqual([])
+    expect(code).toBe(0)
+  })
+
+  it("stops the others when an onStop fails, and exits with 1", async () => {
+    const { code, output, said } = await runAndSend("failsToStop", "SIGTERM")
+    expect(said).toEqual([...started, ...stopped])
+    expect(output).toContain(
+      "App > Web failed in onStop while stopping, and went on to the next step: the disk is full"
+    )
+    expect(code).toBe(1)
+  })
+
+  it("names the service and the step that hung, and exits with 1 although a handle is open", async () => {
+    const { code, output, said } = await runAndSend("hangsInStop", "SIGTERM")
+    expect(said).toEqual([...started, ...stopped])
+    expect(output).toContain("Shop > Web hung in onStop while stopping; it was left after 1s")
+    expect(code).toBe(1)
+  })
+
+  it("names the work that cannot be interrupted, goes on with the next step, and exits with 1", async () => {
+    const { code, output, said } = await runAndSend("hangsInWork", "SIGTERM")
+    expect(said).toEqual(expect.arrayContaining(stopped))
+    expect(output).toMatch(
+      /App > Web hung in work while stopping; it was left after \S+, with rows still running/
+    )
+    expect(code).toBe(1)
+  })
+
+  it("ends an app that passes its own deadline, says what had not stopped, and exits with 1", async () => {
+    const { code, output, said } = await runAndSend("stuckWithDeadline", "SIGTERM")
+    expect(said).toEqual(expect.arrayContaining(stopped))
+    expect(output).toContain("Shop > Stuck (stopping: onStop) had not stopped after 500ms")
+    expect(code).toBe(1)
+  })
+
+  it("ends an app of which a layer hangs that is no service, and exits with 1", async () => {
+    const { code, output, said } = await runAndSend("hangsInALayer", "SIGTERM")
+    expect(said).toEqual([...started, ...stopped, "pool closes"])
+    expect(output).toContain("a layer that is no service had not stopped after 500ms")
+    expect(code).toBe(1)
+  })
+
+  it("exits with 0 when a service asked for the stop, although a handle is open", async () => {
+    const { code, errors, output, said } = await start("stopsItself").ended()
+    expect(said).toEqual([...started, ...stopped])
+    expect(output).toContain("App is stopping: App > Web asked for it")
+    expect(errors).toEqual([])
+    expect(code).toBe(0)
+  })
+
+  it("stops in order when a service fails, logs the path of the failure, and exits with 1", async () => {
+    const { code, errors, said } = await runAndSend("failsWhenPoked", "SIGUSR2")
+    expect(said).toEqual([...started, ...stopped])
+    expect(errors.at(-1)).toContain("Shop > Web > rows failed, so the app was stopped: the table is gone")
+    expect(code).toBe(1)
+  })
+
+  const undone = [...started, "Web is cleaned up", "Db stops", "Db is cleaned up"]
+  const broken: ReadonlyArray<
+    readonly [what: string, app: string, error: RegExp, said: ReadonlyArray<string>]
+  > = [
+    [
+      "an onStart that fails",
+      "failsToStart",
+      /App > Web.* failed in onStart, so .*: no route to host/,
+      undone
+    ],
+    [
+      "an onStart that dies",
+      "diesInStart",
+      /App > Web.* failed in onStart, so .*: x is not a function/,
+      undone
+    ],
+    ["an onStart without its config", "lacksConfig", /App > Web.* failed in onStart.*DATABASE_URL/, undone],
+    ["a layer without its config", "lacksConfigInALayer", /Expected DATABASE_URL to exist/, []],
+    [
+      "two services of one name",
+      "hasTwins",
+      /Two different services are named .*Twin.*: one made at .*Rename/,
+      []
+    ],
+    ["an onStart that interrupts itself", "interruptsItself", /a layer of it interrupted itself/, undone]
+  ]
+  for (const [what, app, error, expected] of broken) {
+    it(`says in one line why it does not start, and exits with 1: ${what}`, async () => {
+      const { code, errors, said } = await start(app).ended()
+      expect(said).toEqual(expect.arrayContaining([...expected]))
+      expect(errors).toEqual([expect.stringMatching(error)])
+      expect(code).toBe(1)
+    })
+  }
+})
