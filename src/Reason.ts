@@ -1,6 +1,7 @@
 /** Why something failed, in one line of words. */
 import * as Cause from "effect/Cause"
 import * as ConfigError from "effect/ConfigError"
+import * as Inspectable from "effect/Inspectable"
 
 /** The failures and defects of a cause, most often one; `interrupted` when it has none. */
 export const ofCause = (cause: Cause.Cause<unknown>): string => {
@@ -18,7 +19,7 @@ const ofError = (error: unknown): string => {
   }
   if ("cause" in error && error.cause !== undefined) return ofError(error.cause)
   if ("_tag" in error) return String(error._tag)
-  return JSON.stringify(error)
+  return Inspectable.toStringUnknown(error, 0)
 }
 
 /** Its message leaves out which setting it is about. */

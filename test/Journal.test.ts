@@ -1,0 +1,138 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Duration, Effect, Fiber, Logger, LogLevel, Stream, TestClock } from "effect"
+import { Journal } from "effect-services"
+import { leavesNothing } from "./support.ts"
+
+const at = { service: "Shop > Inbox" }
+const cause = Cause.fail("no")
+const took = Duration.millis(1500)
+
+/** Every kind of entry, as an operator reads it. A new kind without a line here does not compile. */
+const lines: {
+  readonly [K in Journal.Entry["_tag"]]: readonly [Extract<Journal.Unstamped, { _tag: K }>, string]
+} = {
+  AppStarted: [
+    { _tag: "AppStarted", app: "Shop", services: 2, took },
+    "INFO Shop started in 1s 500ms, with 2 services"
+  ],
+  AppStopping: [{ _tag: "AppStopping", app: "Shop", reason: "SIGTERM" }, "INFO Shop is stopping: SIGTERM"],
+  AppStopped: [
+    { _tag: "AppStopped", app: "Shop", took, problems: ["a hung", "b failed"] },
+    "ERROR Shop stopped in 1s 500ms, not clean:\n  a hung\n  b failed"
+  ],
+  ServiceStarting: [{ _tag: "ServiceStarting", ...at }, "DEBUG Shop > Inbox is starting"],
+  ServiceStarted: [
+    { _tag: "ServiceStarted", ...at, took: Duration.zero },
+    "INFO Shop > Inbox started in 0ms"
+  ],
+  StartFailed: [
+    { _tag: "StartFailed", ...at, step: "onStart", cause },
+    "DEBUG Shop > Inbox did not start: onStart failed"
+  ],
+  ServiceFailed: [
+    { _tag: "ServiceFailed", ...at, work: "scan", origin: "Shop > Inbox > scan", cause },
+    "ERROR Shop > Inbox failed, because scan failed"
+  ],
+  ServiceStopping: [{ _tag: "ServiceStopping", ...at }, "DEBUG Shop > Inbox is stopping"],
+  ServiceStopped: [{ _tag: "ServiceStopped", ...at, took }, "INFO Shop > Inbox stopped in 1s 500ms"],
+  StopStepFailed: [
+    { _tag: "StopStepFailed", ...at, step: "onStop", cause },
+    "ERROR Shop > Inbox failed in onStop while stopping, and went on to the next step"
+  ],
+  StopTimedOut: [
+    { _tag: "StopTimedOut", ...at, step: "work", after: took, alive: ["a", "b", "c", "d", "e", "f", "g"] },
+    "ERROR Shop > Inbox hung in work while stopping; it was left after 1s 500ms, with a, b, c, d, e and 2 more still running"
+  ],
+  StopAsked: [{ _tag: "StopAsked", ...at }, "DEBUG Shop > Inbox asked to be stopped"],
+  ChildAdopted: [{ _tag: "ChildAdopted", ...at, child: "Import[a]" }, "DEBUG Shop > Inbox adopted Import[a]"],
+  TaskFailed: [
+    { _tag: "TaskFailed", ...at, task: "interval 1m", cause, answer: "Log" },
+    "ERROR Shop > Inbox: interval 1m failed"
+  ],
+  TicksSkipped: [
+    { _tag: "TicksSkipped", ...at, task: "interval 1m", missed: 1 },
+    "WARN Shop > Inbox: interval 1m ran long and skipped 1 run"
+  ],
+  HandlerFailed: [
+    { _tag: "HandlerFailed", ...at, event: "ping", cause, answer: "Handle" },
+    "DEBUG Shop > Inbox: the listener of ping failed"
+  ],
+  EventsDropped: [
+    { _tag: "EventsDropped", ...at, event: "ping", count: 3, reason: "queue full" },
+    "WARN Shop > Inbox: the listener of ping missed 3 events, queue full"
+  ],
+  PublishWaiting: [
+    { _tag: "PublishWaiting", ...at, event: "ping", waited: took },
+    "WARN Shop > Inbox: the queue of the listener of ping is full; a publish has waited 1s 500ms for it and still waits"
+  ]
+}
+
+describe("Journal", () => {
+  for (const [entry, line] of Object.values(lines)) {
+    it.effect(line, () =>
+      Effect.gen(function* () {
+        const logged: Array<string> = []
+        const logger = Logger.make(
+          ({ logLevel, message }) => void logged.push(`${logLevel.label} ${[message].flat()[0]}`)
+        )
+        yield* TestClock.adjust(7)
+        const journal = yield* Journal.Journal
+        yield* journal
+          .append(entry)
+          .pipe(
+            Logger.withMinimumLogLevel(LogLevel.All),
+            Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+          )
+        assert.deepStrictEqual(logged, [line])
+        assert.deepStrictEqual(yield* Journal.recent, [{ ...entry, at: 7 }])
+      }).pipe(Effect.provide(Journal.layer))
+    )
+  }
+
+  const append = (n: number) =>
+    Effect.flatMap(Journal.Journal, (journal) => journal.append({ _tag: "StopAsked", service: String(n) }))
+  const numbers = (entries: Iterable<Journal.Entry>) =>
+    Array.from(entries, (entry) => (entry._tag === "StopAsked" ? Number(entry.service) : Number.NaN))
+
+  it.effect("keeps the last 1,000 entries", () =>
+    Effect.gen(function* () {
+      for (let n = 0; n < 2_500; n++) yield* append(n)
+      const kept = numbers(yield* Journal.recent)
+      assert.deepStrictEqual([kept.length, kept[0], kept.at(-1)], [1_000, 1_500, 2_499])
+    }).pipe(Effect.provide(Journal.layer))
+  )
+
+  it.effect("streams what comes, and a reader that is slow loses the oldest and slows nobody", () =>
+    Effect.gen(function* () {
+      yield* append(0)
+      const reader = yield* Effect.fork(Stream.runCollect(Stream.take(Journal.stream, 1_000)))
+      yield* TestClock.adjust(0)
+      for (let n = 1; n <= 1_100; n++) yield* append(n)
+      const read = numbers(yield* Fiber.join(reader))
+      assert.strictEqual(read.length, 1_000)
+      assert.isAtLeast(read[0]!, 1)
+      assert.deepStrictEqual(
+        read,
+        read.toSorted((a, b) => a - b)
+      )
+    }).pipe(Effect.provide(Journal.layer), leavesNothing)
+  )
+
+  it.effect("outlives a logger that throws", () =>
+    Effect.gen(function* () {
+      yield* append(1)
+      assert.deepStrictEqual(numbers(yield* Journal.recent), [1])
+    }).pipe(
+      Logger.withMinimumLogLevel(LogLevel.All),
+      Effect.provide([
+        Journal.layer,
+        Logger.replace(
+          Logger.defaultLogger,
+          Logger.make(() => {
+            throw new Error("disk full")
+          })
+        )
+      ])
+    )
+  )
+})
