@@ -111,6 +111,15 @@ export const adopt = <A, E, R, Offered, R2>(
       }).pipe(Effect.uninterruptible)
       const stop = Effect.zipRight(askStop, Deferred.await(stopped))
 
+      // One service of the layer may fail or ask to be stopped while others still start.
+      let early: Effect.Effect<void> = Effect.void
+      const whenBuilt = (effect: Effect.Effect<void>) =>
+        Effect.suspend(() => {
+          if (phase !== "building") return effect
+          early = effect
+          return Effect.void
+        })
+
       const owner: Owner.Owner = {
         app: parent.owner.app,
         path: parent.path,
@@ -118,21 +127,26 @@ export const adopt = <A, E, R, Offered, R2>(
         members: new Set(),
         labels: parent.childLabels,
         label,
-        // While it is being built, its failure is that of `adopt`.
         failed: (member, origin, cause) =>
-          phase !== "running"
-            ? Effect.void
-            : Effect.zipRight(
-                stop,
-                ServiceScope.answer(parent, {
-                  policy,
-                  cause,
-                  origin,
-                  work: `child ${member.label}`,
-                  told: Effect.void
-                })
-              ).pipe(Effect.provide(context), Effect.interruptible, Effect.forkDaemon, Effect.asVoid),
-        stopAsked: () => askStop
+          whenBuilt(
+            Effect.zipRight(
+              stop,
+              ServiceScope.answer(parent, {
+                policy,
+                cause,
+                origin,
+                work: `child ${member.label}`,
+                told: Effect.void
+              })
+            ).pipe(
+              Effect.provide(context),
+              Effect.annotateLogs("service", parent.path),
+              Effect.interruptible,
+              Effect.forkDaemon,
+              Effect.asVoid
+            )
+          ),
+        stopAsked: () => whenBuilt(askStop)
       }
       const child: ServiceScope.Child = { stop, stopLimit, unfinished }
       parent.children.add(child)
@@ -145,6 +159,7 @@ export const adopt = <A, E, R, Offered, R2>(
       )
       if (Exit.isFailure(built)) return yield* Effect.zipRight(stop, Effect.failCause(built.cause))
       phase = phase === "building" ? "running" : phase
+      yield* early
       const handleName = name()
       const offered = pick(built.value, owner.members)
       yield* journal.append({ _tag: "ChildAdopted", service: parent.path, child: handleName })

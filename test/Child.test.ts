@@ -212,3 +212,33 @@ describe("adopt", () => {
     })
   )
 })
+
+describe("an adopted layer of several services", () => {
+  for (const [what, trouble, expected] of [
+    ["fails", Service.spawn(Effect.die("broke"), { name: "job" }), ["+A", "+B", "-B", "-A", "handled"]],
+    ["asks to be stopped", Service.stop, ["+A", "+B", "-B", "-A"]]
+  ] as const) {
+    it.effect(`is dealt with when one of them ${what} while another still starts`, () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        class A extends Service.make<A>()("A", {
+          onStart: Effect.zipRight(say("+A"), trouble),
+          onStop: () => say("-A")
+        }) {}
+        class B extends Service.make<B>()("B", {
+          onStart: Effect.all([A, Effect.sleep("1 second"), say("+B")]),
+          onStop: () => say("-B")
+        }) {}
+        const layer = B.layer.pipe(Layer.provide(A.layer))
+        const onFailure = Failure.handle(() => say("handled"))
+        const starting = yield* Effect.fork(parent(Service.adopt(layer, { onFailure })))
+        yield* TestClock.adjust("1 second")
+        const running = yield* Fiber.join(starting)
+        yield* running.value.await
+        yield* TestClock.adjust(0)
+        assert.deepStrictEqual(lines, [...expected])
+        yield* running.stop
+      }).pipe(leavesNothing)
+    )
+  }
+})
