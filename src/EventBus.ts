@@ -173,9 +173,9 @@ const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
 
     publish: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<void> =>
       Effect.flatMap(accept("EventBus.publish", event, payload), ({ envelope, listeners }) => {
-        // Listeners with room come first, so that a full one does not hold up the others.
-        const full = listeners.filter((listener) => !listener.tryQueue(envelope))
-        return Effect.forEach(full, (listener) => listener.queue(envelope), { discard: true })
+        // All are asked before any is waited for, so a full one does not hold up the others.
+        const left = listeners.flatMap((listener) => listener.queue(envelope) ?? [])
+        return Effect.all(left, { concurrency: "unbounded", discard: true })
       }),
 
     stream: (event: Event.Event<string, any>) =>

@@ -73,10 +73,8 @@ export interface Listener {
   readonly service: string
   /** Runs the handler now, in the listener's service. */
   readonly handle: (envelope: Envelope) => Deferred.Deferred<Outcome>
-  /** Queues a published event, when that needs no waiting. */
-  readonly tryQueue: (envelope: Envelope) => boolean
-  /** Queues a published event, as `onFull` says. */
-  readonly queue: (envelope: Envelope) => Effect.Effect<void>
+  /** Queues a published event, as `onFull` says. Gives what is left to do: to wait for room, or to tell of a drop. */
+  readonly queue: (envelope: Envelope) => Effect.Effect<unknown> | undefined
   /** Takes no more events. */
   readonly close: () => void
   /** Takes no more events, and waits until those it has taken are handled. */
@@ -195,17 +193,16 @@ export const make = <Payload, E, R>(
       journal.append({ _tag: "PublishWaiting", service, event, waited: longWait }),
       longWait
     )
-    const queueFull = (envelope: Envelope): Effect.Effect<void> => {
-      switch (onFull) {
-        case "dropNewest":
-          return drops.one
-        case "dropOldest":
-          return Effect.zipRight(mailbox.offer(envelope), drops.one)
-        case "wait":
-          return Effect.flatMap(Effect.fork(Effect.interruptible(warnWhenLong)), (warning) =>
-            Effect.ensuring(mailbox.offer(envelope), Fiber.interruptFork(warning))
-          )
-      }
+    const waitForRoom = (envelope: Envelope) =>
+      Effect.flatMap(Effect.fork(Effect.interruptible(warnWhenLong)), (warning) =>
+        Effect.ensuring(mailbox.offer(envelope), Fiber.interruptFork(warning))
+      )
+    const queue = (envelope: Envelope): Effect.Effect<unknown> | undefined => {
+      if (closed) return undefined
+      const isFull = size() >= capacity
+      if (isFull && onFull === "wait") return waitForRoom(envelope)
+      if (!isFull || onFull === "dropOldest") mailbox.unsafeOffer(envelope)
+      return isFull ? drops.one : undefined
     }
 
     return {
@@ -213,8 +210,7 @@ export const make = <Payload, E, R>(
       work,
       runs: (id) => [...consumers, ...emitted.keys()].some((fiber) => fiber.id() === id),
       handle,
-      tryQueue: (envelope) => closed || (size() < capacity && mailbox.unsafeOffer(envelope)),
-      queue: (envelope) => Effect.suspend(() => (closed ? Effect.void : queueFull(envelope))),
+      queue,
       close,
       drain: Effect.suspend(() => {
         close()
