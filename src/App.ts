@@ -107,10 +107,10 @@ export const make = (options: Options = {}): App => {
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const problems: Array<string> = []
-        const journal = collecting(problems, yield* journalOfContext)
-        const app = Owner.makeApp(journal)
+        const journal = collecting(problems, yield* Journal.inherited)
+        const shared = Owner.makeShared(journal)
         const owner: Owner.Owner = {
-          app,
+          shared,
           path: name,
           parent: undefined,
           members,
@@ -121,7 +121,7 @@ export const make = (options: Options = {}): App => {
         }
         // A bus from outside the app holds what is sent until all have subscribed, as one inside does.
         const outer = yield* Effect.serviceOption(EventBus.EventBus)
-        if (Option.isSome(outer)) app.boot.onOpen.push(outer.value.holdBoot())
+        if (Option.isSome(outer)) shared.boot.onOpen.push(outer.value.holdBoot())
 
         const startedAt = yield* Monotonic.millis
         const scope = yield* Scope.make()
@@ -136,7 +136,7 @@ export const make = (options: Options = {}): App => {
         const booted = yield* Effect.exit(
           restore(keepAlive(Effect.raceFirst(Deferred.await(end), Effect.map(Fiber.await(boot), asBooted))))
         )
-        Owner.openBoot(app.boot)
+        Owner.openBoot(shared.boot)
         const isUp =
           Exit.isSuccess(booted) && booted.value._tag === "Booted" && Exit.isSuccess(booted.value.exit)
         if (isUp) {
@@ -187,11 +187,6 @@ const asBooted = <E>(exit: Exit.Exit<unknown, E>): Booted<E> => ({ _tag: "Booted
 
 /** JavaScript ends a process that has nothing to wait for but an Effect. `Effect.never` holds a timer against that. */
 const keepAlive = <A>(effect: Effect.Effect<A>): Effect.Effect<A> => Effect.raceFirst(effect, Effect.never)
-
-const journalOfContext = Effect.flatMap(
-  Effect.serviceOption(Journal.Journal),
-  Option.match({ onNone: () => Journal.make, onSome: Effect.succeed })
-)
 
 /** A journal that also notes what was not clean about a stop. */
 const collecting = (problems: Array<string>, journal: Journal.Journal["Type"]): Journal.Journal["Type"] => ({

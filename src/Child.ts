@@ -2,21 +2,22 @@
  * A layer that a running service starts, owns and stops: a worker per tenant,
  * an import per file.
  */
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import * as Deadline from "./Deadline.ts"
+import * as Escalation from "./Escalation.ts"
 import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
 import * as Owner from "./Owner.ts"
+import type { Class, Instance } from "./ServiceClass.ts"
 import * as ServiceScope from "./ServiceScope.ts"
+import * as Shutdown from "./Shutdown.ts"
 
 /** An adopted child. */
 export interface Child<out Offered> {
@@ -51,22 +52,72 @@ export class ChildStoppedError extends Data.TaggedError("ChildStoppedError")<{
   }
 }
 
-/** Starts a layer under a service. `pick` takes what the handle offers from what was built. */
-export const adopt = <A, E, R, Offered, R2>(
+/**
+ * What an adopted layer offers: what the one service in it offers, or the
+ * context where it has none or several.
+ */
+export type Offered<A> =
+  IsUnion<Extract<A, Instance<any, any>>> extends true
+    ? Context.Context<A>
+    : [Extract<A, Instance<any, any>>] extends [never]
+      ? Context.Context<A>
+      : Extract<A, Instance<any, any>> extends Instance<any, infer Shape>
+        ? Shape
+        : never
+
+type IsUnion<A, All = A> = [A] extends [never]
+  ? false
+  : A extends All
+    ? [All] extends [A]
+      ? false
+      : true
+    : never
+
+/**
+ * Starts a child under this service: a service class, or any layer. It stops
+ * when it asks to, when the handle's `stop` runs, or when this service stops,
+ * before the cleanups and after the children adopted later. A child may adopt
+ * in turn. When it does not start, `adopt` fails with the layer's error, and
+ * nothing of it is left.
+ *
+ * A child that fails while it runs is stopped, and then fails this service,
+ * unless `onFailure` says otherwise.
+ *
+ * Dies with `DuplicateChildError` when this service has a child of that name.
+ */
+export const adopt: {
+  <Self, Name extends string, Shape, E, R, R2 = never>(
+    child: Class<Self, Name, Shape, E, R>,
+    options?: Options<R2>
+  ): Effect.Effect<Child<Shape>, E, R | R2 | ServiceScope.ServiceScope>
+  <A, E, R, R2 = never>(
+    layer: Layer.Layer<A, E, R>,
+    options?: Options<R2>
+  ): Effect.Effect<Child<Offered<A>>, E, R | R2 | ServiceScope.ServiceScope>
+} = (child: Class<any, any, any, any, any> | Layer.Layer<any, any, any>, options: Options<any> = {}): any =>
+  Effect.suspend(() => {
+    const layer = Layer.isLayer(child) ? child : child?.layer
+    if (!Layer.isLayer(layer)) {
+      const expected = "a service class without parameters, or a layer, like Child.layer(options)"
+      throw new Input.InputError({ where: "Service.adopt", input: "child", expected, actual: child })
+    }
+    return start(layer, options)
+  })
+
+/** Starts a layer under a service. */
+const start = <A, E, R, R2>(
   layer: Layer.Layer<A, E, R>,
-  options: Options<R2>,
-  pick: (context: Context.Context<A>, members: ReadonlySet<Owner.Member>) => Offered
-): Effect.Effect<Child<Offered>, E, R | R2 | ServiceScope.ServiceScope> =>
+  options: Options<R2>
+): Effect.Effect<Child<Offered<A>>, E, R | R2 | ServiceScope.ServiceScope> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
-      const parent = yield* ServiceScope.ServiceScope
+      const parent = yield* ServiceScope.lifetime
       const label = labelWith(
         options.name === undefined ? undefined : Input.name("Service.adopt", "name", options.name)
       )
-      ServiceScope.admit(parent, "children", label("a child"))
       const policy: Failure.Failure<unknown, R2> = options.onFailure ?? Failure.escalate
       const context = yield* Effect.context<R2>()
-      const { journal } = parent.owner.app
+      const { journal } = parent.owner.shared
       const scope = yield* Scope.make()
       const stopped = Deferred.unsafeMake<void>(FiberId.none)
       let phase: "building" | "running" | "stopping" = "building"
@@ -81,34 +132,20 @@ export const adopt = <A, E, R, Offered, R2>(
         )
 
       const close = Effect.gen(function* () {
-        const step = `child ${name()}`
-        const limit = stopLimit()
-        const exit = yield* Deadline.within(Effect.uninterruptible(Scope.close(scope, Exit.void)), limit)
-        if (Option.isNone(exit)) {
-          const after = Duration.millis(limit)
-          yield* journal.append({
-            _tag: "StopTimedOut",
-            service: parent.path,
-            step,
-            after,
-            alive: unfinished()
-          })
-        } else if (Exit.isFailure(exit.value)) {
-          yield* journal.append({
-            _tag: "StopStepFailed",
-            service: parent.path,
-            step,
-            cause: exit.value.cause
-          })
-        }
+        const closed = Effect.uninterruptible(Scope.close(scope, Exit.void))
+        yield* Shutdown.step(parent, `child ${name()}`, closed, {
+          limitMillis: stopLimit(),
+          alive: unfinished
+        })
         parent.children.delete(child)
         yield* Deferred.succeed(stopped, undefined)
       })
       const askStop = Effect.suspend(() => {
         if (phase === "stopping") return Effect.void
         phase = "stopping"
-        return Effect.asVoid(Effect.forkDaemon(close))
-      }).pipe(Effect.uninterruptible)
+        Runtime.runFork(parent.runtime)(close)
+        return Effect.void
+      })
       const stop = Effect.zipRight(askStop, Deferred.await(stopped))
 
       // One service of the layer may fail or ask to be stopped while others still start.
@@ -121,34 +158,39 @@ export const adopt = <A, E, R, Offered, R2>(
         })
 
       const owner: Owner.Owner = {
-        app: parent.owner.app,
+        shared: parent.owner.shared,
         path: parent.path,
         parent: parent.owner,
         members: new Set(),
         labels: parent.childLabels,
         label,
-        failed: (member, origin, cause) =>
-          whenBuilt(
-            Effect.zipRight(
-              stop,
-              ServiceScope.answer(parent, {
-                policy,
-                cause,
-                origin,
-                work: `child ${member.label}`,
-                told: Effect.void
-              })
-            ).pipe(
-              Effect.provide(context),
-              Effect.annotateLogs("service", parent.path),
-              Effect.interruptible,
-              Effect.forkDaemon,
-              Effect.asVoid
-            )
-          ),
+        failed: (member, origin, cause) => {
+          const work = `child ${member.label}`
+          const answer = Escalation.applyPolicy(parent, { policy, cause, origin, work })
+          // The policy is the parent's work: it ends with the parent at the latest.
+          const answered = ServiceScope.fork(
+            parent,
+            `the failure policy of ${work}`,
+            Effect.provide(answer, context)
+          )
+          return whenBuilt(
+            Effect.sync(() => {
+              Runtime.runFork(parent.runtime)(
+                Effect.zipRight(stop, answered).pipe(
+                  Effect.annotateLogs("service", parent.path),
+                  // The parent stops itself, and everything of it with it.
+                  Effect.catchAllDefect((defect) =>
+                    defect instanceof ServiceScope.ServiceStoppedError ? Effect.void : Effect.die(defect)
+                  )
+                )
+              )
+            })
+          )
+        },
         stopAsked: () => whenBuilt(askStop)
       }
-      const child: ServiceScope.Child = { stop, stopLimit, unfinished }
+      const child: ServiceScope.OwnedChild = { stop, stopLimit, unfinished }
+      ServiceScope.admit(parent, "children", label("a child"))
       parent.children.add(child)
 
       const built = yield* Layer.makeMemoMap.pipe(
@@ -161,7 +203,7 @@ export const adopt = <A, E, R, Offered, R2>(
       phase = phase === "building" ? "running" : phase
       yield* early
       const handleName = name()
-      const offered = pick(built.value, owner.members)
+      const offered = offeredBy(built.value, owner.members)
       yield* journal.append({ _tag: "ChildAdopted", service: parent.path, child: handleName })
       return {
         name: handleName,
@@ -170,9 +212,7 @@ export const adopt = <A, E, R, Offered, R2>(
             ? new ChildStoppedError({ service: parent.path, child: handleName })
             : Effect.succeed(offered)
         ),
-        stop: Effect.contextWithEffect((caller: Context.Context<never>) =>
-          isWithin(Context.getOption(caller, ServiceScope.ServiceScope), owner) ? askStop : stop
-        ),
+        stop: Effect.flatMap(ServiceScope.caller, (caller) => (isWithin(caller, owner) ? askStop : stop)),
         await: Deferred.await(stopped)
       }
     })
@@ -184,8 +224,16 @@ const labelWith =
     name === undefined ? service : `${service}[${name}]`
 
 /** Whether the one who asks is work of a service that this owner has, or of one below it. */
-const isWithin = (caller: Option.Option<ServiceScope.Running>, owner: Owner.Owner): boolean => {
-  let above = Option.isSome(caller) ? caller.value.owner : undefined
+const isWithin = (caller: ServiceScope.Lifetime | undefined, owner: Owner.Owner): boolean => {
+  let above = caller?.owner
   while (above !== undefined && above !== owner) above = above.parent
   return above === owner
+}
+
+/** What `Offered` says of the type. */
+const offeredBy = <A>(context: Context.Context<A>, members: ReadonlySet<Owner.Member>): Offered<A> => {
+  const services = [...members].filter((member) => context.unsafeMap.has(member.key))
+  const [only] = services
+  // The members are the services of the layer, so this is what the type counts.
+  return (services.length === 1 ? context.unsafeMap.get(only!.key) : context) as Offered<A>
 }

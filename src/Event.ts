@@ -71,6 +71,13 @@ export const make: {
 export const isEvent = (u: unknown): u is Event<string, unknown> =>
   typeof u === "object" && u !== null && TypeId in u
 
+/** Throws `InputError` when the value was not made by `Event.make`. */
+export const check = (where: string, event: unknown): void => {
+  if (!isEvent(event)) {
+    throw new Input.InputError({ where, input: "event", expected: "made by Event.make", actual: event })
+  }
+}
+
 const schemaOf = (of: Schema.Schema.Any | Schema.Struct.Fields): Schema.Schema.AnyNoContext => {
   const fits =
     Schema.isSchema(of) || (typeof of === "object" && of !== null && Object.values(of).every(isField))

@@ -15,8 +15,8 @@ import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
+import * as Drops from "./Drops.ts"
 import * as Event from "./Event.ts"
-import * as Input from "./Input.ts"
 import type * as Journal from "./Journal.ts"
 import * as Listener from "./Listener.ts"
 import * as Owner from "./Owner.ts"
@@ -31,13 +31,14 @@ export class EventBus extends Context.Tag("effect-services/EventBus")<
     /** Adds a listener, which gets what was sent while the boot is held. Used by `Service.listen`. */
     readonly listen: <A, E, R>(
       event: Event.Event<string, A>,
-      spec: Listener.Spec<A, E, R>,
-      journal: Journal.Journal["Type"]
+      spec: Listener.Spec<A, E, R>
     ) => Effect.Effect<Listener.Listener, never, R>
     /** Keeps what is sent for listeners to come, until the returned function is called. */
     readonly holdBoot: () => () => void
   }
 >() {}
+
+export type { Outcome } from "./Listener.ts"
 
 /** What became of an emitted event, listener by listener in order of subscription. */
 export interface Receipt {
@@ -103,9 +104,9 @@ export const layerWith = (options: { readonly validate?: boolean | undefined }):
   Layer.scoped(
     EventBus,
     Effect.gen(function* () {
-      const { app } = yield* Owner.Owner
-      const bus = make(options.validate ?? true, app.journal)
-      if (!app.boot.isOpen) app.boot.onOpen.push(bus.holdBoot())
+      const { shared } = yield* Owner.Owner
+      const bus = make(options.validate ?? true, shared.journal)
+      if (!shared.boot.isOpen) shared.boot.onOpen.push(bus.holdBoot())
       yield* Effect.addFinalizer(() => bus.end)
       return bus
     })
@@ -115,10 +116,7 @@ export const layerWith = (options: { readonly validate?: boolean | undefined }):
 const streamCapacity = 4_096
 
 /** All about one event: those who listen, and what was sent while the boot is held. */
-interface Topic {
-  readonly event: Event.Event<string, any>
-  readonly listeners: Set<Listener.Listener>
-  readonly boot: Array<Listener.Envelope>
+interface Topic extends Listener.Topic {
   /** Made for the first stream. */
   streams: Streams | undefined
 }
@@ -133,16 +131,15 @@ const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
   const topics = new Map<Event.Event<string, any>, Topic>()
   const names = new Set<string>()
   let holds = 0
+  let hasEnded = false
 
   const topicOf = (where: string, event: Event.Event<string, any>): Topic => {
     const known = topics.get(event)
     if (known !== undefined) return known
-    if (!Event.isEvent(event)) {
-      throw new Input.InputError({ where, input: "event", expected: "made by Event.make", actual: event })
-    }
+    Event.check(where, event)
     if (names.has(event.name)) throw new DuplicateEventError({ event: event.name })
     names.add(event.name)
-    const topic: Topic = { event, listeners: new Set(), boot: [], streams: undefined }
+    const topic: Topic = { event: event.name, listeners: new Set(), boot: [], streams: undefined }
     topics.set(event, topic)
     return topic
   }
@@ -181,30 +178,24 @@ const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
     stream: (event: Event.Event<string, any>) =>
       Effect.gen(function* () {
         const topic = topicOf("EventBus.stream", event)
+        if (hasEnded) return Stream.empty
         const streams = (topic.streams ??= yield* makeStreams(event.name, journal))
         const live = yield* streams.subscribe
-        // What was sent between the two lines is in both.
-        const boot = new Set(topic.boot)
-        return Stream.concat(
-          Stream.fromIterable(boot),
-          Stream.filter(live, (sent) => !boot.has(sent))
-        ).pipe(Stream.map((sent) => sent.payload))
+        const boot = topic.boot.slice()
+        // What was sent between the two lines is in both, first of all that is live.
+        const both = new Set(boot)
+        const isNew = (sent: Listener.Envelope) => {
+          if (both.has(sent)) return false
+          both.clear()
+          return true
+        }
+        return Stream.concat(Stream.fromIterable(boot), Stream.filter(live, isNew)).pipe(
+          Stream.map((sent) => sent.payload)
+        )
       }),
 
-    listen: <A, E, R>(
-      event: Event.Event<string, A>,
-      spec: Listener.Spec<A, E, R>,
-      listenerJournal: Journal.Journal["Type"]
-    ) =>
-      Effect.suspend(() => {
-        const topic = topicOf("Service.listen", event)
-        const make = Listener.make(spec, topic.boot, listenerJournal, () => topic.listeners.delete(listener))
-        let listener: Listener.Listener
-        return Effect.map(make, (made) => {
-          topic.listeners.add((listener = made))
-          return made
-        })
-      }),
+    listen: <A, E, R>(event: Event.Event<string, A>, spec: Listener.Spec<A, E, R>) =>
+      Effect.suspend(() => Listener.make(spec, topicOf("Service.listen", event))),
 
     holdBoot: () => {
       holds++
@@ -216,9 +207,10 @@ const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
       }
     },
 
-    end: Effect.suspend(() =>
-      Effect.forEach([...topics.values()], (topic) => topic.streams?.end ?? Effect.void)
-    )
+    end: Effect.suspend(() => {
+      hasEnded = true
+      return Effect.forEach([...topics.values()], (topic) => topic.streams?.end ?? Effect.void)
+    })
   }
 }
 
@@ -231,13 +223,16 @@ const receipt = (event: string, outcomes: ReadonlyArray<Listener.Outcome>): Rece
 /** One `PubSub` for all streams of an event. An exit carries what was sent or, with none, the end. */
 const makeStreams = (event: string, journal: Journal.Journal["Type"]): Effect.Effect<Streams> =>
   Effect.map(PubSub.sliding<Exit.Exit<Listener.Envelope, Option.Option<never>>>(streamCapacity), (pubsub) => {
-    const drops = Listener.countDrops(journal, { service: "EventBus.stream", event })
+    const drops = Drops.make(journal, { service: "EventBus.stream", event })
     return {
       send: (sent) =>
         Effect.flatMap(pubsub.isFull, (isFull) =>
-          Effect.zipRight(isFull ? drops.one : Effect.void, PubSub.publish(pubsub, Exit.succeed(sent)))
+          Effect.zipRight(
+            isFull ? drops.one("queue full") : Effect.void,
+            PubSub.publish(pubsub, Exit.succeed(sent))
+          )
         ),
       subscribe: Effect.map(Stream.fromPubSub(pubsub, { scoped: true }), Stream.flattenExitOption),
-      end: PubSub.publish(pubsub, Exit.fail(Option.none()))
+      end: Effect.zipRight(drops.end, PubSub.publish(pubsub, Exit.fail(Option.none())))
     }
   })

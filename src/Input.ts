@@ -74,6 +74,14 @@ export const effect = (where: string, input: string, value: unknown): void => {
   if (!Effect.isEffect(value)) throw new InputError({ where, input, expected: "an Effect", actual: value })
 }
 
+/** The effect that a callback has returned. Throws `InputError` otherwise. */
+export const returned = <A>(where: string, input: string, value: A): A => {
+  if (!Effect.isEffect(value)) {
+    throw new InputError({ where, input, expected: "a function that returns an Effect", actual: value })
+  }
+  return value
+}
+
 /** A function. Throws `InputError` otherwise. */
 export const callable = <A>(where: string, input: string, value: A): A => {
   if (typeof value !== "function")

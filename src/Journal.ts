@@ -6,7 +6,8 @@
  * what it runs, and elsewhere `Journal.layer` in the same composition is the
  * one its services write to.
  *
- * Payloads of events are never in it.
+ * It has no field for payloads of events. A cause may quote one, and what is
+ * `Redacted` stays so.
  */
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -49,6 +50,8 @@ export type Entry = Data.TaggedEnum<{
   }
   /** The service called `Service.stop`. */
   StopAsked: OfService
+  /** It did, where nothing can stop it: it does not run under `App.launch`. */
+  StopNotPossible: OfService
   ChildAdopted: OfService & { readonly child: string }
   TaskFailed: OfService & Answered & { readonly task: string }
   /** An interval or cron was still running when these slots came due. */
@@ -105,7 +108,7 @@ export const recent: Effect.Effect<ReadonlyArray<Entry>, never, Journal> = Effec
 
 /**
  * Entries from the moment the stream runs. A reader that is 1,000 entries
- * behind loses the oldest of them, so it never slows the app.
+ * behind loses the oldest of them, so it never slows the app. Never ends.
  */
 export const stream: Stream.Stream<Entry, never, Journal> = Stream.unwrap(
   Effect.map(Journal, (_) => _.stream)
@@ -129,11 +132,14 @@ export const make: Effect.Effect<Journal["Type"]> = Effect.gen(function* () {
   }
 })
 
-/** The journal that is already there, as inside `App.launch`, or else a new one. */
-export const layer: Layer.Layer<Journal> = Layer.effect(
-  Journal,
-  Effect.flatMap(Effect.serviceOption(Journal), Option.match({ onNone: () => make, onSome: Effect.succeed }))
+/** The journal of this context, or else a new one. */
+export const inherited: Effect.Effect<Journal["Type"]> = Effect.flatMap(
+  Effect.serviceOption(Journal),
+  Option.match({ onNone: () => make, onSome: Effect.succeed })
 )
+
+/** The journal that is already there, as inside `App.launch`, or else a new one. */
+export const layer: Layer.Layer<Journal> = Layer.effect(Journal, inherited)
 
 /** An entry as a line of text. */
 export const format = (entry: Unstamped): string => line(entry)[1]
@@ -191,6 +197,11 @@ const line = (entry: Unstamped): readonly [LogLevel.LogLevel, string] => {
       ]
     case "StopAsked":
       return [Debug, `${entry.service} asked to be stopped`]
+    case "StopNotPossible":
+      return [
+        Warning,
+        `${entry.service} asked to be stopped, but nothing stops it: it does not run under App.launch`
+      ]
     case "ChildAdopted":
       return [Debug, `${entry.service} adopted ${entry.child}`]
     case "TaskFailed":

@@ -17,6 +17,7 @@ import * as Mailbox from "effect/Mailbox"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Tracer from "effect/Tracer"
+import * as Drops from "./Drops.ts"
 import * as Input from "./Input.ts"
 import type { Journal } from "./Journal.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -56,10 +57,12 @@ export interface Options {
 /** What a listener does, and for whom. */
 export interface Spec<Payload, E, R> extends Options {
   readonly service: string
-  readonly event: string
+  readonly journal: Journal["Type"]
   readonly handler: (payload: Payload) => Effect.Effect<unknown, E, R>
   /** What the listener's service does with a failure of the handler. */
   readonly onFailure: (cause: Cause.Cause<E | Cause.TimeoutException>) => Effect.Effect<void, never, R>
+  /** Notes the listener with its service. Throws when the service takes none any more. */
+  readonly own: (listener: Listener) => void
 }
 
 /** An event on its way: its payload, and the span it was sent in. */
@@ -70,7 +73,6 @@ export interface Envelope {
 
 /** A listener that has subscribed. */
 export interface Listener {
-  readonly service: string
   /** Runs the handler now, in the listener's service. */
   readonly handle: (envelope: Envelope) => Deferred.Deferred<Outcome>
   /** Queues a published event, as `onFull` says. Gives what is left to do: to wait for room, or to tell of a drop. */
@@ -79,12 +81,10 @@ export interface Listener {
   readonly close: () => void
   /** Takes no more events, and waits until those it has taken are handled. */
   readonly drain: Effect.Effect<void>
-  /** Ends what a drain has left: interrupts handlers, but not the caller, and drops the queue. */
-  readonly abandon: (caller: FiberId.FiberId) => Effect.Effect<void>
+  /** Ends what a drain has left: interrupts handlers, unless one of them is the caller, and drops the queue. */
+  readonly abandon: (caller?: object) => Effect.Effect<void>
   /** What it has not finished, by name. */
   readonly unfinished: () => ReadonlyArray<string>
-  /** Whether the fiber runs a handler of this listener. */
-  readonly runs: (fiber: FiberId.FiberId) => boolean
   /** What `Work.current` is in its handlers. */
   readonly work: object
 }
@@ -92,37 +92,34 @@ export interface Listener {
 /** A publisher that has waited this long is no longer just a burst: a third of the stop deadline of a service. */
 const longWait = Duration.seconds(3)
 
-/** Drops are journaled at once, and then summed up at most this often. */
-const dropReportMillis = 1_000
-
-/** Throws `InputError` when an option cannot be used. */
-export const validate = (where: string, options: Options): void => {
-  if (options.capacity !== undefined) Input.positiveInteger(where, "capacity", options.capacity)
-  if (options.concurrency !== undefined) Input.positiveInteger(where, "concurrency", options.concurrency)
-  if (options.timeout !== undefined) Input.positiveMillis(where, "timeout", options.timeout)
-  if (options.onFull !== undefined)
-    Input.oneOf(where, "onFull", ["wait", "dropOldest", "dropNewest"], options.onFull)
+/** Where a listener listens: the others there, and what was sent while the boot is held. */
+export interface Topic {
+  readonly event: string
+  readonly listeners: Set<Listener>
+  readonly boot: Array<Envelope>
 }
 
 /**
- * Starts a listener. `backlog` is handled first, and does not count as queued;
- * `leave` is called when it takes no more events.
+ * Starts a listener. What was sent in the boot is handled first, and does not
+ * count as queued. Dies with `InputError` when an option cannot be used.
  */
 export const make = <Payload, E, R>(
   spec: Spec<Payload, E, R>,
-  backlog: ReadonlyArray<Envelope>,
-  journal: Journal["Type"],
-  leave: () => void
+  topic: Topic
 ): Effect.Effect<Listener, never, R> =>
   Effect.gen(function* () {
-    const { capacity = 256, concurrency = 1, event, onFull = "wait", service } = spec
+    const { capacity = 256, concurrency = 1, journal, onFull = "wait", service } = spec
+    const { event } = topic
+    validate(spec)
     const work = {}
     const runtime = Effect.runtime<R | Work.CurrentWork>()
     const runFork = Runtime.runFork(yield* Effect.provideService(runtime, Work.CurrentWork, work))
     const mailbox = yield* Mailbox.make<Envelope>({ capacity, strategy: strategies[onFull] })
+    const drops = Drops.make(journal, { service, event })
     const emitted = new Map<Fiber.RuntimeFiber<Outcome>, Deferred.Deferred<Outcome>>()
-    const left = backlog.slice()
+    const backlog: Array<Envelope> = []
     const size = () => Option.getOrElse(mailbox.unsafeSize(), () => 0)
+    let consumers: ReadonlyArray<Fiber.RuntimeFiber<void>> = []
     let closed = false
 
     const limited = spec.timeout === undefined ? Effect.asSome : Effect.timeoutOption(spec.timeout)
@@ -171,7 +168,7 @@ export const make = <Payload, E, R>(
     const interrupted = Exit.succeed(Outcome.Interrupted({ service, took: Duration.zero }))
 
     const next = Effect.suspend(() => {
-      const first = left.shift()
+      const first = backlog.shift()
       return first === undefined ? mailbox.take : Effect.succeed(first)
     })
     const consume = next.pipe(
@@ -179,16 +176,11 @@ export const make = <Payload, E, R>(
       Effect.forever,
       Effect.catchTag("NoSuchElementException", () => Effect.void)
     )
-    const consumers = Array.from({ length: concurrency }, () =>
-      runFork(Effect.interruptible(consume), { immediate: false })
-    )
-
     const close = () => {
       closed = true
-      leave()
+      topic.listeners.delete(listener)
     }
 
-    const drops = countDrops(journal, { service, event })
     const warnWhenLong = Effect.delay(
       journal.append({ _tag: "PublishWaiting", service, event, waited: longWait }),
       longWait
@@ -196,73 +188,61 @@ export const make = <Payload, E, R>(
     const waitForRoom = (envelope: Envelope) =>
       Effect.flatMap(Effect.fork(Effect.interruptible(warnWhenLong)), (warning) =>
         Effect.ensuring(mailbox.offer(envelope), Fiber.interruptFork(warning))
-      )
+      ).pipe(Effect.flatMap((taken) => (taken ? Effect.void : drops.one("service stopped"))))
     const queue = (envelope: Envelope): Effect.Effect<unknown> | undefined => {
       if (closed) return undefined
       const isFull = size() >= capacity
       if (isFull && onFull === "wait") return waitForRoom(envelope)
       if (!isFull || onFull === "dropOldest") mailbox.unsafeOffer(envelope)
-      return isFull ? drops.one : undefined
+      return isFull ? drops.one("queue full") : undefined
     }
 
-    return {
-      service,
+    const listener: Listener = {
       work,
-      runs: (id) => [...consumers, ...emitted.keys()].some((fiber) => fiber.id() === id),
       handle,
       queue,
       close,
       drain: Effect.suspend(() => {
         close()
-        return Effect.all(
-          [
-            mailbox.end,
-            Fiber.awaitAll(consumers),
-            Effect.forEach(emitted.values(), Deferred.await),
-            drops.report("queue full")
-          ],
-          { discard: true }
-        )
+        const handled = Effect.forEach(emitted.values(), Deferred.await)
+        return Effect.all([mailbox.end, Fiber.awaitAll(consumers), handled, drops.end], { discard: true })
       }),
       abandon: (caller) =>
         Effect.suspend(() => {
-          const unhandled = size() + left.splice(0).length
+          const unhandled = size() + backlog.splice(0).length
           for (const done of emitted.values()) Deferred.unsafeDone(done, interrupted)
-          const fibers = [...consumers, ...emitted.keys()].filter((fiber) => fiber.id() !== caller)
-          const interruptAll = Effect.forEach(fibers, (fiber) =>
-            Effect.sync(() => fiber.unsafeInterruptAsFork(caller))
+          const fibers = caller === work ? [] : [...consumers, ...emitted.keys()]
+          return Effect.all(
+            [
+              mailbox.shutdown,
+              Effect.forEach(fibers, (fiber) => Fiber.interruptFork(fiber as Fiber.Fiber<unknown>)),
+              drops.end,
+              unhandled === 0 ? Effect.void : drops.add("service stopped", unhandled)
+            ],
+            { discard: true }
           )
-          return Effect.all([mailbox.shutdown, interruptAll, drops.report("service stopped", unhandled)], {
-            discard: true
-          })
         }),
       unfinished: () =>
         emitted.size > 0 || consumers.some((consumer) => consumer.unsafePoll() === null)
           ? [`listener ${event}`]
           : []
     }
+    // In one step with what it is noted in, so that no event and no stop can come in between.
+    spec.own(listener)
+    backlog.push(...topic.boot)
+    topic.listeners.add(listener)
+    consumers = Array.from({ length: concurrency }, () =>
+      runFork(Effect.interruptible(consume), { immediate: false })
+    )
+    return listener
   })
 
-/** Journals dropped events: the first at once, and then their sum, at most once a second. */
-export const countDrops = (
-  journal: Journal["Type"],
-  source: { readonly service: string; readonly event: string }
-) => {
-  let unreported = 0
-  let reportedAt = Number.NEGATIVE_INFINITY
-  const report = (reason: "queue full" | "service stopped", more = 0): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      const count = unreported + more
-      unreported = 0
-      return count === 0 ? Effect.void : journal.append({ _tag: "EventsDropped", ...source, count, reason })
-    })
-  const one = Effect.flatMap(Monotonic.millis, (now) => {
-    unreported++
-    if (now - reportedAt < dropReportMillis) return Effect.void
-    reportedAt = now
-    return report("queue full")
-  })
-  return { one, report }
+const validate = ({ capacity, concurrency, onFull, timeout }: Options): void => {
+  const where = "Service.listen"
+  if (capacity !== undefined) Input.positiveInteger(where, "capacity", capacity)
+  if (concurrency !== undefined) Input.positiveInteger(where, "concurrency", concurrency)
+  if (timeout !== undefined) Input.positiveMillis(where, "timeout", timeout)
+  if (onFull !== undefined) Input.oneOf(where, "onFull", ["wait", "dropOldest", "dropNewest"], onFull)
 }
 
 const Outcome = Data.taggedEnum<Outcome>()

@@ -16,7 +16,7 @@ import * as Journal from "./Journal.ts"
 
 /** The owner of the services that are built in this context. */
 export interface Owner {
-  readonly app: App
+  readonly shared: Shared
   /** The path that the paths of its services begin with; empty when they stand alone. */
   readonly path: string
   /** The owner of the service that is this owner; none for an app. */
@@ -35,7 +35,7 @@ export interface Owner {
 export const Owner = Context.GenericTag<Owner>("effect-services/Owner")
 
 /** What the services of one app share. */
-export interface App {
+export interface Shared {
   readonly journal: Journal.Journal["Type"]
   readonly boot: Boot
   /** The services by name, so that two of one name are told apart. */
@@ -83,7 +83,7 @@ export class DuplicateServiceError extends Data.TaggedError("DuplicateServiceErr
 }
 
 /** The state that the services of a new app share. */
-export const makeApp = (journal: Journal.Journal["Type"]): App => ({
+export const makeShared = (journal: Journal.Journal["Type"]): Shared => ({
   journal,
   boot: { isOpen: false, onOpen: [] },
   definitions: new Map()
@@ -96,15 +96,15 @@ export const openBoot = (boot: Boot): void => {
 }
 
 /** Notes a service. Throws `DuplicateServiceError` when another has its name. */
-export const define = (app: App, definition: Definition): void => {
-  const known = app.definitions.get(definition.name)
+export const define = (shared: Shared, definition: Definition): void => {
+  const known = shared.definitions.get(definition.name)
   if (known !== undefined && known !== definition) {
     throw new DuplicateServiceError({
       service: definition.name,
       locations: [known.location, definition.location]
     })
   }
-  app.definitions.set(definition.name, definition)
+  shared.definitions.set(definition.name, definition)
 }
 
 /** The owner that is already there, or else one for services that stand alone. */
@@ -120,17 +120,17 @@ export const layer: Layer.Layer<Owner> = Layer.effect(
 ).pipe(Layer.provide(Journal.layer))
 
 const standalone = (journal: Journal.Journal["Type"]): Owner => {
-  const app = makeApp(journal)
-  openBoot(app.boot)
+  const shared = makeShared(journal)
+  openBoot(shared.boot)
   return {
-    app,
+    shared,
     path: "",
     parent: undefined,
     members: new Set(),
     labels: undefined,
     label: (name) => name,
-    // The journal has told of both already, and the scope belongs to somebody else.
+    // The journal has told of it already, and the scope belongs to somebody else.
     failed: () => Effect.void,
-    stopAsked: () => Effect.logWarning("nothing stops this service, because it does not run under App.launch")
+    stopAsked: ({ path }) => journal.append({ _tag: "StopNotPossible", service: path })
   }
 }

@@ -1,45 +1,61 @@
 /**
- * What a running service owns, and how it stops.
+ * What a service owns, from the beginning of its start to the end of its stop.
  *
- * Stopping goes through five steps: `onStop`, work, listeners, children,
- * cleanups. Each is run even when those before it failed or hung, and all of
- * them together have one deadline.
+ * To own work is to be checked and noted in one synchronous step, so that a
+ * stop which comes at the same time either refuses the work or ends it.
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import * as Deadline from "./Deadline.ts"
-import * as Failure from "./Failure.ts"
-import type * as Journal from "./Journal.ts"
 import type * as Listener from "./Listener.ts"
 import type * as Owner from "./Owner.ts"
-import * as Monotonic from "./Monotonic.ts"
 import * as Work from "./Work.ts"
 
 /** What owned work requires. Only `onStart`, and work that a service owns, has it. */
-export class ServiceScope extends Context.Tag("effect-services/Service/Scope")<ServiceScope, Running>() {}
+export class ServiceScope extends Context.Tag("effect-services/Service/Scope")<
+  ServiceScope,
+  {
+    /** The service, with those it belongs to: `Shop > Inbox > CsvImport[orders.csv]`. */
+    readonly path: string
+  }
+>() {}
 
-/** A service from the beginning of its start to the end of its stop. */
-export interface Running extends Owner.Member {
+/** All about the service that owns the work that asks. */
+export const lifetime: Effect.Effect<Lifetime, never, ServiceScope> = Effect.map(
+  ServiceScope,
+  // Only `make` makes what is provided as `ServiceScope`.
+  (scope) => scope as Lifetime
+)
+
+/** The service whose work asks, if it is owned work that asks, or `onStart`. */
+export const caller: Effect.Effect<Lifetime | undefined> = Effect.contextWith(
+  (context: Context.Context<never>) =>
+    // As above.
+    Option.getOrUndefined(Context.getOption(context, ServiceScope)) as Lifetime | undefined
+)
+
+/** A service, and all that it owns. */
+export interface Lifetime extends Owner.Member {
   readonly owner: Owner.Owner
   readonly stopTimeout: number
-  readonly tasks: Set<Task>
+  /** As it was when the service began to start; its stop runs in it. */
+  readonly runtime: Runtime.Runtime<never>
+  readonly fibers: Set<OwnedFiber>
   readonly listeners: Set<Listener.Listener>
-  readonly children: Set<Child>
+  readonly children: Set<OwnedChild>
   /** What the services among its children are called. */
   readonly childLabels: Set<string>
-  /** Finalizers, last in first out, each isolated from the others. */
-  readonly cleanups: Scope.Scope
-  readonly closeCleanups: Effect.Effect<void>
-  readonly cleanupCount: () => number
+  /** Where `onStart` adds its finalizers. */
+  readonly scope: Scope.CloseableScope
+  /** Ends `onStart`, when something has failed the service before its start is done. */
+  interruptStart: () => void
   /** Done when the last step of stopping is. */
   readonly stopped: Deferred.Deferred<void>
   state: State
@@ -47,8 +63,8 @@ export interface Running extends Owner.Member {
 
 /** Where a service is in its life. */
 export type State = Data.TaggedEnum<{
-  /** `asked` came up before the start was done, and is answered then. */
-  Starting: { readonly asked?: "stop" | Cause.Cause<unknown> | undefined }
+  /** `pending` came up before the start was done, and happens then. */
+  Starting: { readonly pending?: "stop" | Cause.Cause<unknown> | undefined }
   Running: { readonly onStop: Effect.Effect<unknown, unknown> | undefined }
   /** It failed, and its owner is about to stop it. */
   Failed: { readonly onStop: Effect.Effect<unknown, unknown> | undefined }
@@ -58,10 +74,10 @@ export type State = Data.TaggedEnum<{
 
 /** The steps of stopping, in their order. */
 export type Step = (typeof steps)[number]
-const steps = ["onStop", "work", "listeners", "children", "cleanups"] as const
+export const steps = ["onStop", "work", "listeners", "children", "cleanups"] as const
 
-/** A fiber that a service owns, by name. */
-export interface Task<A = unknown, E = unknown> {
+/** A fiber that a service owns. */
+export interface OwnedFiber<A = unknown, E = unknown> {
   readonly name: string
   /** What `Work.current` is in the fiber. */
   readonly work: object
@@ -69,7 +85,7 @@ export interface Task<A = unknown, E = unknown> {
 }
 
 /** A layer that a service adopted. */
-export interface Child extends Pick<Owner.Member, "stopLimit" | "unfinished"> {
+export interface OwnedChild extends Pick<Owner.Member, "stopLimit" | "unfinished"> {
   readonly stop: Effect.Effect<void>
 }
 
@@ -99,38 +115,34 @@ export class DuplicateChildError extends Data.TaggedError("DuplicateChildError")
 }
 
 /** How long a step that begins after the deadline may take: enough to close a socket, too little to matter. */
-const lateStepMillis = 1_000
+export const lateStepMillis = 1_000
 
 /**
  * A service that is about to start, made known to its owner. Throws
  * `DuplicateChildError` when a sibling has its name.
  */
-export const make = (key: string, owner: Owner.Owner, stopTimeout: number): Effect.Effect<Running> =>
-  Effect.map(Scope.make(), (scope) => {
+export const make = (key: string, owner: Owner.Owner, stopTimeout: number): Effect.Effect<Lifetime> =>
+  Effect.zipWith(Scope.make(), Effect.runtime<never>(), (scope, runtime) => {
     const label = owner.label(key)
     if (owner.labels?.has(label)) throw new DuplicateChildError({ service: owner.path, child: label })
-    let cleanups = 0
-    const service: Running = {
+    const service: Lifetime = {
       key,
       label,
       path: owner.path === "" ? label : `${owner.path} > ${label}`,
       owner,
       stopTimeout,
-      tasks: new Set(),
+      runtime,
+      fibers: new Set(),
       listeners: new Set(),
       children: new Set(),
       childLabels: new Set(),
-      cleanups: isolating(scope, (finalizer) => {
-        cleanups++
-        return step(service, "a cleanup", finalizer)
-      }),
-      closeCleanups: Effect.uninterruptible(Scope.close(scope, Exit.void)),
-      cleanupCount: () => cleanups,
+      scope,
+      interruptStart: () => {},
       stopped: Deferred.unsafeMake(FiberId.none),
       state: { _tag: "Starting" },
       stopLimit: () =>
         stopTimeout +
-        lateStepMillis * (steps.length + cleanups) +
+        lateStepMillis * (steps.length + finalizersOf(scope).size) +
         [...service.children].reduce((sum, child) => sum + child.stopLimit(), 0),
       unfinished: () => {
         if (service.state._tag === "Stopped") return []
@@ -147,7 +159,7 @@ export const make = (key: string, owner: Owner.Owner, stopTimeout: number): Effe
   })
 
 /** Throws `ServiceStoppedError` when the step that ends this kind of work has come. */
-export const admit = (service: Running, kind: Step, work: string): void => {
+export const admit = (service: Lifetime, kind: Step, work: string): void => {
   const { state } = service
   const over =
     state._tag === "Stopped" ||
@@ -157,239 +169,28 @@ export const admit = (service: Running, kind: Step, work: string): void => {
 
 /** Forks work that the service owns: it is interrupted and awaited when the service stops. */
 export const fork = <A, E, R>(
-  service: Running,
+  service: Lifetime,
   name: string,
   effect: Effect.Effect<A, E, R>
-): Effect.Effect<Task<A, E>, never, R> =>
-  Effect.uninterruptible(
-    Effect.suspend(() => {
-      admit(service, "work", name)
-      const work = {}
-      const forked = Effect.forkDaemon(
-        Effect.interruptible(Effect.provideService(effect, Work.CurrentWork, work))
-      )
-      return Effect.map(forked, (fiber) => {
-        const task = { name, work, fiber }
-        service.tasks.add(task)
-        fiber.addObserver(() => service.tasks.delete(task))
-        return task
-      })
-    })
-  )
-
-/** Why a service that is still starting has failed already, if it has. */
-export const failedWhileStarting = ({ state }: Running): Cause.Cause<unknown> | undefined =>
-  state._tag === "Starting" && state.asked !== "stop" ? state.asked : undefined
-
-/** The service has started: from now on it can be asked to stop, and fail. */
-export const started = (
-  service: Running,
-  took: Duration.Duration,
-  onStop: Effect.Effect<unknown, unknown> | undefined
-): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    // Its scope may have been closed while it started.
-    if (service.state._tag !== "Starting") return Effect.void
-    const { asked } = service.state
-    service.state = { _tag: "Running", onStop }
-    const told = journal(service, { _tag: "ServiceStarted", service: service.path, took })
-    return asked === "stop" ? Effect.zipRight(told, service.owner.stopAsked(service)) : told
+): Effect.Effect<OwnedFiber<A, E>, never, R> =>
+  Effect.map(Effect.runtime<R>(), (runtime) => {
+    admit(service, "work", name)
+    const work = {}
+    const owned = Effect.interruptible(Effect.provideService(effect, Work.CurrentWork, work))
+    const fiber = Runtime.runFork(runtime)(owned, { immediate: false })
+    const entry = { name, work, fiber }
+    service.fibers.add(entry)
+    fiber.addObserver(() => service.fibers.delete(entry))
+    return entry
   })
-
-/** Asks the owner to stop the service; one that still starts is stopped when it has started. */
-export const askStop = (service: Running): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const { state } = service
-    if (state._tag !== "Running" && !(state._tag === "Starting" && state.asked === undefined))
-      return Effect.void
-    const told = journal(service, { _tag: "StopAsked", service: service.path })
-    if (state._tag === "Running") return Effect.zipRight(told, service.owner.stopAsked(service))
-    service.state = { _tag: "Starting", asked: "stop" }
-    return told
-  })
-
-/** A failure of owned work, and what is to be done about it. */
-export interface Failed<E, R> {
-  readonly policy: Failure.Failure<E, R>
-  readonly cause: Cause.Cause<E>
-  readonly work: string
-  /** Journals the failure. */
-  readonly told: Effect.Effect<void>
-  /** The path down to what failed first, where that is not `work`. */
-  readonly origin?: string | undefined
-}
-
-/** Does what the policy says about a failure. Interruption is not a failure. */
-export const answer = <E, R>(service: Running, failed: Failed<E, R>): Effect.Effect<void, never, R> => {
-  const { cause, policy, told, work } = failed
-  if (Cause.isInterruptedOnly(cause)) return Effect.void
-  switch (policy._tag) {
-    case "Log":
-      return told
-    case "Escalate":
-      return Effect.zipRight(told, fail(service, work, cause, failed.origin))
-    case "Handle": {
-      const handled = Effect.suspend(() => policy.handle(cause, { service: service.path, work }))
-      return Effect.asVoid(Effect.zipRight(told, handled)).pipe(
-        Effect.catchAllCause((failure) =>
-          taskFailed(service, `the failure handler of ${work}`, failure, Failure.log)
-        )
-      )
-    }
-  }
-}
-
-/** Answers the failure of a task. */
-export const taskFailed = <E, R>(
-  service: Running,
-  task: string,
-  cause: Cause.Cause<E>,
-  policy: Failure.Failure<E, R>
-): Effect.Effect<void, never, R> =>
-  answer(service, {
-    policy,
-    cause,
-    work: task,
-    told: journal(service, { _tag: "TaskFailed", service: service.path, task, cause, answer: policy._tag })
-  })
-
-/** Fails the service: its owner decides what follows. `origin` is the path down to the work that failed first. */
-export const fail = (
-  service: Running,
-  work: string,
-  cause: Cause.Cause<unknown>,
-  origin: string = `${service.path} > ${work}`
-): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const { state } = service
-    switch (state._tag) {
-      case "Starting":
-        service.state = { _tag: "Starting", asked: cause }
-        break
-      case "Running":
-        service.state = { _tag: "Failed", onStop: state.onStop }
-        break
-      default:
-        return Effect.void
-    }
-    return Effect.zipRight(
-      journal(service, { _tag: "ServiceFailed", service: service.path, work, origin, cause }),
-      service.owner.failed(service, origin, cause)
-    )
-  })
-
-/** Stops the service and waits for it. It stops once, however many ask. */
-export const stop = (service: Running): Effect.Effect<void> =>
-  Effect.uninterruptible(
-    Effect.flatMap(Effect.zip(Monotonic.millis, Effect.fiberId), ([now, caller]) => {
-      const { state } = service
-      if (state._tag === "Stopping" || state._tag === "Stopped") return Deferred.await(service.stopped)
-      service.state = { _tag: "Stopping", step: "onStop", deadline: now + service.stopTimeout }
-      const onStop = state._tag === "Starting" ? undefined : state.onStop
-      // A fiber of its own, since the one who asks may be interrupted.
-      const steps = Effect.annotateLogs(stopSteps(service, onStop, now, caller), "service", service.path)
-      return Effect.zipRight(Effect.forkDaemon(steps), Deferred.await(service.stopped))
-    })
-  )
-
-/** `caller` may be work that closes the scope of its own service. It waits for the stop, so the stop does not wait for it. */
-const stopSteps = (
-  service: Running,
-  onStop: Effect.Effect<unknown, unknown> | undefined,
-  startedAt: number,
-  caller: FiberId.FiberId
-) =>
-  Effect.gen(function* () {
-    yield* journal(service, { _tag: "ServiceStopping", service: service.path })
-    if (onStop !== undefined) yield* step(service, "onStop", onStop)
-
-    enter(service, "work")
-    const fibers = [...service.tasks].flatMap((task) => (task.fiber.id() === caller ? [] : [task.fiber]))
-    if (fibers.length > 0) {
-      yield* step(service, "work", Fiber.interruptAll(fibers), () =>
-        [...service.tasks].map((task) => task.name)
-      )
-    }
-
-    enter(service, "listeners")
-    const listeners = [...service.listeners]
-    if (listeners.length > 0) {
-      const others = listeners.filter((listener) => !listener.runs(caller))
-      const drained = Effect.forEach(others, (listener) => listener.drain, { concurrency: "unbounded" })
-      yield* step(service, "listeners", drained, () => listeners.flatMap((listener) => listener.unfinished()))
-      yield* Effect.forEach(listeners, (listener) => listener.abandon(caller))
-    }
-
-    enter(service, "children")
-    const childrenFrom = yield* Monotonic.millis
-    yield* Effect.forEach([...service.children].toReversed(), (child) => child.stop, { discard: true })
-
-    // Children have deadlines of their own, so their time is not taken from their parent's.
-    enter(service, "cleanups", (yield* Monotonic.millis) - childrenFrom)
-    // Each has a limit of its own; this one is for fibers that were forked into the scope.
-    yield* step(service, "cleanups", service.closeCleanups, undefined, service.cleanupCount())
-
-    service.state = { _tag: "Stopped" }
-    service.owner.members.delete(service)
-    service.owner.labels?.delete(service.label)
-    const took = yield* Monotonic.since(startedAt)
-    yield* journal(service, { _tag: "ServiceStopped", service: service.path, took })
-    yield* Deferred.succeed(service.stopped, undefined)
-  })
-
-const enter = (service: Running, next: Step, moreMillis = 0): void => {
-  if (service.state._tag === "Stopping") {
-    service.state = { _tag: "Stopping", step: next, deadline: service.state.deadline + moreMillis }
-  }
-}
 
 /**
- * Runs one step of stopping within the deadline. What goes wrong is journaled,
- * and stays here. A step of several `parts` gives each of them time to be late.
+ * The finalizers of a scope. `Scope` hides them, but only here are all of them:
+ * `Effect.forkScoped` and `Scope.fork` add theirs without `Scope.addFinalizer`.
  */
-const step = (
-  service: Running,
-  name: string,
-  effect: Effect.Effect<unknown, unknown>,
-  alive: () => ReadonlyArray<string> = () => [],
-  parts = 0
-): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    const { state } = service
-    const left = state._tag === "Stopping" ? state.deadline - (yield* Monotonic.millis) : service.stopTimeout
-    const limit = Math.max(Math.ceil(left), lateStepMillis) + parts * lateStepMillis
-    const exit = yield* Deadline.within(effect, limit)
-    if (Option.isNone(exit)) {
-      yield* journal(service, {
-        _tag: "StopTimedOut",
-        service: service.path,
-        step: name,
-        after: Duration.millis(limit),
-        alive: alive()
-      })
-    } else if (Exit.isFailure(exit.value) && !Cause.isInterruptedOnly(exit.value.cause)) {
-      yield* journal(service, {
-        _tag: "StopStepFailed",
-        service: service.path,
-        step: name,
-        cause: exit.value.cause
-      })
-    }
-  })
-
-const journal = (service: Running, entry: Journal.Unstamped): Effect.Effect<void> =>
-  service.owner.app.journal.append(entry)
-
-/**
- * A view of `scope` that wraps each finalizer, so that one that fails or hangs
- * does not keep the others from running. The type of `Scope` hides the two
- * methods that `Scope.addFinalizer` and `Scope.fork` call.
- */
-const isolating = (
-  scope: Scope.CloseableScope,
-  isolate: (finalizer: Effect.Effect<unknown>) => Effect.Effect<void>
-): Scope.Scope =>
-  Object.assign(Object.create(scope) as Scope.Scope, {
-    addFinalizer: (finalizer: Scope.Scope.Finalizer) =>
-      Scope.addFinalizerExit(scope, (exit) => isolate(finalizer(exit)))
-  })
+export const finalizersOf = (scope: Scope.CloseableScope): Map<object, Scope.Scope.Finalizer> => {
+  const { state } = scope as unknown as {
+    readonly state: { readonly finalizers?: Map<object, Scope.Scope.Finalizer> }
+  }
+  return state.finalizers ?? new Map()
+}

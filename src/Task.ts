@@ -13,6 +13,7 @@ import * as Either from "effect/Either"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import * as Escalation from "./Escalation.ts"
 import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -37,9 +38,12 @@ export interface Spawned<out A, out E> extends Handle {
 
 /** Options of all work. */
 export interface Options<E, out R = never> {
-  /** What logs and reports call it. Defaults to its kind and schedule, as `interval 1m`. */
+  /** What logs and reports call it. Defaults to its kind and schedule, as `interval 1m`; a spawned effect is a `task`. */
   readonly name?: string | undefined
-  /** What to do when a run fails. Defaults to `Failure.log`. */
+  /**
+   * What to do when a run fails. Defaults to `Failure.log`, since the next run
+   * may do better; for `spawn`, of which there is no next run, to `Failure.escalate`.
+   */
   readonly onFailure?: Failure.Failure<E, R> | undefined
 }
 
@@ -75,7 +79,7 @@ export const interval = <A, E, R, R2 = never>(
   every: Duration.DurationInput,
   options: IntervalOptions<NoInfer<E>, R2> = {}
 ): Effect.Effect<Handle, never, Requirements<R, R2>> =>
-  Effect.flatMap(ServiceScope.ServiceScope, (service) => {
+  Effect.flatMap(ServiceScope.lifetime, (service) => {
     const millis = Input.positiveMillis("Service.interval", "every", every)
     const first = Input.oneOf(
       "Service.interval",
@@ -119,7 +123,7 @@ export const cron = <A, E, R, R2 = never>(
   expression: string,
   options: CronOptions<NoInfer<E>, R2> = {}
 ): Effect.Effect<Handle, never, Requirements<R, R2>> =>
-  Effect.flatMap(ServiceScope.ServiceScope, (service) =>
+  Effect.flatMap(ServiceScope.lifetime, (service) =>
     Effect.flatMap(Clock.currentTimeMillis, (registeredAt) => {
       const parsed = parse(expression, options.timeZone, registeredAt)
       return background(service, "cron", expression, effect, options, (tick, name) => {
@@ -149,7 +153,7 @@ export const timeout = <A, E, R, R2 = never>(
   after: Duration.DurationInput,
   options: Options<NoInfer<E>, R2> = {}
 ): Effect.Effect<Handle, never, Requirements<R, R2>> =>
-  Effect.flatMap(ServiceScope.ServiceScope, (service) => {
+  Effect.flatMap(ServiceScope.lifetime, (service) => {
     const millis = Input.positiveMillis("Service.timeout", "after", after)
     return background(service, "timeout", Duration.format(millis), effect, options, (run) =>
       Effect.flatMap(Monotonic.millis, (start) =>
@@ -181,14 +185,14 @@ export const spawn: {
 } = (effect: Effect.Effect<any, any, any>, options?: any): any => spawned(effect, options ?? {})
 
 const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: Options<E, R2>) =>
-  Effect.flatMap(ServiceScope.ServiceScope, (service) => {
+  Effect.flatMap(ServiceScope.lifetime, (service) => {
     const name = options.name === undefined ? "task" : Input.name("Service.spawn", "name", options.name)
     Input.effect("Service.spawn", "effect", effect)
     const policy = options.onFailure ?? Failure.escalate
     const work = Effect.flatMap(Effect.exit(Effect.scoped(effect)), (exit) =>
       exit._tag === "Success"
         ? exit
-        : Effect.zipRight(ServiceScope.taskFailed(service, name, exit.cause, policy), exit)
+        : Effect.zipRight(Escalation.taskFailed(service, name, exit.cause, policy), exit)
     )
     return Effect.map(ServiceScope.fork(service, name, work), (task): Spawned<A, E> => ({
       ...handle(task),
@@ -198,7 +202,7 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: Options<E
 
 /** Forks a loop whose runs are isolated from it: a run that fails is answered, and the loop goes on. */
 const background = <A, E, R, R2, A2, R3>(
-  service: ServiceScope.Running,
+  service: ServiceScope.Lifetime,
   kind: string,
   schedule: string,
   effect: Effect.Effect<A, E, R>,
@@ -213,20 +217,24 @@ const background = <A, E, R, R2, A2, R3>(
   Input.effect(`Service.${kind}`, "effect", effect)
   const policy = options.onFailure ?? Failure.log
   const run = Effect.flatMap(Effect.exit(Effect.scoped(effect)), (exit) =>
-    exit._tag === "Success" ? Effect.void : ServiceScope.taskFailed(service, name, exit.cause, policy)
+    exit._tag === "Success" ? Effect.void : Escalation.taskFailed(service, name, exit.cause, policy)
   )
-  return Effect.map(ServiceScope.fork(service, name, loop(run, name)), handle)
+  // Nothing in a loop itself can fail but the reckoning of a cron, and then it must not end in silence.
+  const safe = Effect.catchAllCause(loop(run, name), (cause) =>
+    Escalation.taskFailed(service, name, cause, Failure.escalate)
+  )
+  return Effect.map(ServiceScope.fork(service, name, safe), handle)
 }
 
-const handle = ({ fiber, name, work }: ServiceScope.Task): Handle => ({
+const handle = ({ fiber, name, work }: ServiceScope.OwnedFiber): Handle => ({
   name,
   cancel: Effect.flatMap(Work.current, (caller) =>
     caller === work ? Fiber.interruptFork(fiber) : Effect.asVoid(Fiber.interrupt(fiber))
   )
 })
 
-const skipped = (service: ServiceScope.Running, task: string, missed: number) =>
-  service.owner.app.journal.append({ _tag: "TicksSkipped", service: service.path, task, missed })
+const skipped = (service: ServiceScope.Lifetime, task: string, missed: number) =>
+  service.owner.shared.journal.append({ _tag: "TicksSkipped", service: service.path, task, missed })
 
 /** JavaScript's timers end at 24.8 days, and stop while a laptop sleeps; a day is below both troubles. */
 const longestSleepMillis = Duration.toMillis("1 day")
@@ -261,10 +269,13 @@ const parse = (expression: string, timeZone: string | undefined, now: number): C
   return parsed.right
 }
 
-/** How many slots lie after `from` and before `to`; past 1,000 the exact number tells nothing more. */
+/** Past this, the exact number of missed slots tells nothing more. */
+const mostCounted = 1_000
+
+/** How many slots lie after `from` and before `to`, or `mostCounted`. */
 const slotsBetween = (parsed: Cron.Cron, from: number, to: number): number => {
   let count = 0
-  for (let at = Cron.next(parsed, new Date(from)).getTime(); at < to && count < 1_000; count++) {
+  for (let at = Cron.next(parsed, new Date(from)).getTime(); at < to && count < mostCounted; count++) {
     at = Cron.next(parsed, new Date(at)).getTime()
   }
   return count

@@ -215,7 +215,11 @@ describe("adopt", () => {
 
 describe("an adopted layer of several services", () => {
   for (const [what, trouble, expected] of [
-    ["fails", Service.spawn(Effect.die("broke"), { name: "job" }), ["+A", "+B", "-B", "-A", "handled"]],
+    [
+      "fails",
+      Service.spawn(Effect.delay(Effect.die("broke"), 100), { name: "job" }),
+      ["+A", "+B", "-B", "-A", "handled"]
+    ],
     ["asks to be stopped", Service.stop, ["+A", "+B", "-B", "-A"]]
   ] as const) {
     it.effect(`is dealt with when one of them ${what} while another still starts`, () =>

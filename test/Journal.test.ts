@@ -44,6 +44,10 @@ const lines: {
     "ERROR Shop > Inbox hung in work while stopping; it was left after 1s 500ms, with a, b, c, d, e and 2 more still running"
   ],
   StopAsked: [{ _tag: "StopAsked", ...at }, "DEBUG Shop > Inbox asked to be stopped"],
+  StopNotPossible: [
+    { _tag: "StopNotPossible", ...at },
+    "WARN Shop > Inbox asked to be stopped, but nothing stops it: it does not run under App.launch"
+  ],
   ChildAdopted: [{ _tag: "ChildAdopted", ...at, child: "Import[a]" }, "DEBUG Shop > Inbox adopted Import[a]"],
   TaskFailed: [
     { _tag: "TaskFailed", ...at, task: "interval 1m", cause, answer: "Log" },

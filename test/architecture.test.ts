@@ -5,10 +5,13 @@ import { dirname, join, normalize } from "node:path"
 /** Low to high, as in ARCHITECTURE.md. A module imports only from levels below its own. */
 const levels = [
   ["Input", "Reason", "Deadline", "Monotonic", "Work"],
-  ["Event", "Failure", "Journal"],
-  ["Listener", "Owner"],
+  ["Event", "Failure", "Journal", "ServiceClass"],
+  ["Drops", "Owner"],
+  ["Listener"],
   ["EventBus", "ServiceScope"],
-  ["Task", "Child"],
+  ["Escalation", "Shutdown"],
+  ["Task", "Child", "Startup"],
+  ["Subscription"],
   ["Service", "App"],
   ["node/NodeApp"],
   ["index", "node/index"]

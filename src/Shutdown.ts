@@ -1,0 +1,138 @@
+/**
+ * How a service stops: `onStop`, work, listeners, children, cleanups. Each step
+ * is run even when those before it failed or hung, and all of them together
+ * have one deadline.
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import * as Scope from "effect/Scope"
+import * as Deadline from "./Deadline.ts"
+import * as Monotonic from "./Monotonic.ts"
+import { finalizersOf, lateStepMillis, type Lifetime, type Step } from "./ServiceScope.ts"
+import * as Work from "./Work.ts"
+
+/** Stops a service and waits for it. It stops once, however many ask. */
+export const stop = (service: Lifetime): Effect.Effect<void> =>
+  Effect.uninterruptible(
+    Effect.flatMap(Effect.zip(Monotonic.millis, Work.current), ([now, caller]) => {
+      const { state } = service
+      if (state._tag !== "Stopping" && state._tag !== "Stopped") {
+        service.state = { _tag: "Stopping", step: "onStop", deadline: now + service.stopTimeout }
+        const onStop = state._tag === "Starting" ? undefined : state.onStop
+        const all = Effect.ensuring(runSteps(service, onStop, now, caller), ended(service))
+        // A fiber of its own, since the one who asks may be interrupted.
+        Runtime.runFork(service.runtime)(Effect.annotateLogs(all, "service", service.path))
+      }
+      return Deferred.await(service.stopped)
+    })
+  )
+
+/**
+ * Runs one step of stopping within a limit, by default the service's deadline.
+ * What goes wrong is journaled, and stays here.
+ */
+export const step = (
+  service: Lifetime,
+  name: string,
+  effect: Effect.Effect<unknown, unknown>,
+  options: {
+    readonly limitMillis?: number | undefined
+    /** What has not ended when the limit passes. */
+    readonly alive?: (() => ReadonlyArray<string>) | undefined
+  } = {}
+): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const { journal } = service.owner.shared
+    const limit = options.limitMillis ?? (yield* timeLeft(service))
+    const exit = yield* Deadline.within(effect, limit)
+    if (Option.isNone(exit)) {
+      const alive = options.alive?.() ?? []
+      const after = Duration.millis(limit)
+      yield* journal.append({ _tag: "StopTimedOut", service: service.path, step: name, after, alive })
+    } else if (Exit.isFailure(exit.value) && !Cause.isInterruptedOnly(exit.value.cause)) {
+      const { cause } = exit.value
+      yield* journal.append({ _tag: "StopStepFailed", service: service.path, step: name, cause })
+    }
+  })
+
+/** `caller` may be work that closes the scope of its own service. It waits for the stop, so the stop does not wait for it. */
+const runSteps = (
+  service: Lifetime,
+  onStop: Effect.Effect<unknown, unknown> | undefined,
+  startedAt: number,
+  caller: object | undefined
+) =>
+  Effect.gen(function* () {
+    const { journal } = service.owner.shared
+    yield* journal.append({ _tag: "ServiceStopping", service: service.path })
+    if (onStop !== undefined) yield* step(service, "onStop", onStop)
+
+    enter(service, "work")
+    const fibers = [...service.fibers].filter(({ work }) => work !== caller)
+    if (fibers.length > 0) {
+      yield* step(service, "work", Fiber.interruptAll(fibers.map(({ fiber }) => fiber)), {
+        alive: () => fibers.filter((owned) => service.fibers.has(owned)).map(({ name }) => name)
+      })
+    }
+
+    enter(service, "listeners")
+    const listeners = [...service.listeners]
+    if (listeners.length > 0) {
+      const others = listeners.filter(({ work }) => work !== caller)
+      const drained = Effect.forEach(others, (listener) => listener.drain, { concurrency: "unbounded" })
+      yield* step(service, "listeners", drained, {
+        alive: () => others.flatMap((listener) => listener.unfinished())
+      })
+      yield* Effect.forEach(listeners, (listener) => listener.abandon(caller))
+    }
+
+    enter(service, "children")
+    const before = yield* Monotonic.millis
+    yield* Effect.forEach([...service.children].toReversed(), (child) => child.stop, { discard: true })
+
+    // Children have deadlines of their own, so their time is not taken from their parent's.
+    enter(service, "cleanups", (yield* Monotonic.millis) - before)
+    const finalizers = finalizersOf(service.scope)
+    for (const [key, finalizer] of finalizers) {
+      finalizers.set(key, (exit) => step(service, "a cleanup", finalizer(exit)))
+    }
+    yield* step(service, "cleanups", Effect.uninterruptible(Scope.close(service.scope, Exit.void)), {
+      limitMillis: (yield* timeLeft(service)) + lateStepMillis * finalizers.size
+    })
+    const took = yield* Monotonic.since(startedAt)
+    // Before the entry is read, all of it is over.
+    forget(service)
+    yield* journal.append({ _tag: "ServiceStopped", service: service.path, took })
+  })
+
+const ended = (service: Lifetime): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    forget(service)
+    return Effect.asVoid(Deferred.succeed(service.stopped, undefined))
+  })
+
+const forget = (service: Lifetime): void => {
+  service.state = { _tag: "Stopped" }
+  service.owner.members.delete(service)
+  service.owner.labels?.delete(service.label)
+}
+
+const enter = (service: Lifetime, next: Step, moreMillis = 0): void => {
+  if (service.state._tag === "Stopping") {
+    service.state = { _tag: "Stopping", step: next, deadline: service.state.deadline + moreMillis }
+  }
+}
+
+/** What is left until the deadline, and at least the time of a late step. */
+const timeLeft = (service: Lifetime): Effect.Effect<number> =>
+  Effect.map(Monotonic.millis, (now) =>
+    service.state._tag === "Stopping"
+      ? Math.max(Math.ceil(service.state.deadline - now), lateStepMillis)
+      : lateStepMillis
+  )

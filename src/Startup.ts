@@ -1,0 +1,130 @@
+/** How a service starts, in the scope of its layer. */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import * as Monotonic from "./Monotonic.ts"
+import * as Owner from "./Owner.ts"
+import * as Reason from "./Reason.ts"
+import * as ServiceScope from "./ServiceScope.ts"
+import * as Shutdown from "./Shutdown.ts"
+
+/** A service did not start. What it had begun has been undone. */
+export class StartError<out E> extends Data.TaggedError("StartError")<{
+  /** The path of the service, as `Shop > Inbox`. */
+  readonly service: string
+  readonly step: "onStart" | "startTimeout"
+  readonly cause: Cause.Cause<unknown>
+}> {
+  declare readonly cause: Cause.Cause<E | Cause.TimeoutException>
+  override get message(): string {
+    const what = this.step === "onStart" ? "failed in onStart" : "passed its startTimeout"
+    return `Service "${this.service}" ${what}, so what it had begun was undone: ${Reason.ofCause(this.cause)}`
+  }
+}
+
+/** What a service is made of, checked. */
+export interface Settings {
+  readonly definition: Owner.Definition
+  readonly onStop: ((service: any) => Effect.Effect<unknown, unknown, any>) | undefined
+  readonly startTimeout: number | undefined
+  readonly stopTimeout: number
+}
+
+/** Starts a service, and adds its stop to the scope. */
+export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Shape, E, R>) =>
+  Effect.gen(function* () {
+    const { definition, onStop, startTimeout, stopTimeout } = settings
+    const owner = yield* Owner.Owner
+    const { journal } = owner.shared
+    Owner.define(owner.shared, definition)
+    const service = yield* ServiceScope.make(definition.name, owner, stopTimeout).pipe(
+      // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
+      Effect.tap((made) =>
+        Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, Shutdown.stop(made)))
+      ),
+      Effect.uninterruptible
+    )
+    const startedAt = yield* Monotonic.millis
+    yield* journal.append({ _tag: "ServiceStarting", service: service.path })
+
+    const context = Context.merge(
+      yield* Effect.context<R>(),
+      Context.make(ServiceScope.ServiceScope, service).pipe(Context.add(Scope.Scope, service.scope))
+    )
+    const inService = <A, E2>(effect: Effect.Effect<A, E2, R | ServiceScope.ServiceScope | Scope.Scope>) =>
+      Effect.annotateLogs(Effect.provide(effect, context), "service", service.path)
+    const starting = interruptible(service, inService(onStart))
+    let timedOut = false
+    const limited =
+      startTimeout === undefined
+        ? starting
+        : // Disconnected, so that a start that cannot be interrupted is left at its limit.
+          Effect.timeoutFail(Effect.disconnect(starting), {
+            duration: startTimeout,
+            onTimeout: () => {
+              timedOut = true
+              return new Cause.TimeoutException(`it took longer than ${Duration.format(startTimeout)}`)
+            }
+          })
+    const exit = yield* Effect.exit(limited)
+
+    const failure = failureOf(service)
+    if (Exit.isSuccess(exit) && failure === undefined) {
+      const stopping = onStop === undefined ? undefined : inService(Effect.suspend(() => onStop(exit.value)))
+      yield* started(service, yield* Monotonic.since(startedAt), stopping)
+      return exit.value
+    }
+    yield* Shutdown.stop(service)
+    const cause: Cause.Cause<unknown> = failure ?? (Exit.isFailure(exit) ? exit.cause : Cause.empty)
+    // An interruption has no error to say which service it was.
+    if (Cause.isInterruptedOnly(cause)) return yield* Effect.interrupt
+    const step = timedOut ? "startTimeout" : "onStart"
+    yield* journal.append({ _tag: "StartFailed", service: service.path, step, cause })
+    const error = new StartError<E>({ service: service.path, step, cause })
+    // A defect stays one, and so does what failed the service from outside of `onStart`.
+    return yield* failure === undefined && Cause.isFailure(cause) ? Effect.fail(error) : Effect.die(error)
+  })
+
+/**
+ * Runs `onStart` in a fiber of its own, since work that the service owns may
+ * fail it while `onStart` waits for that very work.
+ */
+const interruptible = <A, E, R>(service: ServiceScope.Lifetime, onStart: Effect.Effect<A, E, R>) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.fork(restore(onStart)), (fiber) => {
+      service.interruptStart = () => fiber.unsafeInterruptAsFork(fiber.id())
+      return restore(Fiber.await(fiber)).pipe(
+        Effect.onInterrupt(() => Fiber.interrupt(fiber)),
+        Effect.zipLeft(Fiber.inheritAll(fiber)),
+        Effect.flatten
+      )
+    })
+  )
+
+/** What has failed the service while it started, other than `onStart` itself. */
+const failureOf = ({ state }: ServiceScope.Lifetime): Cause.Cause<unknown> | undefined =>
+  state._tag === "Starting" && state.pending !== "stop" ? state.pending : undefined
+
+/** From now on the service can be asked to stop, and fail. */
+const started = (
+  service: ServiceScope.Lifetime,
+  took: Duration.Duration,
+  onStop: Effect.Effect<unknown, unknown> | undefined
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    // Its scope may have been closed while it started.
+    if (service.state._tag !== "Starting") return Effect.void
+    const { pending } = service.state
+    service.state = { _tag: "Running", onStop }
+    const journaled = service.owner.shared.journal.append({
+      _tag: "ServiceStarted",
+      service: service.path,
+      took
+    })
+    return pending === "stop" ? Effect.zipRight(journaled, service.owner.stopAsked(service)) : journaled
+  })

@@ -1,0 +1,87 @@
+/** How a service listens to events. */
+import type * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import type * as Scope from "effect/Scope"
+import * as Deadline from "./Deadline.ts"
+import * as Escalation from "./Escalation.ts"
+import * as Event from "./Event.ts"
+import * as EventBus from "./EventBus.ts"
+import * as Failure from "./Failure.ts"
+import * as Input from "./Input.ts"
+import type * as Listener from "./Listener.ts"
+import * as ServiceScope from "./ServiceScope.ts"
+import type { Handle } from "./Task.ts"
+import * as Work from "./Work.ts"
+
+/** Options of `listen`. */
+export interface Options<E, out R = never> extends Listener.Options {
+  /** What to do when the handler fails or passes its `timeout`. Defaults to `Failure.log`. */
+  readonly onFailure?: Failure.Failure<E | Cause.TimeoutException, R> | undefined
+}
+
+/**
+ * Runs `handler` for each event, as work of this service: its logs and spans
+ * are the service's, and the sender's interruption does not cut it. Emitted
+ * events are handled at once; published ones one after another, from a queue.
+ * A handler that fails is journaled, and listening goes on. When the service
+ * stops, what it has accepted is handled first.
+ *
+ * Dies with `InputError` on options that cannot be used, and with
+ * `DuplicateEventError` when the bus knows another event of this name.
+ */
+export const listen = <A, B, E, R, R2 = never>(
+  event: Event.Event<string, A>,
+  handler: (payload: A) => Effect.Effect<B, E, R>,
+  options: Options<NoInfer<E>, R2> = {}
+): Effect.Effect<
+  Handle,
+  never,
+  Exclude<R, Scope.Scope> | R2 | ServiceScope.ServiceScope | EventBus.EventBus
+> =>
+  Effect.gen(function* () {
+    const service = yield* ServiceScope.lifetime
+    const bus = yield* EventBus.EventBus
+    Event.check("Service.listen", event)
+    Input.callable("Service.listen", "handler", handler)
+    const { journal } = service.owner.shared
+    const policy: Failure.Failure<E | Cause.TimeoutException, R2> = options.onFailure ?? Failure.log
+    const name = `listener ${event.name}`
+    const listener = yield* bus.listen<A, E, Exclude<R, Scope.Scope> | R2>(event, {
+      ...options,
+      service: service.path,
+      journal,
+      handler: (payload) => Effect.scoped(Input.returned("Service.listen", "handler", handler(payload))),
+      onFailure: (cause) =>
+        Escalation.applyPolicy(service, {
+          policy,
+          cause,
+          work: name,
+          entry: {
+            _tag: "HandlerFailed",
+            service: service.path,
+            event: event.name,
+            cause,
+            answer: policy._tag
+          }
+        }),
+      own: (made) => {
+        ServiceScope.admit(service, "listeners", name)
+        service.listeners.add(made)
+      }
+    })
+    const end = Effect.flatMap(Deadline.within(listener.drain, service.stopTimeout), (drained) => {
+      service.listeners.delete(listener)
+      return Option.isSome(drained) ? Effect.void : listener.abandon()
+    })
+    return {
+      name,
+      cancel: Effect.flatMap(Work.current, (caller) => {
+        listener.close()
+        if (caller !== listener.work) return end
+        // The handler waits for nothing, and the rest ends when it has.
+        return Effect.sync(() => void Runtime.runFork(service.runtime)(end))
+      })
+    }
+  })
