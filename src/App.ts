@@ -13,6 +13,7 @@ import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as AppNotes from "./AppNotes.ts"
 import * as Deadline from "./Deadline.ts"
 import * as EventBus from "./EventBus.ts"
 import * as Input from "./Input.ts"
@@ -59,6 +60,8 @@ export interface App {
   readonly launch: <A, E, R>(
     layer: Layer.Layer<A, E, R>
   ) => Effect.Effect<never, E | ServiceFailedError | UncleanStopError, Exclude<R, Journal.Journal>>
+  /** Journals an error that nothing has caught, and asks for the stop. */
+  readonly crash: (kind: string, error: unknown) => Effect.Effect<void>
   /** Asks for the stop, as an interruption of `launch` does, and says why. */
   readonly stop: (reason: string) => void
   /** The services that have not stopped, by path, each with what it is doing. */
@@ -96,18 +99,38 @@ export const launch = <A, E, R>(
 
 /** An app before its launch. Throws `InputError` on a blank name or a useless duration. */
 export const make = (options: Options = {}): App => {
-  const name = Input.name("App.launch", "name", options.name ?? "App")
-  const stopTimeout = Input.positiveMillis("App.launch", "stopTimeout", options.stopTimeout ?? "30 seconds")
+  const where = "App.launch"
+  Input.options(where, options)
+  const name = Input.name(where, "name", options.name ?? "App")
+  const stopTimeout = Input.positiveMillis(where, "stopTimeout", options.stopTimeout ?? "30 seconds")
   const members = new Set<Owner.Member>()
   const unfinished = () => [...members].flatMap((member) => member.unfinished())
   const end = Deferred.unsafeMake<End>(FiberId.none)
   const stop = (reason: string) => Deferred.unsafeDone(end, Effect.succeed({ _tag: "Asked", reason }))
 
+  let launched: Journal.Journal["Type"] | undefined
+  const crash = (kind: string, error: unknown) =>
+    Effect.suspend(() => {
+      stop(kind)
+      return launched?.append({ _tag: "AppCrashed", app: name, kind, cause: Cause.die(error) }) ?? Effect.void
+    })
+
   const launch = <A, E, R>(layer: Layer.Layer<A, E, R>) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
-        const problems: Array<string> = []
-        const journal = collecting(problems, yield* Journal.inherited)
+        // Not a type guard, which would take the layer's types.
+        const isLayer: boolean = Layer.isLayer(layer)
+        if (launched !== undefined || !isLayer) {
+          throw new Input.InputError({
+            where,
+            input: "layer",
+            expected: "a layer, and that once",
+            actual: layer
+          })
+        }
+        const notes = AppNotes.make()
+        const journal = AppNotes.taking(notes, yield* Journal.inherited, name, unfinished)
+        launched = journal
         const shared = Owner.makeShared(journal)
         const owner: Owner.Owner = {
           shared,
@@ -137,41 +160,72 @@ export const make = (options: Options = {}): App => {
           restore(keepAlive(Effect.raceFirst(Deferred.await(end), Effect.map(Fiber.await(boot), asBooted))))
         )
         Owner.openBoot(shared.boot)
+        yield* Effect.forEach(notes.waiting, Fiber.interruptFork)
         const isUp =
           Exit.isSuccess(booted) && booted.value._tag === "Booted" && Exit.isSuccess(booted.value.exit)
         if (isUp) {
+          notes.phase = "up"
           yield* Fiber.inheritAll(boot)
           const took = yield* Monotonic.since(startedAt)
           yield* journal.append({ _tag: "AppStarted", app: name, services: members.size, took })
         }
         const exit = isUp ? yield* Effect.exit(restore(keepAlive(Deferred.await(end)))) : booted
 
+        notes.phase = "stopping"
         const stoppingAt = yield* Monotonic.millis
-        yield* journal.append({ _tag: "AppStopping", app: name, reason: reasonOf(exit) })
-        const stopped = yield* Deadline.within(
-          Effect.uninterruptible(Effect.zipRight(Fiber.interrupt(boot), Scope.close(scope, Exit.void))),
-          stopTimeout
-        )
-        if (Option.isNone(stopped)) {
-          const waited = Duration.format(stopTimeout)
-          problems.push(...unfinished().map((left) => `${left} had not stopped after ${waited}`))
-          if (problems.length === 0)
-            problems.push(`a layer that is no service had not stopped after ${waited}`)
-        } else if (Exit.isFailure(stopped.value)) {
-          problems.push(`a finalizer failed: ${Reason.ofCause(stopped.value.cause)}`)
-        }
         yield* journal.append({
-          _tag: "AppStopped",
+          _tag: "AppStopping",
           app: name,
-          took: yield* Monotonic.since(stoppingAt),
-          problems
+          reason: reasonOf(exit),
+          cause: causeOf(exit)
         })
+        // Dependents come after what they need, so they are stopped before.
+        const stopMembers = Effect.suspend(() =>
+          Effect.forEach([...members].toReversed(), (member) => member.stop, { discard: true })
+        )
+        const all = Effect.gen(function* () {
+          if (!isUp) {
+            const limit = Math.min(stopTimeout / 3, longestBootEnd)
+            const ended = yield* Deadline.within(Fiber.interrupt(boot), limit)
+            if (Exit.isFailure(exit) || exit.value._tag !== "Booted")
+              notes.problems.push(...notes.failedStarts)
+            if (Option.isNone(ended)) {
+              notes.problems.push(...stuck(unfinished(), "starting", "could not be interrupted"))
+              // A layer releases what it has built only when its build has ended.
+              yield* stopMembers
+            }
+          }
+          yield* Scope.close(scope, Exit.void)
+        })
+        const stopped = yield* Deadline.within(Effect.uninterruptible(all), stopTimeout)
+        if (Option.isNone(stopped)) {
+          const left = unfinished()
+          if (!left.some((line) => line.includes("(stopping")))
+            notes.problems.push("a layer that is no service hung")
+          notes.problems.push(...stuck(left, "", `had not stopped after ${Duration.format(stopTimeout)}`))
+          // What had to wait for it has not even been asked yet.
+          yield* Deadline.within(stopMembers, lateStopMillis)
+        } else if (Exit.isFailure(stopped.value)) {
+          notes.problems.push(`a finalizer failed: ${Reason.ofCause(stopped.value.cause)}`)
+        }
+        const took = yield* Monotonic.since(stoppingAt)
+        const { problems } = notes
+        yield* journal.append({ _tag: "AppStopped", app: name, took, problems })
         return yield* outcome(exit, problems)
       })
     )
 
-  return { launch, stop, unfinished }
+  return { launch, crash, stop, unfinished }
 }
+
+/** How long an interrupted boot is waited for, at most: a third of the default `stopTimeout`. */
+const longestBootEnd = 10_000
+
+/** What is left when the deadline of the app has passed gets this long: little, since the process is about to be killed. */
+const lateStopMillis = 1_000
+
+const stuck = (lines: ReadonlyArray<string>, state: string, what: string) =>
+  lines.filter((line) => line.includes(`(${state}`)).map((line) => `${line} ${what}`)
 
 /** Why an app ends, when it is not interrupted. */
 type End =
@@ -187,17 +241,6 @@ const asBooted = <E>(exit: Exit.Exit<unknown, E>): Booted<E> => ({ _tag: "Booted
 
 /** JavaScript ends a process that has nothing to wait for but an Effect. `Effect.never` holds a timer against that. */
 const keepAlive = <A>(effect: Effect.Effect<A>): Effect.Effect<A> => Effect.raceFirst(effect, Effect.never)
-
-/** A journal that also notes what was not clean about a stop. */
-const collecting = (problems: Array<string>, journal: Journal.Journal["Type"]): Journal.Journal["Type"] => ({
-  ...journal,
-  append: (entry) => {
-    if (entry._tag === "StopTimedOut") problems.push(Journal.format(entry))
-    if (entry._tag === "StopStepFailed")
-      problems.push(`${Journal.format(entry)}: ${Reason.ofCause(entry.cause)}`)
-    return journal.append(entry)
-  }
-})
 
 const reasonOf = (exit: Exit.Exit<End | Booted<unknown>>): string => {
   if (Exit.isFailure(exit)) return "it was interrupted"

@@ -18,6 +18,7 @@ import * as Owner from "./Owner.ts"
 import type { Class, Instance } from "./ServiceClass.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Shutdown from "./Shutdown.ts"
+import * as Work from "./Work.ts"
 
 /** An adopted child. */
 export interface Child<out Offered> {
@@ -101,7 +102,7 @@ export const adopt: {
       const expected = "a service class without parameters, or a layer, like Child.layer(options)"
       throw new Input.InputError({ where: "Service.adopt", input: "child", expected, actual: child })
     }
-    return start(layer, options)
+    return start(layer, Input.options("Service.adopt", options))
   })
 
 /** Starts a layer under a service. */
@@ -115,7 +116,8 @@ const start = <A, E, R, R2>(
       const label = labelWith(
         options.name === undefined ? undefined : Input.name("Service.adopt", "name", options.name)
       )
-      const policy: Failure.Failure<unknown, R2> = options.onFailure ?? Failure.escalate
+      const policy: Failure.Failure<unknown, R2> =
+        Failure.check("Service.adopt", options.onFailure) ?? Failure.escalate
       const context = yield* Effect.context<R2>()
       const { journal } = parent.owner.shared
       const scope = yield* Scope.make()
@@ -212,7 +214,7 @@ const start = <A, E, R, R2>(
             ? new ChildStoppedError({ service: parent.path, child: handleName })
             : Effect.succeed(offered)
         ),
-        stop: Effect.flatMap(ServiceScope.caller, (caller) => (isWithin(caller, owner) ? askStop : stop)),
+        stop: Effect.flatMap(Work.current, (caller) => (Work.isWithin(caller, owner) ? askStop : stop)),
         await: Deferred.await(stopped)
       }
     })
@@ -222,13 +224,6 @@ const labelWith =
   (name: string | undefined) =>
   (service: string): string =>
     name === undefined ? service : `${service}[${name}]`
-
-/** Whether the one who asks is work of a service that this owner has, or of one below it. */
-const isWithin = (caller: ServiceScope.Lifetime | undefined, owner: Owner.Owner): boolean => {
-  let above = caller?.owner
-  while (above !== undefined && above !== owner) above = above.parent
-  return above === owner
-}
 
 /** What `Offered` says of the type. */
 const offeredBy = <A>(context: Context.Context<A>, members: ReadonlySet<Owner.Member>): Offered<A> => {

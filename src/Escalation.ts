@@ -16,11 +16,14 @@ export interface Report<E, R> {
   readonly origin?: string | undefined
 }
 
-/** Journals a failure and does what its policy says. Interruption is not a failure. */
+/** Journals a failure and does what its policy says. An interruption is journaled, and is no failure. */
 export const applyPolicy = <E, R>(service: Lifetime, report: Report<E, R>): Effect.Effect<void, never, R> => {
   const { cause, entry, policy, work } = report
-  if (Cause.isInterruptedOnly(cause)) return Effect.void
-  const journaled = entry === undefined ? Effect.void : service.owner.shared.journal.append(entry)
+  const { journal } = service.owner.shared
+  // Not run when the work is cancelled, or ends with its service: then its fiber is over.
+  if (Cause.isInterruptedOnly(cause))
+    return journal.append({ _tag: "WorkInterrupted", service: service.path, work })
+  const journaled = entry === undefined ? Effect.void : journal.append(entry)
   switch (policy._tag) {
     case "Log":
       return journaled
@@ -71,25 +74,19 @@ const fail = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { state } = service
-    switch (state._tag) {
-      case "Starting":
-        service.state = { _tag: "Starting", pending: cause }
-        service.interruptStart()
-        break
-      case "Running":
-        service.state = { _tag: "Failed", onStop: state.onStop }
-        break
-      default:
-        return Effect.void
+    const failed = service.owner.shared.journal.append({
+      _tag: "ServiceFailed",
+      service: service.path,
+      work,
+      origin,
+      cause
+    })
+    // One that has failed or is stopping is being dealt with already, but it must not fail further in silence.
+    if (state._tag !== "Starting" && state._tag !== "Running") return failed
+    if (state._tag === "Running") service.state = { _tag: "Failed", onStop: state.onStop }
+    else {
+      service.state = { _tag: "Starting", pending: cause }
+      service.interruptStart()
     }
-    return Effect.zipRight(
-      service.owner.shared.journal.append({
-        _tag: "ServiceFailed",
-        service: service.path,
-        work,
-        origin,
-        cause
-      }),
-      service.owner.failed(service, origin, cause)
-    )
+    return Effect.zipRight(failed, service.owner.failed(service, origin, cause))
   })

@@ -15,11 +15,13 @@ import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
-import * as Drops from "./Drops.ts"
 import * as Event from "./Event.ts"
 import type * as Journal from "./Journal.ts"
+import * as Input from "./Input.ts"
 import * as Listener from "./Listener.ts"
 import * as Owner from "./Owner.ts"
+import * as Tally from "./Tally.ts"
+import * as Work from "./Work.ts"
 
 /** The bus of this context. */
 export class EventBus extends Context.Tag("effect-services/EventBus")<
@@ -104,6 +106,8 @@ export const layerWith = (options: { readonly validate?: boolean | undefined }):
   Layer.scoped(
     EventBus,
     Effect.gen(function* () {
+      if (options.validate !== undefined)
+        Input.oneOf("EventBus.layerWith", "validate", [true, false], options.validate)
       const { shared } = yield* Owner.Owner
       const bus = make(options.validate ?? true, shared.journal)
       if (!shared.boot.isOpen) shared.boot.onOpen.push(bus.holdBoot())
@@ -150,7 +154,8 @@ const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
       const topic = topicOf(where, event)
       const rejected = validate ? event.reject(payload) : undefined
       if (rejected !== undefined) return Effect.die(rejected)
-      const envelope: Listener.Envelope = { payload, span: Context.getOption(context, Tracer.ParentSpan) }
+      const span = Context.getOption(context, Tracer.ParentSpan)
+      const envelope: Listener.Envelope = { payload, span, sender: Work.of(context) }
       if (holds > 0) topic.boot.push(envelope)
       const accepted = { listeners: [...topic.listeners], envelope }
       return topic.streams === undefined
@@ -223,14 +228,19 @@ const receipt = (event: string, outcomes: ReadonlyArray<Listener.Outcome>): Rece
 /** One `PubSub` for all streams of an event. An exit carries what was sent or, with none, the end. */
 const makeStreams = (event: string, journal: Journal.Journal["Type"]): Effect.Effect<Streams> =>
   Effect.map(PubSub.sliding<Exit.Exit<Listener.Envelope, Option.Option<never>>>(streamCapacity), (pubsub) => {
-    const drops = Drops.make(journal, { service: "EventBus.stream", event })
+    const drops = Tally.make((count) =>
+      journal.append({
+        _tag: "EventsDropped",
+        service: "EventBus.stream",
+        event,
+        count,
+        reason: "queue full"
+      })
+    )
     return {
       send: (sent) =>
         Effect.flatMap(pubsub.isFull, (isFull) =>
-          Effect.zipRight(
-            isFull ? drops.one("queue full") : Effect.void,
-            PubSub.publish(pubsub, Exit.succeed(sent))
-          )
+          Effect.zipRight(isFull ? drops.add(1) : Effect.void, PubSub.publish(pubsub, Exit.succeed(sent)))
         ),
       subscribe: Effect.map(Stream.fromPubSub(pubsub, { scoped: true }), Stream.flattenExitOption),
       end: Effect.zipRight(drops.end, PubSub.publish(pubsub, Exit.fail(Option.none())))

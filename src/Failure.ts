@@ -51,3 +51,16 @@ export const escalate: Failure<unknown> = { _tag: "Escalate" }
 export const handle = <E, R = never>(
   f: (cause: Cause.Cause<E>, source: Source) => Effect.Effect<unknown, unknown, R>
 ): Failure<E, R> => ({ _tag: "Handle", handle: Input.callable("Failure.handle", "f", f) })
+
+/** The policy that was given, if one was. Throws `InputError` when it was not made by this module. */
+export const check = <F extends Failure<never, unknown>>(
+  where: string,
+  policy: F | undefined
+): F | undefined => {
+  const tags: ReadonlyArray<unknown> = ["Log", "Escalate", "Handle"]
+  if (policy !== undefined && !tags.includes((policy as { readonly _tag?: unknown } | null)?._tag)) {
+    const expected = "Failure.log, Failure.escalate or Failure.handle(f)"
+    throw new Input.InputError({ where, input: "onFailure", expected, actual: policy })
+  }
+  return policy
+}

@@ -52,7 +52,7 @@ export const positiveInteger = (where: string, input: string, value: unknown): n
 }
 
 /** One of the given words. Throws `InputError` otherwise. */
-export const oneOf = <A extends string>(
+export const oneOf = <A extends string | boolean>(
   where: string,
   input: string,
   words: ReadonlyArray<A>,
@@ -62,9 +62,17 @@ export const oneOf = <A extends string>(
     throw new InputError({
       where,
       input,
-      expected: words.map((word) => `"${word}"`).join(" or "),
+      expected: words.map((word) => show(word)).join(" or "),
       actual: value
     })
+  }
+  return value
+}
+
+/** Options, if any. Throws `InputError` when they are neither left out nor an object. */
+export const options = <A>(where: string, value: A): A => {
+  if (value !== undefined && (typeof value !== "object" || value === null)) {
+    throw new InputError({ where, input: "options", expected: "an object, or left out", actual: value })
   }
   return value
 }

@@ -24,7 +24,21 @@ import * as Stream from "effect/Stream"
 /** One thing that happened. `service` is a path: `Shop > Inbox > CsvImport[orders.csv]`. */
 export type Entry = Data.TaggedEnum<{
   AppStarted: At & { readonly app: string; readonly services: number; readonly took: Duration.Duration }
-  AppStopping: At & { readonly app: string; readonly reason: string }
+  /** A service did not start, but the boot goes on: it waits for one that starts and cannot be interrupted. */
+  BootWaiting: At & {
+    readonly app: string
+    readonly failed: string
+    readonly cause: Cause.Cause<unknown>
+    readonly services: ReadonlyArray<string>
+  }
+  /** An error that nothing has caught, as Node's `uncaughtException`. */
+  AppCrashed: At & { readonly app: string; readonly kind: string; readonly cause: Cause.Cause<unknown> }
+  /** `cause` is what went wrong, if something did. */
+  AppStopping: At & {
+    readonly app: string
+    readonly reason: string
+    readonly cause: Cause.Cause<unknown> | undefined
+  }
   AppStopped: At & {
     readonly app: string
     readonly took: Duration.Duration
@@ -50,6 +64,8 @@ export type Entry = Data.TaggedEnum<{
   }
   /** The service called `Service.stop`. */
   StopAsked: OfService
+  /** Work has ended by an interruption that was neither its cancel nor the stop of its service. */
+  WorkInterrupted: OfService & { readonly work: string }
   /** It did, where nothing can stop it: it does not run under `App.launch`. */
   StopNotPossible: OfService
   ChildAdopted: OfService & { readonly child: string }
@@ -152,9 +168,11 @@ const log = (entry: Entry): Effect.Effect<void> => {
   return "service" in entry ? Effect.annotateLogs(logged, "service", entry.service) : logged
 }
 
-/** A cause is shown once: not again for each service that fails because one below it has. */
-const hasCause = (entry: Entry): entry is Extract<Entry, { readonly cause: unknown }> =>
-  "cause" in entry && !(entry._tag === "ServiceFailed" && entry.origin !== `${entry.service} > ${entry.work}`)
+/** A cause is shown once: not again for each service, or the app, that fails because one below it has. */
+const hasCause = (entry: Entry): entry is Extract<Entry, { readonly cause: Cause.Cause<unknown> }> =>
+  "cause" in entry &&
+  entry._tag !== "AppStopping" &&
+  !(entry._tag === "ServiceFailed" && entry.origin !== `${entry.service} > ${entry.work}`)
 
 const { Debug, Error, Info, Warning } = LogLevel
 
@@ -165,6 +183,13 @@ const line = (entry: Unstamped): readonly [LogLevel.LogLevel, string] => {
         Info,
         `${entry.app} started in ${duration(entry.took)}, with ${count(entry.services, "service")}`
       ]
+    case "BootWaiting":
+      return [
+        Error,
+        `${entry.failed} did not start, and the boot of ${entry.app} waits for others: ${some(entry.services)}`
+      ]
+    case "AppCrashed":
+      return [Error, `${entry.app} crashed: ${entry.kind}`]
     case "AppStopping":
       return [Info, `${entry.app} is stopping: ${entry.reason}`]
     case "AppStopped":
@@ -197,6 +222,8 @@ const line = (entry: Unstamped): readonly [LogLevel.LogLevel, string] => {
       ]
     case "StopAsked":
       return [Debug, `${entry.service} asked to be stopped`]
+    case "WorkInterrupted":
+      return [Warning, `${entry.service}: ${entry.work} was interrupted by its own code`]
     case "StopNotPossible":
       return [
         Warning,
@@ -207,7 +234,10 @@ const line = (entry: Unstamped): readonly [LogLevel.LogLevel, string] => {
     case "TaskFailed":
       return [levelOf(entry), `${entry.service}: ${entry.task} failed`]
     case "TicksSkipped":
-      return [Warning, `${entry.service}: ${entry.task} ran long and skipped ${count(entry.missed, "run")}`]
+      return [
+        Warning,
+        `${entry.service}: ${entry.task} skipped ${count(entry.missed, "run")}, because it ran long or late`
+      ]
     case "HandlerFailed":
       return [levelOf(entry), `${entry.service}: the listener of ${entry.event} failed`]
     case "EventsDropped":

@@ -6,6 +6,7 @@
  * for all its subscribers, and here each listener gives its own.
  */
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -17,10 +18,11 @@ import * as Mailbox from "effect/Mailbox"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Tracer from "effect/Tracer"
-import * as Drops from "./Drops.ts"
 import * as Input from "./Input.ts"
 import type { Journal } from "./Journal.ts"
 import * as Monotonic from "./Monotonic.ts"
+import type * as Owner from "./Owner.ts"
+import * as Tally from "./Tally.ts"
 import * as Work from "./Work.ts"
 
 /** What became of an event at one listener. `service` is the listener's, `took` the handler's time. */
@@ -58,6 +60,8 @@ export interface Options {
 export interface Spec<Payload, E, R> extends Options {
   readonly service: string
   readonly journal: Journal["Type"]
+  /** The owner of the service. */
+  readonly owner: Owner.Owner
   readonly handler: (payload: Payload) => Effect.Effect<unknown, E, R>
   /** What the listener's service does with a failure of the handler. */
   readonly onFailure: (cause: Cause.Cause<E | Cause.TimeoutException>) => Effect.Effect<void, never, R>
@@ -69,6 +73,8 @@ export interface Spec<Payload, E, R> extends Options {
 export interface Envelope {
   readonly payload: any
   readonly span: Option.Option<Tracer.AnySpan>
+  /** The work that has sent it. */
+  readonly sender: Work.Work | undefined
 }
 
 /** A listener that has subscribed. */
@@ -82,11 +88,11 @@ export interface Listener {
   /** Takes no more events, and waits until those it has taken are handled. */
   readonly drain: Effect.Effect<void>
   /** Ends what a drain has left: interrupts handlers, unless one of them is the caller, and drops the queue. */
-  readonly abandon: (caller?: object) => Effect.Effect<void>
+  readonly abandon: (caller?: Work.Work) => Effect.Effect<void>
   /** What it has not finished, by name. */
   readonly unfinished: () => ReadonlyArray<string>
-  /** What `Work.current` is in its handlers. */
-  readonly work: object
+  /** The source of its work. */
+  readonly source: object
 }
 
 /** A publisher that has waited this long is no longer just a burst: a third of the stop deadline of a service. */
@@ -111,15 +117,23 @@ export const make = <Payload, E, R>(
     const { capacity = 256, concurrency = 1, journal, onFull = "wait", service } = spec
     const { event } = topic
     validate(spec)
-    const work = {}
-    const runtime = Effect.runtime<R | Work.CurrentWork>()
-    const runFork = Runtime.runFork(yield* Effect.provideService(runtime, Work.CurrentWork, work))
+    const source = {}
+    const runtime = yield* Effect.runtime<R>()
+    /** Runs a handler in the service; `awaitedBy` is the work that has emitted the event, and waits. */
+    const runIn = (awaitedBy: Work.Work | undefined) =>
+      Runtime.runFork({
+        ...runtime,
+        context: Context.add(runtime.context, Work.CurrentWork, { owner: spec.owner, source, awaitedBy })
+      } as Runtime.Runtime<R>)
     const mailbox = yield* Mailbox.make<Envelope>({ capacity, strategy: strategies[onFull] })
-    const drops = Drops.make(journal, { service, event })
+    const dropped = (reason: "queue full" | "service stopped") => (count: number) =>
+      journal.append({ _tag: "EventsDropped", service, event, count, reason })
+    const drops = Tally.make(dropped("queue full"))
     const emitted = new Map<Fiber.RuntimeFiber<Outcome>, Deferred.Deferred<Outcome>>()
     const backlog: Array<Envelope> = []
     const size = () => Option.getOrElse(mailbox.unsafeSize(), () => 0)
-    let consumers: ReadonlyArray<Fiber.RuntimeFiber<void>> = []
+    const consumers = new Set<Fiber.RuntimeFiber<void>>()
+    let handling = 0
     let closed = false
 
     const limited = spec.timeout === undefined ? Effect.asSome : Effect.timeoutOption(spec.timeout)
@@ -138,9 +152,11 @@ export const make = <Payload, E, R>(
       Effect.flatMap(Monotonic.since(start), (took): Effect.Effect<Outcome, never, R> => {
         const at = { service, took }
         if (Exit.isFailure(exit)) {
-          return Cause.isInterruptedOnly(exit.cause)
-            ? Effect.succeed(Outcome.Interrupted(at))
-            : Effect.as(spec.onFailure(exit.cause), Outcome.Failed({ ...at, cause: exit.cause }))
+          const { cause } = exit
+          const outcome = Cause.isInterruptedOnly(cause)
+            ? Outcome.Interrupted(at)
+            : Outcome.Failed({ ...at, cause })
+          return Effect.as(spec.onFailure(cause), outcome)
         }
         return Option.isSome(exit.value)
           ? Effect.succeed(Outcome.Handled(at))
@@ -157,7 +173,7 @@ export const make = <Payload, E, R>(
         return done
       }
       // Not at once: a chain of emits would grow the stack.
-      const fiber = runFork(Effect.interruptible(run(envelope)), { immediate: false })
+      const fiber = runIn(envelope.sender)(Effect.interruptible(run(envelope)), { immediate: false })
       emitted.set(fiber, done)
       fiber.addObserver((exit) => {
         emitted.delete(fiber)
@@ -171,34 +187,63 @@ export const make = <Payload, E, R>(
       const first = backlog.shift()
       return first === undefined ? mailbox.take : Effect.succeed(first)
     })
+    const handlePublished = (envelope: Envelope) =>
+      Effect.suspend(() => {
+        handling++
+        return Effect.ensuring(
+          run(envelope),
+          Effect.sync(() => handling--)
+        )
+      })
     const consume = next.pipe(
-      Effect.flatMap(run),
+      Effect.flatMap(handlePublished),
       Effect.forever,
       Effect.catchTag("NoSuchElementException", () => Effect.void)
     )
+    const startConsumer = (): void => {
+      const fiber = runIn(undefined)(Effect.interruptible(consume), { immediate: false })
+      consumers.add(fiber)
+      fiber.addObserver(() => {
+        consumers.delete(fiber)
+        // A handler may interrupt the fiber that it runs in.
+        if (!closed) startConsumer()
+      })
+    }
+
     const close = () => {
       closed = true
       topic.listeners.delete(listener)
     }
 
+    let waiting = 0
+    let warning: Fiber.Fiber<void> | undefined
     const warnWhenLong = Effect.delay(
       journal.append({ _tag: "PublishWaiting", service, event, waited: longWait }),
       longWait
     )
+    /** One warning for as long as publishers wait. */
     const waitForRoom = (envelope: Envelope) =>
-      Effect.flatMap(Effect.fork(Effect.interruptible(warnWhenLong)), (warning) =>
-        Effect.ensuring(mailbox.offer(envelope), Fiber.interruptFork(warning))
-      ).pipe(Effect.flatMap((taken) => (taken ? Effect.void : drops.one("service stopped"))))
+      Effect.suspend(() => {
+        if (waiting++ === 0) warning = runIn(undefined)(Effect.interruptible(warnWhenLong))
+        return mailbox.offer(envelope)
+      }).pipe(
+        Effect.ensuring(
+          Effect.suspend(() =>
+            --waiting === 0 && warning !== undefined ? Fiber.interruptFork(warning) : Effect.void
+          )
+        ),
+        Effect.flatMap((taken) => (taken ? Effect.void : dropped("service stopped")(1)))
+      )
     const queue = (envelope: Envelope): Effect.Effect<unknown> | undefined => {
       if (closed) return undefined
       const isFull = size() >= capacity
       if (isFull && onFull === "wait") return waitForRoom(envelope)
       if (!isFull || onFull === "dropOldest") mailbox.unsafeOffer(envelope)
-      return isFull ? drops.one("queue full") : undefined
+      return isFull ? drops.add(1) : undefined
     }
 
     const listener: Listener = {
-      work,
+      source,
       handle,
       queue,
       close,
@@ -209,31 +254,27 @@ export const make = <Payload, E, R>(
       }),
       abandon: (caller) =>
         Effect.suspend(() => {
-          const unhandled = size() + backlog.splice(0).length
+          close()
+          const unhandled = size() + backlog.splice(0).length + (Work.isOf(caller, source) ? 0 : handling)
           for (const done of emitted.values()) Deferred.unsafeDone(done, interrupted)
-          const fibers = caller === work ? [] : [...consumers, ...emitted.keys()]
+          const fibers = Work.isOf(caller, source) ? [] : [...consumers, ...emitted.keys()]
           return Effect.all(
             [
               mailbox.shutdown,
               Effect.forEach(fibers, (fiber) => Fiber.interruptFork(fiber as Fiber.Fiber<unknown>)),
               drops.end,
-              unhandled === 0 ? Effect.void : drops.add("service stopped", unhandled)
+              unhandled === 0 ? Effect.void : dropped("service stopped")(unhandled)
             ],
             { discard: true }
           )
         }),
-      unfinished: () =>
-        emitted.size > 0 || consumers.some((consumer) => consumer.unsafePoll() === null)
-          ? [`listener ${event}`]
-          : []
+      unfinished: () => (emitted.size > 0 || consumers.size > 0 ? [`listener ${event}`] : [])
     }
     // In one step with what it is noted in, so that no event and no stop can come in between.
     spec.own(listener)
     backlog.push(...topic.boot)
     topic.listeners.add(listener)
-    consumers = Array.from({ length: concurrency }, () =>
-      runFork(Effect.interruptible(consume), { immediate: false })
-    )
+    for (let n = 0; n < concurrency; n++) startConsumer()
     return listener
   })
 

@@ -38,8 +38,8 @@ export const Owner = Context.GenericTag<Owner>("effect-services/Owner")
 export interface Shared {
   readonly journal: Journal.Journal["Type"]
   readonly boot: Boot
-  /** The services by name, so that two of one name are told apart. */
-  readonly definitions: Map<string, Definition>
+  /** The services by name, and how many of each there are, so that two of one name are told apart. */
+  readonly definitions: Map<string, { readonly definition: Definition; readonly count: number }>
 }
 
 /** Whether the app is still coming up; what waits for it to be up. */
@@ -62,6 +62,7 @@ export interface Member {
   /** What it is called below its owner. */
   readonly label: string
   readonly path: string
+  readonly stop: Effect.Effect<void>
   /** How long its stop may take at most, in milliseconds, with all that it owns. */
   readonly stopLimit: () => number
   /** What in it has not stopped: its path and step, and those of its children. */
@@ -95,16 +96,24 @@ export const openBoot = (boot: Boot): void => {
   for (const open of boot.onOpen.splice(0)) open()
 }
 
-/** Notes a service. Throws `DuplicateServiceError` when another has its name. */
-export const define = (shared: Shared, definition: Definition): void => {
-  const known = shared.definitions.get(definition.name)
-  if (known !== undefined && known !== definition) {
+/** Notes a service that begins to start. Throws `DuplicateServiceError` when another has its name. */
+export const define = ({ definitions }: Shared, definition: Definition): void => {
+  const known = definitions.get(definition.name)
+  if (known !== undefined && known.definition !== definition) {
     throw new DuplicateServiceError({
       service: definition.name,
-      locations: [known.location, definition.location]
+      locations: [known.definition.location, definition.location]
     })
   }
-  shared.definitions.set(definition.name, definition)
+  definitions.set(definition.name, { definition, count: (known?.count ?? 0) + 1 })
+}
+
+/** Notes that a service has stopped. */
+export const undefine = ({ definitions }: Shared, { name }: Definition): void => {
+  const known = definitions.get(name)
+  if (known === undefined) return
+  if (known.count === 1) definitions.delete(name)
+  else definitions.set(name, { ...known, count: known.count - 1 })
 }
 
 /** The owner that is already there, or else one for services that stand alone. */

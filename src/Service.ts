@@ -49,7 +49,8 @@ export interface Lifecycle<Start, Shape, R, Timeout> {
    */
   readonly onStop?: ((service: NoInfer<Shape>) => Effect.Effect<unknown, unknown, R>) | undefined
   /**
-   * How long `onStart` may take. No limit by default: how long a start may take
+   * How long `onStart` may take; then it is interrupted, and what it was in the
+   * middle of is undone, for as long as `stopTimeout`. No limit by default: how long a start may take
    * (migrations, warming a cache) only its author knows, and an orchestrator
    * watches the boot anyway.
    */
@@ -128,7 +129,15 @@ export const make =
     >
   ): any => {
     const where = "Service.make"
-    const { onStart, onStop } = lifecycle
+    if (typeof lifecycle !== "object" || lifecycle === null) {
+      throw new Input.InputError({
+        where,
+        input: "lifecycle",
+        expected: "an object with onStart",
+        actual: lifecycle
+      })
+    }
+    const { onStart, onStop, startTimeout, stopTimeout = "10 seconds" } = lifecycle
     if (!Effect.isEffect(onStart) && typeof onStart !== "function") {
       throw new Input.InputError({
         where,
@@ -151,10 +160,8 @@ export const make =
       },
       onStop: onStop === undefined ? undefined : Input.callable(where, "onStop", onStop),
       startTimeout:
-        lifecycle.startTimeout === undefined
-          ? undefined
-          : Input.positiveMillis(where, "startTimeout", lifecycle.startTimeout),
-      stopTimeout: Input.positiveMillis(where, "stopTimeout", lifecycle.stopTimeout ?? "10 seconds")
+        startTimeout === undefined ? undefined : Input.positiveMillis(where, "startTimeout", startTimeout),
+      stopTimeout: Input.positiveMillis(where, "stopTimeout", stopTimeout)
     }
     const layerOf = (effect: Effect.Effect<any, any, any>) => {
       const bare = Layer.scoped(Base, Startup.start(settings, effect))
@@ -183,6 +190,7 @@ export const addCleanup = <A, E, R>(
 ): Effect.Effect<void, never, R | ServiceScope.ServiceScope> =>
   Effect.flatMap(Effect.zip(Effect.context<R>(), ServiceScope.lifetime), ([context, service]) => {
     Input.effect("Service.addCleanup", "cleanup", cleanup)
+    if (service.state._tag === "Stopped") ServiceScope.admit(service, "cleanups", "a cleanup")
     // A failure is journaled as the step's; `orDie` only fits it into the type of a finalizer.
     return Scope.addFinalizer(service.scope, Effect.orDie(Effect.provide(cleanup, context)))
   })

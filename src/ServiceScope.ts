@@ -11,11 +11,10 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type * as Listener from "./Listener.ts"
-import type * as Owner from "./Owner.ts"
+import * as Owner from "./Owner.ts"
 import * as Work from "./Work.ts"
 
 /** What owned work requires. Only `onStart`, and work that a service owns, has it. */
@@ -34,15 +33,9 @@ export const lifetime: Effect.Effect<Lifetime, never, ServiceScope> = Effect.map
   (scope) => scope as Lifetime
 )
 
-/** The service whose work asks, if it is owned work that asks, or `onStart`. */
-export const caller: Effect.Effect<Lifetime | undefined> = Effect.contextWith(
-  (context: Context.Context<never>) =>
-    // As above.
-    Option.getOrUndefined(Context.getOption(context, ServiceScope)) as Lifetime | undefined
-)
-
 /** A service, and all that it owns. */
 export interface Lifetime extends Owner.Member {
+  readonly definition: Owner.Definition
   readonly owner: Owner.Owner
   readonly stopTimeout: number
   /** As it was when the service began to start; its stop runs in it. */
@@ -79,8 +72,8 @@ export const steps = ["onStop", "work", "listeners", "children", "cleanups"] as 
 /** A fiber that a service owns. */
 export interface OwnedFiber<A = unknown, E = unknown> {
   readonly name: string
-  /** What `Work.current` is in the fiber. */
-  readonly work: object
+  /** The source of its work. */
+  readonly source: object
   readonly fiber: Fiber.RuntimeFiber<A, E>
 }
 
@@ -119,14 +112,22 @@ export const lateStepMillis = 1_000
 
 /**
  * A service that is about to start, made known to its owner. Throws
- * `DuplicateChildError` when a sibling has its name.
+ * `DuplicateServiceError` when another has its name, and `DuplicateChildError`
+ * when a sibling has its label.
  */
-export const make = (key: string, owner: Owner.Owner, stopTimeout: number): Effect.Effect<Lifetime> =>
+export const make = (
+  definition: Owner.Definition,
+  owner: Owner.Owner,
+  stopTimeout: number,
+  stop: (service: Lifetime) => Effect.Effect<void>
+): Effect.Effect<Lifetime> =>
   Effect.zipWith(Scope.make(), Effect.runtime<never>(), (scope, runtime) => {
-    const label = owner.label(key)
+    const label = owner.label(definition.name)
     if (owner.labels?.has(label)) throw new DuplicateChildError({ service: owner.path, child: label })
+    Owner.define(owner.shared, definition)
     const service: Lifetime = {
-      key,
+      key: definition.name,
+      definition,
       label,
       path: owner.path === "" ? label : `${owner.path} > ${label}`,
       owner,
@@ -140,6 +141,7 @@ export const make = (key: string, owner: Owner.Owner, stopTimeout: number): Effe
       interruptStart: () => {},
       stopped: Deferred.unsafeMake(FiberId.none),
       state: { _tag: "Starting" },
+      stop: Effect.suspend(() => stop(service)),
       stopLimit: () =>
         stopTimeout +
         lateStepMillis * (steps.length + finalizersOf(scope).size) +
@@ -175,10 +177,11 @@ export const fork = <A, E, R>(
 ): Effect.Effect<OwnedFiber<A, E>, never, R> =>
   Effect.map(Effect.runtime<R>(), (runtime) => {
     admit(service, "work", name)
-    const work = {}
+    const source = {}
+    const work = { owner: service.owner, source, awaitedBy: undefined }
     const owned = Effect.interruptible(Effect.provideService(effect, Work.CurrentWork, work))
     const fiber = Runtime.runFork(runtime)(owned, { immediate: false })
-    const entry = { name, work, fiber }
+    const entry = { name, source, fiber }
     service.fibers.add(entry)
     fiber.addObserver(() => service.fibers.delete(entry))
     return entry

@@ -14,6 +14,7 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.ts"
 import * as Monotonic from "./Monotonic.ts"
+import * as Owner from "./Owner.ts"
 import { finalizersOf, lateStepMillis, type Lifetime, type Step } from "./ServiceScope.ts"
 import * as Work from "./Work.ts"
 
@@ -61,12 +62,12 @@ export const step = (
     }
   })
 
-/** `caller` may be work that closes the scope of its own service. It waits for the stop, so the stop does not wait for it. */
+/** `caller` waits for the stop, so the stop does not wait for `caller`, nor for what waits for it. */
 const runSteps = (
   service: Lifetime,
   onStop: Effect.Effect<unknown, unknown> | undefined,
   startedAt: number,
-  caller: object | undefined
+  caller: Work.Work | undefined
 ) =>
   Effect.gen(function* () {
     const { journal } = service.owner.shared
@@ -74,7 +75,7 @@ const runSteps = (
     if (onStop !== undefined) yield* step(service, "onStop", onStop)
 
     enter(service, "work")
-    const fibers = [...service.fibers].filter(({ work }) => work !== caller)
+    const fibers = [...service.fibers].filter(({ source }) => !Work.isOf(caller, source))
     if (fibers.length > 0) {
       yield* step(service, "work", Fiber.interruptAll(fibers.map(({ fiber }) => fiber)), {
         alive: () => fibers.filter((owned) => service.fibers.has(owned)).map(({ name }) => name)
@@ -84,7 +85,7 @@ const runSteps = (
     enter(service, "listeners")
     const listeners = [...service.listeners]
     if (listeners.length > 0) {
-      const others = listeners.filter(({ work }) => work !== caller)
+      const others = listeners.filter(({ source }) => !Work.isOf(caller, source))
       const drained = Effect.forEach(others, (listener) => listener.drain, { concurrency: "unbounded" })
       yield* step(service, "listeners", drained, {
         alive: () => others.flatMap((listener) => listener.unfinished())
@@ -118,7 +119,9 @@ const ended = (service: Lifetime): Effect.Effect<void> =>
   })
 
 const forget = (service: Lifetime): void => {
+  if (service.state._tag === "Stopped") return
   service.state = { _tag: "Stopped" }
+  Owner.undefine(service.owner.shared, service.definition)
   service.owner.members.delete(service)
   service.owner.labels?.delete(service.label)
 }

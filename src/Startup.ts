@@ -6,12 +6,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Deadline from "./Deadline.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Shutdown from "./Shutdown.ts"
+import * as Work from "./Work.ts"
 
 /** A service did not start. What it had begun has been undone. */
 export class StartError<out E> extends Data.TaggedError("StartError")<{
@@ -41,8 +44,7 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
     const { definition, onStop, startTimeout, stopTimeout } = settings
     const owner = yield* Owner.Owner
     const { journal } = owner.shared
-    Owner.define(owner.shared, definition)
-    const service = yield* ServiceScope.make(definition.name, owner, stopTimeout).pipe(
+    const service = yield* ServiceScope.make(definition, owner, stopTimeout, Shutdown.stop).pipe(
       // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
       Effect.tap((made) =>
         Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, Shutdown.stop(made)))
@@ -52,26 +54,20 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
     const startedAt = yield* Monotonic.millis
     yield* journal.append({ _tag: "ServiceStarting", service: service.path })
 
+    const work = { owner, source: service, awaitedBy: yield* Work.current }
     const context = Context.merge(
       yield* Effect.context<R>(),
-      Context.make(ServiceScope.ServiceScope, service).pipe(Context.add(Scope.Scope, service.scope))
+      Context.make(ServiceScope.ServiceScope, service).pipe(
+        Context.add(Scope.Scope, service.scope),
+        Context.add(Work.CurrentWork, work)
+      )
     )
     const inService = <A, E2>(effect: Effect.Effect<A, E2, R | ServiceScope.ServiceScope | Scope.Scope>) =>
       Effect.annotateLogs(Effect.provide(effect, context), "service", service.path)
-    const starting = interruptible(service, inService(onStart))
-    let timedOut = false
-    const limited =
-      startTimeout === undefined
-        ? starting
-        : // Disconnected, so that a start that cannot be interrupted is left at its limit.
-          Effect.timeoutFail(Effect.disconnect(starting), {
-            duration: startTimeout,
-            onTimeout: () => {
-              timedOut = true
-              return new Cause.TimeoutException(`it took longer than ${Duration.format(startTimeout)}`)
-            }
-          })
-    const exit = yield* Effect.exit(limited)
+    const ended = yield* run(service, inService(onStart), startTimeout)
+    const exit: Exit.Exit<Shape, E | Cause.TimeoutException> = Option.getOrElse(ended, () =>
+      tookTooLong(startTimeout ?? 0)
+    )
 
     const failure = failureOf(service)
     if (Exit.isSuccess(exit) && failure === undefined) {
@@ -83,7 +79,7 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
     const cause: Cause.Cause<unknown> = failure ?? (Exit.isFailure(exit) ? exit.cause : Cause.empty)
     // An interruption has no error to say which service it was.
     if (Cause.isInterruptedOnly(cause)) return yield* Effect.interrupt
-    const step = timedOut ? "startTimeout" : "onStart"
+    const step = Option.isNone(ended) ? "startTimeout" : "onStart"
     yield* journal.append({ _tag: "StartFailed", service: service.path, step, cause })
     const error = new StartError<E>({ service: service.path, step, cause })
     // A defect stays one, and so does what failed the service from outside of `onStart`.
@@ -91,20 +87,33 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
   })
 
 /**
- * Runs `onStart` in a fiber of its own, since work that the service owns may
- * fail it while `onStart` waits for that very work.
+ * The exit of `onStart`, or none when it has passed its timeout. It has a fiber
+ * of its own, since work that the service owns may fail it while `onStart`
+ * waits for that very work. In the end it has ended, and what it was in the
+ * middle of is undone; a timeout waits for that as long as for a stop.
  */
-const interruptible = <A, E, R>(service: ServiceScope.Lifetime, onStart: Effect.Effect<A, E, R>) =>
+const run = <A, E, R>(
+  service: ServiceScope.Lifetime,
+  onStart: Effect.Effect<A, E, R>,
+  startTimeout: number | undefined
+): Effect.Effect<Option.Option<Exit.Exit<A, E>>, never, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.fork(restore(onStart)), (fiber) => {
+    Effect.flatMap(Effect.forkDaemon(restore(onStart)), (fiber) => {
       service.interruptStart = () => fiber.unsafeInterruptAsFork(fiber.id())
-      return restore(Fiber.await(fiber)).pipe(
+      const awaited =
+        startTimeout === undefined
+          ? Effect.asSome(Fiber.await(fiber))
+          : Deadline.awaitWithin(fiber, startTimeout)
+      const undone = Deadline.within(Fiber.await(fiber), service.stopTimeout)
+      return restore(awaited).pipe(
         Effect.onInterrupt(() => Fiber.interrupt(fiber)),
-        Effect.zipLeft(Fiber.inheritAll(fiber)),
-        Effect.flatten
+        Effect.tap((exit) => (Option.isSome(exit) ? Fiber.inheritAll(fiber) : undone))
       )
     })
   )
+
+const tookTooLong = (millis: number) =>
+  Exit.fail(new Cause.TimeoutException(`it took longer than ${Duration.format(millis)}`))
 
 /** What has failed the service while it started, other than `onStart` itself. */
 const failureOf = ({ state }: ServiceScope.Lifetime): Cause.Cause<unknown> | undefined =>

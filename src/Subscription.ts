@@ -1,10 +1,8 @@
 /** How a service listens to events. */
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
-import * as Deadline from "./Deadline.ts"
 import * as Escalation from "./Escalation.ts"
 import * as Event from "./Event.ts"
 import * as EventBus from "./EventBus.ts"
@@ -12,6 +10,7 @@ import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
 import type * as Listener from "./Listener.ts"
 import * as ServiceScope from "./ServiceScope.ts"
+import * as Shutdown from "./Shutdown.ts"
 import type { Handle } from "./Task.ts"
 import * as Work from "./Work.ts"
 
@@ -45,12 +44,15 @@ export const listen = <A, B, E, R, R2 = never>(
     const bus = yield* EventBus.EventBus
     Event.check("Service.listen", event)
     Input.callable("Service.listen", "handler", handler)
+    Input.options("Service.listen", options)
     const { journal } = service.owner.shared
-    const policy: Failure.Failure<E | Cause.TimeoutException, R2> = options.onFailure ?? Failure.log
+    const policy: Failure.Failure<E | Cause.TimeoutException, R2> =
+      Failure.check("Service.listen", options.onFailure) ?? Failure.log
     const name = `listener ${event.name}`
     const listener = yield* bus.listen<A, E, Exclude<R, Scope.Scope> | R2>(event, {
       ...options,
       service: service.path,
+      owner: service.owner,
       journal,
       handler: (payload) => Effect.scoped(Input.returned("Service.listen", "handler", handler(payload))),
       onFailure: (cause) =>
@@ -71,15 +73,18 @@ export const listen = <A, B, E, R, R2 = never>(
         service.listeners.add(made)
       }
     })
-    const end = Effect.flatMap(Deadline.within(listener.drain, service.stopTimeout), (drained) => {
-      service.listeners.delete(listener)
-      return Option.isSome(drained) ? Effect.void : listener.abandon()
-    })
+    const end = Shutdown.step(service, name, listener.drain, {
+      limitMillis: service.stopTimeout,
+      alive: listener.unfinished
+    }).pipe(
+      Effect.zipRight(listener.abandon()),
+      Effect.ensuring(Effect.sync(() => service.listeners.delete(listener)))
+    )
     return {
       name,
       cancel: Effect.flatMap(Work.current, (caller) => {
         listener.close()
-        if (caller !== listener.work) return end
+        if (!Work.isOf(caller, listener.source)) return end
         // The handler waits for nothing, and the rest ends when it has.
         return Effect.sync(() => void Runtime.runFork(service.runtime)(end))
       })

@@ -18,6 +18,7 @@ import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as ServiceScope from "./ServiceScope.ts"
+import * as Tally from "./Tally.ts"
 import * as Work from "./Work.ts"
 
 /** Owned work that can be ended before its service. */
@@ -81,13 +82,14 @@ export const interval = <A, E, R, R2 = never>(
 ): Effect.Effect<Handle, never, Requirements<R, R2>> =>
   Effect.flatMap(ServiceScope.lifetime, (service) => {
     const millis = Input.positiveMillis("Service.interval", "every", every)
+    Input.options("Service.interval", options)
     const first = Input.oneOf(
       "Service.interval",
       "first",
       ["afterOnePeriod", "atOnce"],
       options.first ?? "afterOnePeriod"
     )
-    return background(service, "interval", Duration.format(millis), effect, options, (tick, name) =>
+    return background(service, "interval", Duration.format(millis), effect, options, (tick, skipped) =>
       Effect.flatMap(Monotonic.millis, (start) => {
         // Slots are numbered from the start, so that a timer that is early or late never doubles or loses one.
         let slot = first === "atOnce" ? 0 : 1
@@ -101,7 +103,7 @@ export const interval = <A, E, R, R2 = never>(
               const due = Math.max(slot + 1, Math.ceil((now - start) / millis))
               const missed = due - slot - 1
               slot = due
-              return missed === 0 ? Effect.void : skipped(service, name, missed)
+              return missed === 0 ? Effect.void : skipped.add(missed)
             })
           )
         )
@@ -113,7 +115,8 @@ export const interval = <A, E, R, R2 = never>(
  * Runs an effect whenever a cron expression matches: five fields, or six with
  * seconds first, as `effect/Cron`. Never two runs at once: slots that come due
  * while a run is still going are skipped and journaled. A run that fails does
- * not end the cron.
+ * not end the cron. In a zone with summer time, `effect/Cron` leaves out the
+ * hour that comes twice in autumn.
  *
  * Dies with `InputError` when the expression or the zone is malformed, or when
  * it never matches.
@@ -125,14 +128,14 @@ export const cron = <A, E, R, R2 = never>(
 ): Effect.Effect<Handle, never, Requirements<R, R2>> =>
   Effect.flatMap(ServiceScope.lifetime, (service) =>
     Effect.flatMap(Clock.currentTimeMillis, (registeredAt) => {
-      const parsed = parse(expression, options.timeZone, registeredAt)
-      return background(service, "cron", expression, effect, options, (tick, name) => {
+      const parsed = parse(expression, Input.options("Service.cron", options).timeZone, registeredAt)
+      return background(service, "cron", expression, effect, options, (tick, skipped) => {
         let last = registeredAt
         return Effect.forever(
           Effect.gen(function* () {
             const now = yield* Clock.currentTimeMillis
             const missed = slotsBetween(parsed, last, now)
-            if (missed > 0) yield* skipped(service, name, missed)
+            if (missed > 0) yield* skipped.add(missed)
             // A slot may be due this very millisecond. Not before `last`: a clock that is set back fires no slot twice.
             last = Cron.next(parsed, new Date(Math.max(last, now - 1))).getTime()
             yield* sleepUntil(Clock.currentTimeMillis, () => last)
@@ -155,6 +158,7 @@ export const timeout = <A, E, R, R2 = never>(
 ): Effect.Effect<Handle, never, Requirements<R, R2>> =>
   Effect.flatMap(ServiceScope.lifetime, (service) => {
     const millis = Input.positiveMillis("Service.timeout", "after", after)
+    Input.options("Service.timeout", options)
     return background(service, "timeout", Duration.format(millis), effect, options, (run) =>
       Effect.flatMap(Monotonic.millis, (start) =>
         Effect.zipRight(
@@ -186,9 +190,10 @@ export const spawn: {
 
 const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: Options<E, R2>) =>
   Effect.flatMap(ServiceScope.lifetime, (service) => {
+    Input.options("Service.spawn", options)
     const name = options.name === undefined ? "task" : Input.name("Service.spawn", "name", options.name)
     Input.effect("Service.spawn", "effect", effect)
-    const policy = options.onFailure ?? Failure.escalate
+    const policy = Failure.check("Service.spawn", options.onFailure) ?? Failure.escalate
     const work = Effect.flatMap(Effect.exit(Effect.scoped(effect)), (exit) =>
       exit._tag === "Success"
         ? exit
@@ -209,32 +214,33 @@ const background = <A, E, R, R2, A2, R3>(
   options: Options<E, R2>,
   loop: (
     run: Effect.Effect<void, never, Exclude<R, Scope.Scope> | R2>,
-    name: string
+    skipped: Tally.Tally
   ) => Effect.Effect<A2, never, R3>
 ): Effect.Effect<Handle, never, R3> => {
   const name =
     options.name === undefined ? `${kind} ${schedule}` : Input.name(`Service.${kind}`, "name", options.name)
   Input.effect(`Service.${kind}`, "effect", effect)
-  const policy = options.onFailure ?? Failure.log
+  const policy = Failure.check(`Service.${kind}`, options.onFailure) ?? Failure.log
   const run = Effect.flatMap(Effect.exit(Effect.scoped(effect)), (exit) =>
     exit._tag === "Success" ? Effect.void : Escalation.taskFailed(service, name, exit.cause, policy)
   )
-  // Nothing in a loop itself can fail but the reckoning of a cron, and then it must not end in silence.
-  const safe = Effect.catchAllCause(loop(run, name), (cause) =>
-    Escalation.taskFailed(service, name, cause, Failure.escalate)
+  const skipped = Tally.make((missed) =>
+    service.owner.shared.journal.append({ _tag: "TicksSkipped", service: service.path, task: name, missed })
   )
-  return Effect.map(ServiceScope.fork(service, name, safe), handle)
+  const whole = loop(run, skipped).pipe(
+    // Nothing in a loop itself can fail but the reckoning of a cron, and then it must not end in silence.
+    Effect.catchAllCause((cause) => Escalation.taskFailed(service, name, cause, Failure.escalate)),
+    Effect.ensuring(skipped.end)
+  )
+  return Effect.map(ServiceScope.fork(service, name, whole), handle)
 }
 
-const handle = ({ fiber, name, work }: ServiceScope.OwnedFiber): Handle => ({
+const handle = ({ fiber, name, source }: ServiceScope.OwnedFiber): Handle => ({
   name,
   cancel: Effect.flatMap(Work.current, (caller) =>
-    caller === work ? Fiber.interruptFork(fiber) : Effect.asVoid(Fiber.interrupt(fiber))
+    Work.isOf(caller, source) ? Fiber.interruptFork(fiber) : Effect.asVoid(Fiber.interrupt(fiber))
   )
 })
-
-const skipped = (service: ServiceScope.Lifetime, task: string, missed: number) =>
-  service.owner.shared.journal.append({ _tag: "TicksSkipped", service: service.path, task, missed })
 
 /** JavaScript's timers end at 24.8 days, and stop while a laptop sleeps; a day is below both troubles. */
 const longestSleepMillis = Duration.toMillis("1 day")

@@ -1,15 +1,42 @@
 /**
- * Which work runs in this context, so that work that waits for its own end can
- * be told from others who wait for it.
+ * Which work runs in this context, and who waits for it. Work that waits for
+ * its own end, even by way of others, must not be waited for in turn.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type * as Owner from "./Owner.ts"
 
-/** The task or listener that runs in this context. */
-export class CurrentWork extends Context.Tag("effect-services/CurrentWork")<CurrentWork, object>() {}
+/** Work of a service: its start, a task, or the handling of an event. */
+export interface Work {
+  /** The owner of the service. */
+  readonly owner: Owner.Owner
+  /** The task or listener itself. */
+  readonly source: object
+  /** The work that waits for this: it has emitted the event, or adopts the child. */
+  readonly awaitedBy: Work | undefined
+}
 
-/** The work that asks, if it is owned work that asks. */
-export const current: Effect.Effect<object | undefined> = Effect.contextWith(
-  (context: Context.Context<never>) => Option.getOrUndefined(Context.getOption(context, CurrentWork))
+/** The work that runs in this context. */
+export class CurrentWork extends Context.Tag("effect-services/CurrentWork")<CurrentWork, Work>() {}
+
+/** The work that asks, if it is work of a service that asks. */
+export const current: Effect.Effect<Work | undefined> = Effect.contextWith(
+  (context: Context.Context<never>) => of(context)
 )
+
+/** The work that runs in a context. */
+export const of = (context: Context.Context<never>): Work | undefined =>
+  Option.getOrUndefined(Context.getOption(context, CurrentWork))
+
+/** Whether some work, or what waits for it, is of this source. */
+export const isOf = (work: Work | undefined, source: object): boolean =>
+  work !== undefined && (work.source === source || isOf(work.awaitedBy, source))
+
+/** Whether some work, or what waits for it, is of a service that this owner has, or of one below it. */
+export const isWithin = (work: Work | undefined, owner: Owner.Owner): boolean => {
+  for (let above = work?.owner; above !== undefined; above = above.parent) {
+    if (above === owner) return true
+  }
+  return work !== undefined && isWithin(work.awaitedBy, owner)
+}

@@ -93,43 +93,103 @@ describe("launch", () => {
     }).pipe(leavesNothing)
   )
 
-  it.effect("can be interrupted during the boot, and leaves a start that cannot be within its deadline", () =>
-    Effect.gen(function* () {
-      class Stuck extends Service.make<Stuck>()("Stuck", {
-        onStart: Effect.uninterruptible(Effect.sleep("1 hour"))
-      }) {}
-      const fiber = yield* launch(Stuck.layer, { stopTimeout: "7 seconds" })
-      fiber.unsafeInterruptAsFork(fiber.id())
-      yield* TestClock.adjust("6999 millis")
-      assert.isNull(fiber.unsafePoll())
-      yield* TestClock.adjust("1 millis")
-      assert.deepStrictEqual(messages(yield* Fiber.await(fiber)), [
-        "The app did not stop cleanly: App > Stuck (starting) had not stopped after 7s"
-      ])
-      yield* TestClock.adjust("1 hour")
-    }).pipe(leavesNothing)
+  it.effect(
+    "leaves a start that cannot be interrupted after a third of its deadline, and stops the rest",
+    () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        class Up extends Service.make<Up>()("Up", { onStart: Effect.void, onStop: () => say("-Up") }) {}
+        class Stuck extends Service.make<Stuck>()("Stuck", {
+          onStart: Effect.zipRight(Up, Effect.uninterruptible(Effect.sleep("1 hour")))
+        }) {}
+        const fiber = yield* launch(Stuck.layer.pipe(Layer.provide(Up.layer)), { stopTimeout: "6 seconds" })
+        fiber.unsafeInterruptAsFork(fiber.id())
+        yield* TestClock.adjust("1999 millis")
+        assert.deepStrictEqual(lines, [])
+        yield* TestClock.adjust("1 millis")
+        assert.deepStrictEqual(lines, ["-Up"])
+        assert.deepStrictEqual(messages(yield* Fiber.await(fiber)), [
+          "The app did not stop cleanly: App > Stuck (starting) could not be interrupted"
+        ])
+        yield* TestClock.adjust("1 hour")
+      }).pipe(leavesNothing)
   )
 
-  it.effect("names what hangs and what had to wait for it, with its step, when its own deadline passes", () =>
+  it.effect("says so when a service did not start and the boot waits for another", () =>
     Effect.gen(function* () {
-      class Database extends Service.make<Database>()("Database", { onStart: Effect.void }) {}
-      class Child extends Service.make<Child>()("Child", {
-        onStart: Service.spawn(Effect.uninterruptible(Effect.sleep("1 hour")), { name: "stubborn" }),
-        stopTimeout: "1 minute"
+      class Stuck extends Service.make<Stuck>()("Stuck", {
+        onStart: Effect.uninterruptible(Effect.sleep("4 seconds"))
       }) {}
-      class Web extends Service.make<Web>()("Web", {
-        onStart: Effect.zipRight(Database, Service.adopt(Child))
-      }) {}
-      const fiber = yield* launch(Web.layer.pipe(Layer.provide(Database.layer)))
+      class Broken extends Service.make<Broken>()("Broken", { onStart: Effect.fail("no disk") }) {}
+      const fiber = yield* launch(Layer.merge(Stuck.layer, Broken.layer))
+      yield* TestClock.adjust("2999 millis")
+      assert.notInclude(yield* journalLines, "BootWaiting App")
+      yield* TestClock.adjust("1 millis")
+      assert.include(yield* journalLines, "BootWaiting App")
       fiber.unsafeInterruptAsFork(fiber.id())
-      yield* TestClock.adjust("30 seconds")
-      const exit = yield* Fiber.await(fiber)
-      assert.deepStrictEqual(messages(exit), [
-        "The app did not stop cleanly: App > Database (running) had not stopped after 30s; " +
-          "App > Web (stopping: children) had not stopped after 30s; " +
-          "App > Web > Child (stopping: work) had not stopped after 30s"
-      ])
-      yield* TestClock.adjust("1 hour")
+      yield* TestClock.adjust("1 second")
+      assert.include(messages(yield* Fiber.await(fiber)).join(), "no disk")
+    }).pipe(leavesNothing, Effect.provide(Journal.layer))
+  )
+
+  it.effect(
+    "names what hangs and what had to wait for it, and stops the latter, when its own deadline passes",
+    () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        class Database extends Service.make<Database>()("Database", {
+          onStart: Effect.void,
+          onStop: () => say("-Database")
+        }) {}
+        class Child extends Service.make<Child>()("Child", {
+          onStart: Service.spawn(Effect.uninterruptible(Effect.sleep("1 hour")), { name: "stubborn" }),
+          stopTimeout: "1 minute"
+        }) {}
+        class Web extends Service.make<Web>()("Web", {
+          onStart: Effect.zipRight(Database, Service.adopt(Child))
+        }) {}
+        const fiber = yield* launch(Web.layer.pipe(Layer.provide(Database.layer)))
+        fiber.unsafeInterruptAsFork(fiber.id())
+        yield* TestClock.adjust("30 seconds")
+        yield* TestClock.adjust("1 second")
+        const exit = yield* Fiber.await(fiber)
+        assert.deepStrictEqual(messages(exit), [
+          "The app did not stop cleanly: App > Database (running) had not stopped after 30s; " +
+            "App > Web (stopping: children) had not stopped after 30s; " +
+            "App > Web > Child (stopping: work) had not stopped after 30s"
+        ])
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(lines, ["-Database"])
+      }).pipe(leavesNothing)
+  )
+
+  it.effect("is not clean when work fails during the stop, and is when it failed long before", () =>
+    Effect.gen(function* () {
+      class Child extends Service.make<Child>()("Child", {
+        onStart: Service.timeout(Service.stop, "1 second"),
+        onStop: () => Effect.fail("a child of long ago")
+      }) {}
+      class Flusher extends Service.make<Flusher>()("Flusher", {
+        onStart: (fails: boolean) =>
+          Effect.zipRight(
+            Service.adopt(Child),
+            Effect.when(
+              Service.spawn(Effect.delay(Effect.die("data lost"), "10 seconds"), { name: "flush" }),
+              () => fails
+            )
+          ),
+        onStop: () => Effect.sleep("9 seconds")
+      }) {}
+      for (const fails of [true, false]) {
+        const fiber = yield* launch(Flusher.layer(fails))
+        yield* TestClock.adjust("2 seconds")
+        fiber.unsafeInterruptAsFork(fiber.id())
+        yield* TestClock.adjust("9 seconds")
+        assert.deepStrictEqual(
+          messages(yield* Fiber.await(fiber)),
+          fails ? ["The app did not stop cleanly: App > Flusher failed, because flush failed: data lost"] : []
+        )
+      }
     }).pipe(leavesNothing)
   )
 
@@ -150,6 +210,20 @@ describe("launch", () => {
       )
       yield* TestClock.adjust("1 second")
       assert.deepStrictEqual(lines, ["-a", "-b"])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("launches once, and only a layer", () =>
+    Effect.gen(function* () {
+      const app = App.make()
+      app.stop("test")
+      assert.isTrue(Exit.isInterrupted(yield* Effect.exit(app.launch(Layer.empty))))
+      for (const exit of [
+        yield* Effect.exit(app.launch(Layer.empty)),
+        yield* Effect.exit(App.launch(undefined as unknown as Layer.Layer<never>))
+      ]) {
+        assert.match(messages(exit).join(), /^App\.launch: `layer` must be a layer, and that once, but it is/)
+      }
     }).pipe(leavesNothing)
   )
 

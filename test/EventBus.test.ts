@@ -357,7 +357,7 @@ describe("publish", () => {
       const entries = yield* bus.inside(Journal.recent)
       assert.deepStrictEqual(
         entries.flatMap((entry) => (entry._tag === "EventsDropped" ? [Journal.format(entry)] : [])),
-        ["L: the listener of ping missed 2 events, service stopped"]
+        ["L: the listener of ping missed 3 events, service stopped"]
       )
     }).pipe(leavesNothing)
   )

@@ -15,7 +15,18 @@ const lines: {
     { _tag: "AppStarted", app: "Shop", services: 2, took },
     "INFO Shop started in 1s 500ms, with 2 services"
   ],
-  AppStopping: [{ _tag: "AppStopping", app: "Shop", reason: "SIGTERM" }, "INFO Shop is stopping: SIGTERM"],
+  BootWaiting: [
+    { _tag: "BootWaiting", app: "Shop", failed: "Shop > Mailer", cause, services: ["Shop > Db (starting)"] },
+    "ERROR Shop > Mailer did not start, and the boot of Shop waits for others: Shop > Db (starting)"
+  ],
+  AppCrashed: [
+    { _tag: "AppCrashed", app: "Shop", kind: "uncaught exception", cause },
+    "ERROR Shop crashed: uncaught exception"
+  ],
+  AppStopping: [
+    { _tag: "AppStopping", app: "Shop", reason: "SIGTERM", cause: undefined },
+    "INFO Shop is stopping: SIGTERM"
+  ],
   AppStopped: [
     { _tag: "AppStopped", app: "Shop", took, problems: ["a hung", "b failed"] },
     "ERROR Shop stopped in 1s 500ms, not clean:\n  a hung\n  b failed"
@@ -43,6 +54,10 @@ const lines: {
     { _tag: "StopTimedOut", ...at, step: "work", after: took, alive: ["a", "b", "c", "d", "e", "f", "g"] },
     "ERROR Shop > Inbox hung in work while stopping; it was left after 1s 500ms, with a, b, c, d, e and 2 more still running"
   ],
+  WorkInterrupted: [
+    { _tag: "WorkInterrupted", ...at, work: "scan" },
+    "WARN Shop > Inbox: scan was interrupted by its own code"
+  ],
   StopAsked: [{ _tag: "StopAsked", ...at }, "DEBUG Shop > Inbox asked to be stopped"],
   StopNotPossible: [
     { _tag: "StopNotPossible", ...at },
@@ -55,7 +70,7 @@ const lines: {
   ],
   TicksSkipped: [
     { _tag: "TicksSkipped", ...at, task: "interval 1m", missed: 1 },
-    "WARN Shop > Inbox: interval 1m ran long and skipped 1 run"
+    "WARN Shop > Inbox: interval 1m skipped 1 run, because it ran long or late"
   ],
   HandlerFailed: [
     { _tag: "HandlerFailed", ...at, event: "ping", cause, answer: "Handle" },

@@ -211,7 +211,8 @@ describe("starting", () => {
         startTimeout: "5 seconds"
       }) {}
       const starting = yield* Effect.fork(Effect.exit(Effect.scoped(Layer.build(Slow.layer))))
-      yield* TestClock.adjust("4999 millis")
+      // 5 seconds, and 10 more for what it is in the middle of.
+      yield* TestClock.adjust("14999 millis")
       assert.isNull(starting.unsafePoll())
       yield* TestClock.adjust("1 millis")
       const exit = yield* Fiber.join(starting)
@@ -224,6 +225,29 @@ describe("starting", () => {
       assert.deepStrictEqual(lines, ["cleanup"])
       yield* TestClock.adjust("1 hour")
       assert.deepStrictEqual(lines, ["cleanup", "acquired", "released"])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("fails after its startTimeout only when what it was in the middle of is undone", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const migration = Effect.onInterrupt(Effect.never, () => Effect.delay(say("rolled back"), "1 second"))
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Effect.zipRight(Service.addCleanup(say("pool closed")), migration),
+        startTimeout: "5 seconds"
+      }) {}
+      const starting = yield* Effect.fork(Effect.exit(Effect.scoped(Layer.build(Slow.layer))))
+      yield* TestClock.adjust("5999 millis")
+      assert.isNull(starting.unsafePoll())
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(starting)
+      assert.deepStrictEqual(lines, ["rolled back", "pool closed"])
+
+      const interrupted = yield* launch(Slow.layer)
+      interrupted.unsafeInterruptAsFork(interrupted.id())
+      yield* TestClock.adjust("1 second")
+      yield* Fiber.await(interrupted)
+      assert.deepStrictEqual(lines.slice(2), ["rolled back", "pool closed"])
     }).pipe(leavesNothing)
   )
 
@@ -276,14 +300,9 @@ describe("starting", () => {
   it.effect("fails when work that it owns has failed it meanwhile", () =>
     Effect.gen(function* () {
       class Doomed extends Service.make<Doomed>()("Doomed", {
-        onStart: Effect.zipRight(
-          Service.spawn(Effect.die("bug"), { name: "worker" }),
-          Effect.sleep("1 second")
-        )
+        onStart: Effect.zipRight(Service.spawn(Effect.die("bug"), { name: "worker" }), Effect.never)
       }) {}
-      const building = yield* Effect.fork(Effect.exit(Effect.scoped(Layer.build(Doomed.layer))))
-      yield* TestClock.adjust("1 second")
-      const exit = yield* Fiber.join(building)
+      const exit = yield* Effect.exit(Effect.scoped(Layer.build(Doomed.layer)))
       assert.include(Exit.isFailure(exit) ? (Cause.squash(exit.cause) as Error).message : "", "undone: bug")
     }).pipe(leavesNothing)
   )

@@ -175,7 +175,7 @@ describe("cron", () => {
       const entries = yield* Effect.provide(Journal.recent, worker.context)
       assert.deepStrictEqual(
         entries.flatMap((entry) => (entry._tag === "TicksSkipped" ? [Journal.format(entry)] : [])),
-        ["Worker: cron * * * * * ran long and skipped 2 runs"]
+        ["Worker: cron * * * * * skipped 2 runs, because it ran long or late"]
       )
       yield* worker.stop
     }).pipe(leavesNothing)

@@ -4,9 +4,10 @@ import { dirname, join, normalize } from "node:path"
 
 /** Low to high, as in ARCHITECTURE.md. A module imports only from levels below its own. */
 const levels = [
-  ["Input", "Reason", "Deadline", "Monotonic", "Work"],
+  ["Input", "Reason", "Deadline", "Monotonic", "Tally"],
   ["Event", "Failure", "Journal", "ServiceClass"],
-  ["Drops", "Owner"],
+  ["Owner", "AppNotes"],
+  ["Work"],
   ["Listener"],
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],

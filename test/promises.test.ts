@@ -294,7 +294,8 @@ describe("6. Every stop has a deadline: per service (default 10 s) and for the a
 
   it.effect("of the app, when layers that are no services hang", () =>
     Effect.gen(function* () {
-      class Fine extends Service.make<Fine>()("Fine", { onStart: Effect.void }) {}
+      const { lines, say } = timeline()
+      class Fine extends Service.make<Fine>()("Fine", { onStart: Effect.void, onStop: () => say("-Fine") }) {}
       const hangs = Layer.scopedDiscard(Effect.addFinalizer(() => Effect.never))
       const fiber = yield* launch(hangs.pipe(Layer.provideMerge(Fine.layer)), { name: "Shop" })
       fiber.unsafeInterruptAsFork(fiber.id())
@@ -303,10 +304,13 @@ describe("6. Every stop has a deadline: per service (default 10 s) and for the a
       yield* TestClock.adjust("1 millis")
 
       const exit = yield* Fiber.await(fiber)
+      assert.deepStrictEqual(lines, ["-Fine"], "it goes on with the rest")
       const problems = Exit.isFailure(exit) ? [...Cause.failures(exit.cause)] : []
       assert.deepStrictEqual(
         problems.map((problem) => problem.message),
-        ["The app did not stop cleanly: Shop > Fine (running) had not stopped after 30s"]
+        [
+          "The app did not stop cleanly: a layer that is no service hung; Shop > Fine (running) had not stopped after 30s"
+        ]
       )
     })
   )
@@ -439,7 +443,7 @@ describe("7. An interval never overlaps itself, does not drift, skips slots it m
       const entries = yield* Effect.provide(Journal.recent, running.context)
       assert.deepStrictEqual(
         entries.flatMap((entry) => (entry._tag === "TicksSkipped" ? [Journal.format(entry)] : [])),
-        ["Ticker: interval 100ms ran long and skipped 2 runs"]
+        ["Ticker: interval 100ms skipped 2 runs, because it ran long or late"]
       )
       yield* running.stop
     }).pipe(leavesNothing)

@@ -2,7 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as App from "../App.ts"
 import type * as Journal from "../Journal.ts"
@@ -39,8 +39,9 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, Journal.Journal>, options
   }
   const onCrash = (kind: string) => (error: unknown) => {
     crashed = true
-    Effect.runFork(Effect.provide(Effect.logError(kind, Cause.die(error)), logger))
-    app.stop(kind)
+    // With the loggers of the app.
+    const told = Effect.zipRight(Effect.inheritFiberRefs(fiber.getFiberRefs()), app.crash(kind, error))
+    Effect.runFork(told)
   }
   process.on("SIGINT", onSignal)
   process.on("SIGTERM", onSignal)
@@ -54,9 +55,7 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, Journal.Journal>, options
 }
 
 /** As Effect's own `runMain`: readable at a terminal, one line an entry elsewhere. */
-const logger = process.stdout.isTTY
-  ? Logger.pretty
-  : Logger.replace(Logger.defaultLogger, Logger.defaultLogger)
+const logger = process.stdout.isTTY ? Logger.pretty : Layer.empty
 
 /** Says why the app failed. What was not clean about its stop is journaled already. */
 const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
