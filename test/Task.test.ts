@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Deferred, Effect, Exit, Layer, Ref, TestClock } from "effect"
+import { Cause, Clock, Deferred, Duration, Effect, Exit, Layer, Ref, TestClock } from "effect"
 import { Failure, Journal, Service } from "effect-services"
 import { build, journalLines, leavesNothing, timeline } from "./support.ts"
 
@@ -96,18 +96,61 @@ describe("interval", () => {
     )
   })
 
-  it.effect("may be longer than a timer of JavaScript", () => {
-    const times: Array<number> = []
-    return during(Service.interval(stamp(times), "30 days"), () =>
-      Effect.gen(function* () {
-        yield* TestClock.adjust("61 days")
-        assert.deepStrictEqual(
-          times,
-          [30, 60].map((days) => days * 86_400_000)
-        )
-      })
-    )
+  /** A clock whose sleeps are seen, and whose wall time may be set. */
+  const watchedClock = Effect.map(Effect.clock, (clock) => {
+    const sleeps: Array<number> = []
+    const watched: Clock.Clock = Object.assign(Object.create(clock) as Clock.Clock, {
+      sleep: (duration: Duration.Duration) => {
+        sleeps.push(Duration.toMillis(duration))
+        return clock.sleep(duration)
+      },
+      currentTimeMillis: Effect.sync(() => watch.wallMillis ?? clock.unsafeCurrentTimeMillis())
+    })
+    const watch: { readonly clock: Clock.Clock; readonly sleeps: Array<number>; wallMillis?: number } = {
+      clock: watched,
+      sleeps
+    }
+    return watch
   })
+
+  it.effect("may be longer than a timer of JavaScript, of 24.8 days", () =>
+    Effect.gen(function* () {
+      const ticks: Array<number> = []
+      const { clock, sleeps } = yield* watchedClock
+      const interval = Service.interval(
+        Effect.sync(() => ticks.push(0)),
+        "30 days"
+      )
+      yield* Effect.withClock(
+        during(interval, () => TestClock.adjust("61 days")),
+        clock
+      )
+      assert.strictEqual(ticks.length, 2)
+      assert.isAtMost(Math.max(...sleeps), 2 ** 31 - 1)
+    })
+  )
+
+  it.effect("does not notice when the wall clock is set", () =>
+    Effect.gen(function* () {
+      const ticks: Array<number> = []
+      const watch = yield* watchedClock
+      const interval = Service.interval(
+        Effect.sync(() => ticks.push(0)),
+        "1 second"
+      )
+      const test = Effect.gen(function* () {
+        for (const wallMillis of [1e12, 0, 1e9]) {
+          watch.wallMillis = wallMillis
+          yield* TestClock.adjust("1 second")
+        }
+      })
+      yield* Effect.withClock(
+        during(interval, () => test),
+        watch.clock
+      )
+      assert.strictEqual(ticks.length, 3)
+    })
+  )
 
   it.effect("handles a failure as told", () => {
     const handled = Ref.unsafeMake<ReadonlyArray<unknown>>([])
@@ -308,6 +351,14 @@ describe("what cannot be used is refused where it is given", () => {
       'Service.cron: `timeZone` must be an IANA time zone, like "Europe/Berlin", but it is "Mars/Base".'
     ],
     [Service.spawn(undefined as any), "Service.spawn: `effect` must be an Effect, but it is undefined."],
+    [
+      Service.interval(Effect.void, 1, { onFailure: "log" as any }),
+      'Service.interval: `onFailure` must be Failure.log, Failure.escalate or Failure.handle(f), but it is "log".'
+    ],
+    [
+      Service.interval(Effect.void, 1, null as any),
+      "Service.interval: `options` must be an object, or left out, but it is null."
+    ],
     [
       Service.addCleanup((() => {}) as any),
       "Service.addCleanup: `cleanup` must be an Effect, but it is a function."

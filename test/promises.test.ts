@@ -165,6 +165,33 @@ describe("3. Each of these steps is isolated: one failing or hanging step never 
       )
     })
   )
+
+  it.effect("when several cleanups hang, and fibers and layers that were put into its scope", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      class Pool extends Service.make<Pool>()("Pool", { onStart: Effect.void, onStop: () => say("-Pool") }) {}
+      class Hangs extends Service.make<Hangs>()("Hangs", {
+        onStart: Effect.gen(function* () {
+          yield* Pool
+          yield* Service.addCleanup(say("cleanup 1"))
+          yield* Effect.forkScoped(Effect.uninterruptible(Effect.sleep("1 hour")))
+          yield* Layer.build(Layer.scopedDiscard(Effect.addFinalizer(() => Effect.never)))
+          yield* Service.addCleanup(Effect.never)
+          yield* Service.addCleanup(Effect.never)
+          yield* Service.addCleanup(say("cleanup 2"))
+        })
+      }) {}
+      const fiber = yield* launch(Hangs.layer.pipe(Layer.provide(Pool.layer)))
+      fiber.unsafeInterruptAsFork(fiber.id())
+      // 10 seconds, and 1 for each that is late.
+      yield* TestClock.adjust("12999 millis")
+      assert.deepStrictEqual(lines, ["cleanup 2"])
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(lines, ["cleanup 2", "cleanup 1", "-Pool"])
+      yield* Fiber.await(fiber)
+      yield* TestClock.adjust("1 hour")
+    })
+  )
 })
 
 describe("4. A start that fails half-way undoes all that had started, and the error says which service, at which step, and why.", () => {
