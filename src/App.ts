@@ -104,7 +104,8 @@ export const make = (options: Options = {}): App => {
   const name = Input.name(where, "name", options.name ?? "App")
   const stopTimeout = Input.positiveMillis(where, "stopTimeout", options.stopTimeout ?? "30 seconds")
   const members = new Set<Owner.Member>()
-  const unfinished = () => [...members].flatMap((member) => member.unfinished())
+  const left = () => [...members].flatMap((member) => member.unfinished())
+  const unfinished = () => left().map(Owner.describe)
   const end = Deferred.unsafeMake<End>(FiberId.none)
   const stop = (reason: string) => Deferred.unsafeDone(end, Effect.succeed({ _tag: "Asked", reason }))
 
@@ -190,7 +191,8 @@ export const make = (options: Options = {}): App => {
             if (Exit.isFailure(exit) || exit.value._tag !== "Booted")
               notes.problems.push(...notes.failedStarts)
             if (Option.isNone(ended)) {
-              notes.problems.push(...stuck(unfinished(), "starting", "could not be interrupted"))
+              const starting = left().filter(({ state }) => state === "Starting")
+              notes.problems.push(...starting.map((_) => `${Owner.describe(_)} could not be interrupted`))
               // A layer releases what it has built only when its build has ended.
               yield* stopMembers
             }
@@ -199,10 +201,11 @@ export const make = (options: Options = {}): App => {
         })
         const stopped = yield* Deadline.within(Effect.uninterruptible(all), stopTimeout)
         if (Option.isNone(stopped)) {
-          const left = unfinished()
-          if (!left.some((line) => line.includes("(stopping")))
+          const late = left()
+          if (!late.some(({ state }) => state === "Stopping"))
             notes.problems.push("a layer that is no service hung")
-          notes.problems.push(...stuck(left, "", `had not stopped after ${Duration.format(stopTimeout)}`))
+          const waited = Duration.format(stopTimeout)
+          notes.problems.push(...late.map((_) => `${Owner.describe(_)} had not stopped after ${waited}`))
           // What had to wait for it has not even been asked yet.
           yield* Deadline.within(stopMembers, lateStopMillis)
         } else if (Exit.isFailure(stopped.value)) {
@@ -223,9 +226,6 @@ const longestBootEnd = 10_000
 
 /** What is left when the deadline of the app has passed gets this long: little, since the process is about to be killed. */
 const lateStopMillis = 1_000
-
-const stuck = (lines: ReadonlyArray<string>, state: string, what: string) =>
-  lines.filter((line) => line.includes(`(${state}`)).map((line) => `${line} ${what}`)
 
 /** Why an app ends, when it is not interrupted. */
 type End =

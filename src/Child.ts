@@ -137,7 +137,7 @@ const start = <A, E, R, R2>(
         const closed = Effect.uninterruptible(Scope.close(scope, Exit.void))
         yield* Shutdown.step(parent, `child ${name()}`, closed, {
           limitMillis: stopLimit(),
-          alive: unfinished
+          alive: () => unfinished().map(Owner.describe)
         })
         parent.children.delete(child)
         yield* Deferred.succeed(stopped, undefined)

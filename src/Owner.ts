@@ -65,9 +65,21 @@ export interface Member {
   readonly stop: Effect.Effect<void>
   /** How long its stop may take at most, in milliseconds, with all that it owns. */
   readonly stopLimit: () => number
-  /** What in it has not stopped: its path and step, and those of its children. */
-  readonly unfinished: () => ReadonlyArray<string>
+  /** What in it has not stopped: the service itself and its children. */
+  readonly unfinished: () => ReadonlyArray<Unfinished>
 }
+
+/** A service that has not stopped. */
+export interface Unfinished {
+  readonly path: string
+  /** As its state is named. */
+  readonly state: string
+  /** Its state, with the step of a stop: `stopping: children`. */
+  readonly doing: string
+}
+
+/** A service that has not stopped, as text. */
+export const describe = ({ doing, path }: Unfinished): string => `${path} (${doing})`
 
 /** Two services of one app have the same name, so one would be given out for the other. */
 export class DuplicateServiceError extends Data.TaggedError("DuplicateServiceError")<{

@@ -147,12 +147,11 @@ export const make = (
         lateStepMillis * (steps.length + finalizersOf(scope).size) +
         [...service.children].reduce((sum, child) => sum + child.stopLimit(), 0),
       unfinished: () => {
-        if (service.state._tag === "Stopped") return []
-        const doing =
-          service.state._tag === "Stopping"
-            ? `stopping: ${service.state.step}`
-            : service.state._tag.toLowerCase()
-        return [`${service.path} (${doing})`, ...[...service.children].flatMap((child) => child.unfinished())]
+        const { state } = service
+        if (state._tag === "Stopped") return []
+        const doing = state._tag === "Stopping" ? `stopping: ${state.step}` : state._tag.toLowerCase()
+        const children = [...service.children].flatMap((child) => child.unfinished())
+        return [{ path: service.path, state: state._tag, doing }, ...children]
       }
     }
     owner.labels?.add(label)

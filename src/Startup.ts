@@ -54,24 +54,31 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
     const startedAt = yield* Monotonic.millis
     yield* journal.append({ _tag: "ServiceStarting", service: service.path })
 
-    const work = { owner, source: service, awaitedBy: yield* Work.current }
-    const context = Context.merge(
-      yield* Effect.context<R>(),
-      Context.make(ServiceScope.ServiceScope, service).pipe(
+    const outer = yield* Effect.context<R>()
+    const inService = <A, E2>(
+      effect: Effect.Effect<A, E2, R | ServiceScope.ServiceScope | Scope.Scope>,
+      awaitedBy: Work.Work | undefined
+    ) => {
+      const inner = Context.make(ServiceScope.ServiceScope, service).pipe(
         Context.add(Scope.Scope, service.scope),
-        Context.add(Work.CurrentWork, work)
+        Context.add(Work.CurrentWork, { owner, source: service, awaitedBy })
       )
-    )
-    const inService = <A, E2>(effect: Effect.Effect<A, E2, R | ServiceScope.ServiceScope | Scope.Scope>) =>
-      Effect.annotateLogs(Effect.provide(effect, context), "service", service.path)
-    const ended = yield* run(service, inService(onStart), startTimeout)
+      return Effect.annotateLogs(Effect.provide(effect, Context.merge(outer, inner)), "service", service.path)
+    }
+    const ended = yield* run(service, inService(onStart, yield* Work.current), startTimeout)
     const exit: Exit.Exit<Shape, E | Cause.TimeoutException> = Option.getOrElse(ended, () =>
       tookTooLong(startTimeout ?? 0)
     )
 
     const failure = failureOf(service)
     if (Exit.isSuccess(exit) && failure === undefined) {
-      const stopping = onStop === undefined ? undefined : inService(Effect.suspend(() => onStop(exit.value)))
+      const stopping =
+        onStop === undefined
+          ? undefined
+          : inService(
+              Effect.suspend(() => onStop(exit.value)),
+              undefined
+            )
       yield* started(service, yield* Monotonic.since(startedAt), stopping)
       return exit.value
     }

@@ -29,14 +29,25 @@ export const current: Effect.Effect<Work | undefined> = Effect.contextWith(
 export const of = (context: Context.Context<never>): Work | undefined =>
   Option.getOrUndefined(Context.getOption(context, CurrentWork))
 
+/** Some work, what waits for it, what waits for that, and so on. */
+function* andWaiters(work: Work | undefined): Generator<Work> {
+  for (let next = work; next !== undefined; next = next.awaitedBy) yield next
+}
+
 /** Whether some work, or what waits for it, is of this source. */
-export const isOf = (work: Work | undefined, source: object): boolean =>
-  work !== undefined && (work.source === source || isOf(work.awaitedBy, source))
+export const isOf = (work: Work | undefined, source: object): boolean => {
+  for (const waiter of andWaiters(work)) {
+    if (waiter.source === source) return true
+  }
+  return false
+}
 
 /** Whether some work, or what waits for it, is of a service that this owner has, or of one below it. */
 export const isWithin = (work: Work | undefined, owner: Owner.Owner): boolean => {
-  for (let above = work?.owner; above !== undefined; above = above.parent) {
-    if (above === owner) return true
+  for (const waiter of andWaiters(work)) {
+    for (let above: Owner.Owner | undefined = waiter.owner; above !== undefined; above = above.parent) {
+      if (above === owner) return true
+    }
   }
-  return work !== undefined && isWithin(work.awaitedBy, owner)
+  return false
 }
