@@ -14,10 +14,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import * as Mailbox from "effect/Mailbox"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Tracer from "effect/Tracer"
+import * as Backlog from "./Backlog.ts"
 import * as Input from "./Input.ts"
 import type { Journal } from "./Journal.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -125,16 +125,15 @@ export const make = <Payload, E, R>(
         ...runtime,
         context: Context.add(runtime.context, Work.CurrentWork, { owner: spec.owner, source, awaitedBy })
       } as Runtime.Runtime<R>)
-    const mailbox = yield* Mailbox.make<Envelope>({ capacity, strategy: strategies[onFull] })
+    const backlog = Backlog.make<Envelope>(capacity, onFull)
     const dropped = (reason: "queue full" | "service stopped") => (count: number) =>
       journal.append({ _tag: "EventsDropped", service, event, count, reason })
     const drops = Tally.make(dropped("queue full"))
     const emitted = new Map<Fiber.RuntimeFiber<Outcome>, Deferred.Deferred<Outcome>>()
-    const backlog: Array<Envelope> = []
-    const size = () => Option.getOrElse(mailbox.unsafeSize(), () => 0)
     const consumers = new Set<Fiber.RuntimeFiber<void>>()
     let handling = 0
-    let closed = false
+    const drained = Deferred.unsafeMake<void>(FiberId.none)
+    let state: "open" | "closed" | "abandoned" = "open"
 
     const limited = spec.timeout === undefined ? Effect.asSome : Effect.timeoutOption(spec.timeout)
 
@@ -168,7 +167,7 @@ export const make = <Payload, E, R>(
 
     const handle = (envelope: Envelope): Deferred.Deferred<Outcome> => {
       const done = Deferred.unsafeMake<Outcome>(FiberId.none)
-      if (closed) {
+      if (state !== "open") {
         Deferred.unsafeDone(done, interrupted)
         return done
       }
@@ -183,10 +182,6 @@ export const make = <Payload, E, R>(
     }
     const interrupted = Exit.succeed(Outcome.Interrupted({ service, took: Duration.zero }))
 
-    const next = Effect.suspend(() => {
-      const first = backlog.shift()
-      return first === undefined ? mailbox.take : Effect.succeed(first)
-    })
     const handlePublished = (envelope: Envelope) =>
       Effect.suspend(() => {
         handling++
@@ -195,24 +190,33 @@ export const make = <Payload, E, R>(
           Effect.sync(() => handling--)
         )
       })
-    const consume = next.pipe(
-      Effect.flatMap(handlePublished),
-      Effect.forever,
-      Effect.catchTag("NoSuchElementException", () => Effect.void)
+    const consume: Effect.Effect<void, never, R> = Effect.flatMap(
+      backlog.take,
+      Option.match({
+        onNone: () => Effect.void,
+        onSome: (envelope) =>
+          Effect.zipRight(
+            handlePublished(envelope),
+            Effect.suspend(() => consume)
+          )
+      })
     )
     const startConsumer = (): void => {
       const fiber = runIn(undefined)(Effect.interruptible(consume), { immediate: false })
       consumers.add(fiber)
       fiber.addObserver(() => {
         consumers.delete(fiber)
-        // A handler may interrupt the fiber that it runs in.
-        if (!closed) startConsumer()
+        // A handler may have interrupted the fiber that it runs in.
+        if (state === "open" || (state === "closed" && !backlog.isEmpty())) startConsumer()
+        else if (consumers.size === 0) Deferred.unsafeDone(drained, Effect.void)
       })
     }
 
     const close = () => {
-      closed = true
       topic.listeners.delete(listener)
+      if (state !== "open") return
+      state = "closed"
+      backlog.end()
     }
 
     let waiting = 0
@@ -222,24 +226,21 @@ export const make = <Payload, E, R>(
       longWait
     )
     /** One warning for as long as publishers wait. */
-    const waitForRoom = (envelope: Envelope) =>
+    const warned = (waits: Effect.Effect<void>) =>
       Effect.suspend(() => {
         if (waiting++ === 0) warning = runIn(undefined)(Effect.interruptible(warnWhenLong))
-        return mailbox.offer(envelope)
+        return waits
       }).pipe(
         Effect.ensuring(
           Effect.suspend(() =>
             --waiting === 0 && warning !== undefined ? Fiber.interruptFork(warning) : Effect.void
           )
-        ),
-        Effect.flatMap((taken) => (taken ? Effect.void : dropped("service stopped")(1)))
+        )
       )
     const queue = (envelope: Envelope): Effect.Effect<unknown> | undefined => {
-      if (closed) return undefined
-      const isFull = size() >= capacity
-      if (isFull && onFull === "wait") return waitForRoom(envelope)
-      if (!isFull || onFull === "dropOldest") mailbox.unsafeOffer(envelope)
-      return isFull ? drops.add(1) : undefined
+      const became = backlog.offer(envelope)
+      if (became === "dropped") return drops.add(1)
+      return typeof became === "string" ? undefined : warned(became)
     }
 
     const listener: Listener = {
@@ -250,17 +251,19 @@ export const make = <Payload, E, R>(
       drain: Effect.suspend(() => {
         close()
         const handled = Effect.forEach(emitted.values(), Deferred.await)
-        return Effect.all([mailbox.end, Fiber.awaitAll(consumers), handled, drops.end], { discard: true })
+        return Effect.all([Deferred.await(drained), handled, drops.end], { discard: true })
       }),
       abandon: (caller) =>
         Effect.suspend(() => {
           close()
-          const unhandled = size() + backlog.splice(0).length + (Work.isOf(caller, source) ? 0 : handling)
+          // Once, however often it is asked for: what is left is counted only then.
+          const isCaller = Work.isOf(caller, source)
+          const unhandled = state === "abandoned" ? 0 : backlog.clear() + (isCaller ? 0 : handling)
+          state = "abandoned"
           for (const done of emitted.values()) Deferred.unsafeDone(done, interrupted)
-          const fibers = Work.isOf(caller, source) ? [] : [...consumers, ...emitted.keys()]
+          const fibers = isCaller ? [] : [...consumers, ...emitted.keys()]
           return Effect.all(
             [
-              mailbox.shutdown,
               Effect.forEach(fibers, (fiber) => Fiber.interruptFork(fiber as Fiber.Fiber<unknown>)),
               drops.end,
               unhandled === 0 ? Effect.void : dropped("service stopped")(unhandled)
@@ -272,7 +275,7 @@ export const make = <Payload, E, R>(
     }
     // In one step with what it is noted in, so that no event and no stop can come in between.
     spec.own(listener)
-    backlog.push(...topic.boot)
+    backlog.seed(topic.boot)
     topic.listeners.add(listener)
     for (let n = 0; n < concurrency; n++) startConsumer()
     return listener
@@ -287,8 +290,6 @@ const validate = ({ capacity, concurrency, onFull, timeout }: Options): void => 
 }
 
 const Outcome = Data.taggedEnum<Outcome>()
-
-const strategies = { wait: "suspend", dropOldest: "sliding", dropNewest: "dropping" } as const
 
 /** A handler has a span when the sender had one, linked to it and not below it: the sender may end first. */
 const traced =

@@ -186,7 +186,8 @@ export const spawn: {
     options?: Options<never, R2>
   ): Effect.Effect<Spawned<A, never>, never, Requirements<R, R2>>
   // `any`: no single signature is assignable to both overloads. Each gives `spawned` what it takes.
-} = (effect: Effect.Effect<any, any, any>, options?: any): any => spawned(effect, options ?? {})
+} = (effect: Effect.Effect<any, any, any>, options?: any): any =>
+  spawned(effect, options === undefined ? {} : options)
 
 const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: Options<E, R2>) =>
   Effect.flatMap(ServiceScope.lifetime, (service) => {

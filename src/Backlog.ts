@@ -1,0 +1,103 @@
+/**
+ * A bounded queue of what waits to be handled, with three answers when it is
+ * full. An offer is decided at once, in the order in which offers are made:
+ * what waits for room comes before whatever is offered later.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import * as MutableList from "effect/MutableList"
+import * as Option from "effect/Option"
+
+/** A queue of `A`. */
+export interface Backlog<A> {
+  /** Puts items in front, which do not count as queued. */
+  readonly seed: (items: ReadonlyArray<A>) => void
+  /** What becomes of the item; an effect when its sender has to wait for room. */
+  readonly offer: (item: A) => "taken" | "dropped" | "refused" | Effect.Effect<void>
+  /** The next item, waiting for it; none when the queue has ended. */
+  readonly take: Effect.Effect<Option.Option<A>>
+  /** Takes no more. What is there, and what waits for room, can still be taken. */
+  readonly end: () => void
+  /** Takes no more, and forgets what is there. Gives how many items that were. */
+  readonly clear: () => number
+  readonly isEmpty: () => boolean
+}
+
+/** Makes an empty queue. */
+export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropNewest"): Backlog<A> => {
+  const seeds: Array<A> = []
+  const items = MutableList.empty<A>()
+  const waiting = new Set<{ readonly item: A; readonly done: Deferred.Deferred<void> }>()
+  const takers = new Set<(item: Effect.Effect<Option.Option<A>>) => void>()
+  let hasEnded = false
+
+  const isEmpty = () => seeds.length === 0 && MutableList.isEmpty(items)
+  const letIn = (room: number) => {
+    for (const offer of waiting) {
+      if (room-- <= 0) return
+      waiting.delete(offer)
+      MutableList.append(items, offer.item)
+      Deferred.unsafeDone(offer.done, Effect.void)
+    }
+  }
+  const next = (): A => {
+    if (seeds.length > 0) return seeds.shift()!
+    const item = MutableList.shift(items)!
+    letIn(1)
+    return item
+  }
+  const endTakers = () => {
+    for (const taker of takers) taker(Effect.succeedNone)
+    takers.clear()
+  }
+
+  return {
+    isEmpty,
+    seed: (more) => void seeds.push(...more),
+    offer: (item) => {
+      if (hasEnded) return "refused"
+      for (const taker of takers) {
+        takers.delete(taker)
+        taker(Effect.succeedSome(item))
+        return "taken"
+      }
+      const isFull = MutableList.length(items) >= capacity
+      if (!isFull) {
+        MutableList.append(items, item)
+        return "taken"
+      }
+      if (onFull === "wait") {
+        const offer = { item, done: Deferred.unsafeMake<void>(FiberId.none) }
+        waiting.add(offer)
+        return Effect.onInterrupt(Deferred.await(offer.done), () => Effect.sync(() => waiting.delete(offer)))
+      }
+      if (onFull === "dropOldest") {
+        MutableList.shift(items)
+        MutableList.append(items, item)
+      }
+      return "dropped"
+    },
+    take: Effect.async((resume) => {
+      if (!isEmpty()) return resume(Effect.succeedSome(next()))
+      if (hasEnded) return resume(Effect.succeedNone)
+      takers.add(resume)
+      return Effect.sync(() => takers.delete(resume))
+    }),
+    end: () => {
+      hasEnded = true
+      letIn(waiting.size)
+      endTakers()
+    },
+    clear: () => {
+      hasEnded = true
+      const count = seeds.length + MutableList.length(items) + waiting.size
+      for (const { done } of waiting) Deferred.unsafeDone(done, Effect.void)
+      waiting.clear()
+      seeds.length = 0
+      MutableList.reset(items)
+      endTakers()
+      return count
+    }
+  }
+}
