@@ -180,10 +180,6 @@ export const make = (options: Options = {}): App => {
           reason: reasonOf(exit),
           cause: causeOf(exit)
         })
-        // Dependents come after what they need, so they are stopped before.
-        const stopMembers = Effect.suspend(() =>
-          Effect.forEach([...members].toReversed(), (member) => member.stop, { discard: true })
-        )
         const all = Effect.gen(function* () {
           if (!isUp) {
             const limit = Math.min(stopTimeout / 3, longestBootEnd)
@@ -194,7 +190,7 @@ export const make = (options: Options = {}): App => {
               const starting = left().filter(({ state }) => state === "Starting")
               notes.problems.push(...starting.map((_) => `${Owner.describe(_)} could not be interrupted`))
               // A layer releases what it has built only when its build has ended.
-              yield* stopMembers
+              yield* Owner.stopMembers(members)
             }
           }
           yield* Scope.close(scope, Exit.void)
@@ -206,8 +202,9 @@ export const make = (options: Options = {}): App => {
             notes.problems.push("a layer that is no service hung")
           const waited = Duration.format(stopTimeout)
           notes.problems.push(...late.map((_) => `${Owner.describe(_)} had not stopped after ${waited}`))
-          // What had to wait for it has not even been asked yet.
-          yield* Deadline.within(stopMembers, lateStopMillis)
+          // What had to wait has not even been asked yet. It is too late for an order.
+          const rest = Effect.forEach([...members], (member) => member.stop, { concurrency: "unbounded" })
+          yield* Deadline.within(rest, lateStopMillis)
         } else if (Exit.isFailure(stopped.value)) {
           notes.problems.push(`a finalizer failed: ${Reason.ofCause(stopped.value.cause)}`)
         }

@@ -2,11 +2,13 @@
  * A layer that a running service starts, owns and stops: a worker per tenant,
  * an import per file.
  */
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
@@ -134,7 +136,9 @@ const start = <A, E, R, R2>(
         )
 
       const close = Effect.gen(function* () {
-        const closed = Effect.uninterruptible(Scope.close(scope, Exit.void))
+        // A layer releases what it has built only when its build has ended.
+        const reached = isBuilt ? Effect.void : Owner.stopMembers(owner.members)
+        const closed = Effect.uninterruptible(Effect.zipRight(reached, Scope.close(scope, Exit.void)))
         yield* Shutdown.step(parent, `child ${name()}`, closed, {
           limitMillis: stopLimit(),
           alive: () => unfinished().map(Owner.describe)
@@ -150,14 +154,11 @@ const start = <A, E, R, R2>(
       })
       const stop = Effect.zipRight(askStop, Deferred.await(stopped))
 
-      // One service of the layer may fail or ask to be stopped while others still start.
-      let early: Effect.Effect<void> = Effect.void
-      const whenBuilt = (effect: Effect.Effect<void>) =>
-        Effect.suspend(() => {
-          if (phase !== "building") return effect
-          early = effect
-          return Effect.void
-        })
+      let isBuilt = false
+      let stopAsked = false
+      // One service of the layer may fail while others still start: then they need not go on.
+      let early: Cause.Cause<unknown> | undefined
+      let interruptBuild = () => {}
 
       const owner: Owner.Owner = {
         shared: parent.owner.shared,
@@ -167,6 +168,10 @@ const start = <A, E, R, R2>(
         labels: parent.childLabels,
         label,
         failed: (member, origin, cause) => {
+          if (!isBuilt) {
+            early ??= cause
+            return Effect.sync(() => interruptBuild())
+          }
           const work = `child ${member.label}`
           const answer = Escalation.applyPolicy(parent, { policy, cause, origin, work })
           // The policy is the parent's work: it ends with the parent at the latest.
@@ -175,35 +180,49 @@ const start = <A, E, R, R2>(
             `the failure policy of ${work}`,
             Effect.provide(answer, context)
           )
-          return whenBuilt(
-            Effect.sync(() => {
-              Runtime.runFork(parent.runtime)(
-                Effect.zipRight(stop, answered).pipe(
-                  Effect.annotateLogs("service", parent.path),
-                  // The parent stops itself, and everything of it with it.
-                  Effect.catchAllDefect((defect) =>
-                    defect instanceof ServiceScope.ServiceStoppedError ? Effect.void : Effect.die(defect)
-                  )
+          return Effect.sync(() => {
+            Runtime.runFork(parent.runtime)(
+              Effect.zipRight(stop, answered).pipe(
+                Effect.annotateLogs("service", parent.path),
+                // The parent stops itself, and everything of it with it.
+                Effect.catchAllDefect((defect) =>
+                  defect instanceof ServiceScope.ServiceStoppedError ? Effect.void : Effect.die(defect)
                 )
               )
-            })
-          )
+            )
+          })
         },
-        stopAsked: () => whenBuilt(askStop)
+        stopAsked: () => {
+          stopAsked = true
+          return isBuilt ? askStop : Effect.void
+        }
       }
       const child: ServiceScope.OwnedChild = { stop, stopLimit, unfinished }
       ServiceScope.admit(parent, "children", label("a child"))
       parent.children.add(child)
 
-      const built = yield* Layer.makeMemoMap.pipe(
+      const building = yield* Layer.makeMemoMap.pipe(
         Effect.flatMap((memoMap) => Layer.buildWithMemoMap(layer, memoMap, scope)),
         Effect.provideService(Owner.Owner, owner),
         restore,
-        Effect.exit
+        Effect.forkDaemon
       )
-      if (Exit.isFailure(built)) return yield* Effect.zipRight(stop, Effect.failCause(built.cause))
+      interruptBuild = () => building.unsafeInterruptAsFork(building.id())
+      if (early !== undefined) interruptBuild()
+      const built = yield* restore(Fiber.await(building)).pipe(
+        Effect.onInterrupt(() => Fiber.interrupt(building)),
+        Effect.zipLeft(Fiber.inheritAll(building))
+      )
+      isBuilt = true
+      if (Exit.isFailure(built) || early !== undefined) {
+        yield* stop
+        // A service that fails on its own in the middle is not what the layer's type tells of.
+        const cause = Exit.isFailure(built) && !Cause.isInterruptedOnly(built.cause) ? built.cause : undefined
+        if (cause !== undefined) return yield* Effect.failCause(cause)
+        return yield* early === undefined ? Effect.interrupt : Effect.die(Cause.squash(early))
+      }
       phase = phase === "building" ? "running" : phase
-      yield* early
+      if (stopAsked) yield* askStop
       const handleName = name()
       const offered = offeredBy(built.value, owner.members)
       yield* journal.append({ _tag: "ChildAdopted", service: parent.path, child: handleName })

@@ -95,6 +95,11 @@ export class DuplicateServiceError extends Data.TaggedError("DuplicateServiceErr
   }
 }
 
+/** Stops services one after another, where closing their scope does not reach them. */
+export const stopMembers = (members: ReadonlySet<Member>): Effect.Effect<void> =>
+  // Dependents come after what they need, so they are stopped before.
+  Effect.suspend(() => Effect.forEach([...members].toReversed(), (member) => member.stop, { discard: true }))
+
 /** The state that the services of a new app share. */
 export const makeShared = (journal: Journal.Journal["Type"]): Shared => ({
   journal,

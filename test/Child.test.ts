@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, TestClock } from "effect"
-import { Event, EventBus, Failure, Journal, Service } from "effect-services"
+import { App, Event, EventBus, Failure, Journal, Service } from "effect-services"
 import { build, journalLines, leavesNothing, timeline } from "./support.ts"
 
 /** A parent that does one thing, under plain Effect, with a journal to read and what it returned. */
@@ -214,37 +214,81 @@ describe("adopt", () => {
 })
 
 describe("an adopted layer of several services", () => {
-  for (const [what, trouble, expected] of [
-    [
-      "fails",
-      Service.spawn(Effect.delay(Effect.die("broke"), 100), { name: "job" }),
-      ["+A", "+B", "-B", "-A", "handled"]
-    ],
-    ["asks to be stopped", Service.stop, ["+A", "+B", "-B", "-A"]]
-  ] as const) {
-    it.effect(`is dealt with when one of them ${what} while another still starts`, () =>
+  const layerOf = (
+    say: (line: string) => Effect.Effect<void>,
+    trouble: Effect.Effect<unknown, never, Service.Scope>
+  ) => {
+    class A extends Service.make<A>()("A", {
+      onStart: Effect.zipRight(say("+A"), trouble),
+      onStop: () => say("-A")
+    }) {}
+    class B extends Service.make<B>()("B", {
+      onStart: Effect.all([A, Effect.sleep("1 second"), say("+B")]),
+      onStop: () => say("-B")
+    }) {}
+    return B.layer.pipe(Layer.provide(A.layer))
+  }
+
+  it.effect("fails adopt at once when one of them fails while another still starts", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const dies = Service.spawn(Effect.delay(Effect.die("broke"), 100), { name: "job" })
+      const starting = yield* Effect.fork(parent(Effect.exit(Service.adopt(layerOf(say, dies)))))
+      yield* TestClock.adjust(100)
+      const running = yield* Fiber.join(starting)
+      assert.strictEqual(Exit.isFailure(running.value) ? Cause.squash(running.value.cause) : "", "broke")
+      assert.deepStrictEqual(lines, ["+A", "-A"])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("stops when one of them asks for it, when all have started", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const starting = yield* Effect.fork(parent(Service.adopt(layerOf(say, Service.stop))))
+      yield* TestClock.adjust("1 second")
+      const running = yield* Fiber.join(starting)
+      yield* running.value.await
+      assert.deepStrictEqual(lines, ["+A", "+B", "-B", "-A"])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect(
+    "is stopped, what had started of it first of all, when the start of another cannot be interrupted",
+    () =>
       Effect.gen(function* () {
         const { lines, say } = timeline()
-        class A extends Service.make<A>()("A", {
-          onStart: Effect.zipRight(say("+A"), trouble),
-          onStop: () => say("-A")
+        class Parent extends Service.make<Parent>()("Parent", {
+          onStart: Effect.zipRight(
+            Service.addCleanup(say("cleanup of the parent")),
+            Service.adopt(
+              layerOf(say, Effect.void).pipe(Layer.provideMerge(Layer.effectDiscard(say("+layer"))))
+            )
+          )
         }) {}
-        class B extends Service.make<B>()("B", {
-          onStart: Effect.all([A, Effect.sleep("1 second"), say("+B")]),
-          onStop: () => say("-B")
+        class Stuck extends Service.make<Stuck>()("Stuck", {
+          onStart: Effect.zipRight(
+            Service.addCleanup(say("cleanup of the stuck")),
+            Effect.uninterruptible(Effect.sleep("1 hour"))
+          )
         }) {}
-        const layer = B.layer.pipe(Layer.provide(A.layer))
-        const onFailure = Failure.handle(() => say("handled"))
-        const starting = yield* Effect.fork(parent(Service.adopt(layer, { onFailure })))
-        yield* TestClock.adjust("1 second")
-        const running = yield* Fiber.join(starting)
-        yield* running.value.await
-        yield* TestClock.adjust(0)
-        assert.deepStrictEqual(lines, [...expected])
-        yield* running.stop
+        class Adopting extends Service.make<Adopting>()("Adopting", {
+          onStart: Effect.zipRight(
+            Service.addCleanup(say("cleanup of the parent")),
+            Service.adopt(Layer.merge(Parent.layer, Stuck.layer))
+          )
+        }) {}
+        const fiber = yield* Effect.forkDaemon(App.launch(Adopting.layer))
+        yield* TestClock.adjust("2 seconds")
+        fiber.unsafeInterruptAsFork(fiber.id())
+        yield* TestClock.adjust("20 seconds")
+        yield* Fiber.await(fiber)
+        assert.isAtLeast(lines.indexOf("cleanup of the stuck"), 0)
+        assert.isBelow(lines.indexOf("-A"), lines.lastIndexOf("cleanup of the parent"))
+        yield* TestClock.adjust("1 hour")
       }).pipe(leavesNothing)
-    )
-  }
+  )
 })
 
 describe("a child and its parent do not wait for each other", () => {
