@@ -7,7 +7,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import * as MutableList from "effect/MutableList"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 
 /** A queue of `A`. */
 export interface Backlog<A> {
