@@ -247,7 +247,8 @@ const labelWith =
 /** What `Offered` says of the type. */
 const offeredBy = <A>(context: Context.Context<A>, members: ReadonlySet<Owner.Member>): Offered<A> => {
   const services = [...members].filter((member) => context.unsafeMap.has(member.key))
-  const [only] = services
+  const [only, ...others] = services
+  const isOne = only !== undefined && others.length === 0
   // The members are the services of the layer, so this is what the type counts.
-  return (services.length === 1 ? context.unsafeMap.get(only!.key) : context) as Offered<A>
+  return (isOne ? context.unsafeMap.get(only.key) : context) as Offered<A>
 }

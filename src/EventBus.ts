@@ -15,6 +15,7 @@ import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
+import type * as Delivery from "./Delivery.ts"
 import * as Event from "./Event.ts"
 import type * as Journal from "./Journal.ts"
 import * as Input from "./Input.ts"
@@ -40,7 +41,7 @@ export class EventBus extends Context.Tag("effect-services/EventBus")<
   }
 >() {}
 
-export type { Outcome } from "./Listener.ts"
+export type { Outcome } from "./Delivery.ts"
 
 /** What became of an emitted event, listener by listener in order of subscription. */
 export interface Receipt {
@@ -48,7 +49,7 @@ export interface Receipt {
   readonly handled: number
   /** How many listeners failed or timed out. */
   readonly failed: number
-  readonly outcomes: ReadonlyArray<Listener.Outcome>
+  readonly outcomes: ReadonlyArray<Delivery.Outcome>
 }
 
 /** Two different events have one name, so listeners of one would miss the other. */
@@ -219,8 +220,8 @@ const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
   }
 }
 
-const receipt = (event: string, outcomes: ReadonlyArray<Listener.Outcome>): Receipt => {
-  const count = (...tags: ReadonlyArray<Listener.Outcome["_tag"]>) =>
+const receipt = (event: string, outcomes: ReadonlyArray<Delivery.Outcome>): Receipt => {
+  const count = (...tags: ReadonlyArray<Delivery.Outcome["_tag"]>) =>
     outcomes.filter((_) => tags.includes(_._tag)).length
   return { event, handled: count("Handled"), failed: count("Failed", "TimedOut"), outcomes }
 }

@@ -7,7 +7,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,46 +17,15 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Tracer from "effect/Tracer"
 import * as Backlog from "./Backlog.ts"
-import * as Input from "./Input.ts"
+import * as Delivery from "./Delivery.ts"
 import type { Journal } from "./Journal.ts"
 import * as Monotonic from "./Monotonic.ts"
 import type * as Owner from "./Owner.ts"
 import * as Tally from "./Tally.ts"
 import * as Work from "./Work.ts"
 
-/** What became of an event at one listener. `service` is the listener's, `took` the handler's time. */
-export type Outcome = Data.TaggedEnum<{
-  Handled: AtListener
-  Failed: AtListener & { readonly cause: Cause.Cause<unknown> }
-  /** The handler passed its `timeout`, and was interrupted. */
-  TimedOut: AtListener
-  /** The listener's service stopped, or its handler interrupted itself. */
-  Interrupted: AtListener
-}>
-
-interface AtListener {
-  readonly service: string
-  readonly took: Duration.Duration
-}
-
-/** How published events reach a listener, and how long a handler may take. */
-export interface Options {
-  /** How many published events may wait. Defaults to 256: a burst, and still little memory. */
-  readonly capacity?: number | undefined
-  /**
-   * What happens to a published event when the queue is full. `"wait"`, the
-   * default: its publisher waits for room. `"dropOldest"`, `"dropNewest"`: an
-   * event is dropped, counted and journaled.
-   */
-  readonly onFull?: "wait" | "dropOldest" | "dropNewest" | undefined
-  /** How many published events are handled at once. Defaults to 1, which keeps their order. */
-  readonly concurrency?: number | undefined
-  /** How long the handler may take before it is interrupted. Without it there is no limit. */
-  readonly timeout?: Duration.DurationInput | undefined
-}
-
 /** What a listener does, and for whom. */
-export interface Spec<Payload, E, R> extends Options {
+export interface Spec<Payload, E, R> extends Delivery.Options {
   readonly service: string
   readonly journal: Journal["Type"]
   /** The owner of the service. */
@@ -80,7 +48,7 @@ export interface Envelope {
 /** A listener that has subscribed. */
 export interface Listener {
   /** Runs the handler now, in the listener's service. */
-  readonly handle: (envelope: Envelope) => Deferred.Deferred<Outcome>
+  readonly handle: (envelope: Envelope) => Deferred.Deferred<Delivery.Outcome>
   /** Queues a published event, as `onFull` says. Gives what is left to do: to wait for room, or to tell of a drop. */
   readonly queue: (envelope: Envelope) => Effect.Effect<unknown> | undefined
   /** Takes no more events. */
@@ -116,7 +84,7 @@ export const make = <Payload, E, R>(
   Effect.gen(function* () {
     const { capacity = 256, concurrency = 1, journal, onFull = "wait", service } = spec
     const { event } = topic
-    validate(spec)
+    Delivery.validate("Service.listen", spec)
     const source = {}
     const runtime = yield* Effect.runtime<R>()
     /** Runs a handler in the service; `awaitedBy` is the work that has emitted the event, and waits. */
@@ -129,7 +97,7 @@ export const make = <Payload, E, R>(
     const dropped = (reason: "queue full" | "service stopped") => (count: number) =>
       journal.append({ _tag: "EventsDropped", service, event, count, reason })
     const drops = Tally.make(dropped("queue full"))
-    const emitted = new Map<Fiber.RuntimeFiber<Outcome>, Deferred.Deferred<Outcome>>()
+    const emitted = new Map<Fiber.RuntimeFiber<Delivery.Outcome>, Deferred.Deferred<Delivery.Outcome>>()
     const consumers = new Set<Fiber.RuntimeFiber<void>>()
     let handling = 0
     const drained = Deferred.unsafeMake<void>(FiberId.none)
@@ -137,7 +105,7 @@ export const make = <Payload, E, R>(
 
     const limited = spec.timeout === undefined ? Effect.asSome : Effect.timeoutOption(spec.timeout)
 
-    const run = (envelope: Envelope): Effect.Effect<Outcome, never, R> =>
+    const run = (envelope: Envelope): Effect.Effect<Delivery.Outcome, never, R> =>
       Effect.flatMap(Monotonic.millis, (start) =>
         Effect.suspend(() => spec.handler(envelope.payload)).pipe(
           limited,
@@ -148,25 +116,25 @@ export const make = <Payload, E, R>(
       )
 
     const settle = (exit: Exit.Exit<Option.Option<unknown>, E>, start: number) =>
-      Effect.flatMap(Monotonic.since(start), (took): Effect.Effect<Outcome, never, R> => {
+      Effect.flatMap(Monotonic.since(start), (took): Effect.Effect<Delivery.Outcome, never, R> => {
         const at = { service, took }
         if (Exit.isFailure(exit)) {
           const { cause } = exit
           const outcome = Cause.isInterruptedOnly(cause)
-            ? Outcome.Interrupted(at)
-            : Outcome.Failed({ ...at, cause })
+            ? Delivery.Outcome.Interrupted(at)
+            : Delivery.Outcome.Failed({ ...at, cause })
           return Effect.as(spec.onFailure(cause), outcome)
         }
         return Option.isSome(exit.value)
-          ? Effect.succeed(Outcome.Handled(at))
+          ? Effect.succeed(Delivery.Outcome.Handled(at))
           : Effect.as(
               spec.onFailure(Cause.fail(new Cause.TimeoutException("the handler passed its timeout"))),
-              Outcome.TimedOut(at)
+              Delivery.Outcome.TimedOut(at)
             )
       })
 
-    const handle = (envelope: Envelope): Deferred.Deferred<Outcome> => {
-      const done = Deferred.unsafeMake<Outcome>(FiberId.none)
+    const handle = (envelope: Envelope): Deferred.Deferred<Delivery.Outcome> => {
+      const done = Deferred.unsafeMake<Delivery.Outcome>(FiberId.none)
       if (state !== "open") {
         Deferred.unsafeDone(done, interrupted)
         return done
@@ -180,7 +148,7 @@ export const make = <Payload, E, R>(
       })
       return done
     }
-    const interrupted = Exit.succeed(Outcome.Interrupted({ service, took: Duration.zero }))
+    const interrupted = Exit.succeed(Delivery.Outcome.Interrupted({ service, took: Duration.zero }))
 
     const handlePublished = (envelope: Envelope) =>
       Effect.suspend(() => {
@@ -280,16 +248,6 @@ export const make = <Payload, E, R>(
     for (let n = 0; n < concurrency; n++) startConsumer()
     return listener
   })
-
-const validate = ({ capacity, concurrency, onFull, timeout }: Options): void => {
-  const where = "Service.listen"
-  if (capacity !== undefined) Input.positiveInteger(where, "capacity", capacity)
-  if (concurrency !== undefined) Input.positiveInteger(where, "concurrency", concurrency)
-  if (timeout !== undefined) Input.positiveMillis(where, "timeout", timeout)
-  if (onFull !== undefined) Input.oneOf(where, "onFull", ["wait", "dropOldest", "dropNewest"], onFull)
-}
-
-const Outcome = Data.taggedEnum<Outcome>()
 
 /** A handler has a span when the sender had one, linked to it and not below it: the sender may end first. */
 const traced =

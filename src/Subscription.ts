@@ -3,19 +3,19 @@ import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import type * as Delivery from "./Delivery.ts"
 import * as Escalation from "./Escalation.ts"
 import * as Event from "./Event.ts"
 import * as EventBus from "./EventBus.ts"
 import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
-import type * as Listener from "./Listener.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Shutdown from "./Shutdown.ts"
 import type { Handle } from "./Task.ts"
 import * as Work from "./Work.ts"
 
 /** Options of `listen`. */
-export interface Options<E, out R = never> extends Listener.Options {
+export interface Options<E, out R = never> extends Delivery.Options {
   /** What to do when the handler fails or passes its `timeout`. Defaults to `Failure.log`. */
   readonly onFailure?: Failure.Failure<E | Cause.TimeoutException, R> | undefined
 }

@@ -5,7 +5,7 @@ import { dirname, join, normalize } from "node:path"
 /** Low to high, as in ARCHITECTURE.md. A module imports only from levels below its own. */
 const levels = [
   ["Input", "Reason", "Deadline", "Monotonic", "Tally", "Backlog"],
-  ["Event", "Failure", "Journal", "ServiceClass"],
+  ["Event", "Delivery", "Failure", "Journal", "ServiceClass"],
   ["Owner", "AppNotes"],
   ["Work"],
   ["Listener"],
