@@ -1,0 +1,96 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, FastCheck, Fiber, Option } from "effect"
+import * as Backlog from "../src/Backlog.ts"
+import { leavesNothing } from "./support.ts"
+
+const offerAll = <A>(backlog: Backlog.Backlog<A>, items: ReadonlyArray<A>) =>
+  items.map((item) => {
+    const became = backlog.offer(item)
+    return typeof became === "string" ? became : Effect.runFork(became)
+  })
+
+const takeAll = <A>(backlog: Backlog.Backlog<A>) =>
+  Effect.gen(function* () {
+    const taken: Array<A> = []
+    while (!backlog.isEmpty()) taken.push(Option.getOrThrow(yield* backlog.take))
+    return taken
+  })
+
+describe("Backlog", () => {
+  it.effect("gives what is there before what waits, and that in the order in which it was offered", () =>
+    Effect.gen(function* () {
+      const backlog = Backlog.make<number>(2, "wait")
+      backlog.seed([0])
+      const [first, second, third, fourth] = offerAll(backlog, [1, 2, 3, 4])
+      assert.deepStrictEqual([first, second], ["taken", "taken"])
+      assert.isTrue(Fiber.isFiber(third) && Fiber.isFiber(fourth))
+      assert.deepStrictEqual(yield* takeAll(backlog), [0, 1, 2, 3, 4])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("gives an item to whoever waits for one, and none when it has ended", () =>
+    Effect.gen(function* () {
+      const backlog = Backlog.make<number>(1, "wait")
+      const takers = yield* Effect.fork(Effect.all([backlog.take, backlog.take], { concurrency: 2 }))
+      yield* Effect.yieldNow()
+      assert.strictEqual(backlog.offer(1), "taken")
+      backlog.end()
+      assert.deepStrictEqual(yield* Fiber.join(takers), [Option.some(1), Option.none()])
+      assert.strictEqual(backlog.offer(2), "refused")
+      assert.deepStrictEqual(yield* backlog.take, Option.none())
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("forgets an offer whose sender does not wait any more", () =>
+    Effect.gen(function* () {
+      const backlog = Backlog.make<number>(1, "wait")
+      const [, second, third] = offerAll(backlog, [1, 2, 3])
+      assert.isTrue(Fiber.isFiber(second) && Fiber.isFiber(third))
+      if (Fiber.isFiber(second)) yield* Fiber.interrupt(second)
+      assert.deepStrictEqual(yield* takeAll(backlog), [1, 3])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("lets in what waits when it ends, and counts all of it when it is cleared", () =>
+    Effect.gen(function* () {
+      const ended = Backlog.make<number>(1, "wait")
+      offerAll(ended, [1, 2, 3])
+      ended.end()
+      assert.deepStrictEqual(yield* takeAll(ended), [1, 2, 3])
+
+      const cleared = Backlog.make<number>(1, "wait")
+      cleared.seed([0])
+      const [, second] = offerAll(cleared, [1, 2, 3])
+      assert.strictEqual(cleared.clear(), 4)
+      assert.strictEqual(cleared.clear(), 0)
+      if (Fiber.isFiber(second)) yield* Fiber.join(second)
+      assert.deepStrictEqual(yield* cleared.take, Option.none())
+    }).pipe(leavesNothing)
+  )
+
+  it.effect.prop(
+    "is a list that is never longer than its capacity",
+    [
+      FastCheck.constantFrom<"dropOldest" | "dropNewest">("dropOldest", "dropNewest"),
+      FastCheck.integer({ min: 1, max: 4 }),
+      FastCheck.array(FastCheck.boolean(), { maxLength: 40 })
+    ],
+    ([onFull, capacity, steps]) =>
+      Effect.gen(function* () {
+        const backlog = Backlog.make<number>(capacity, onFull)
+        let model: Array<number> = []
+        for (const [n, isOffer] of steps.entries()) {
+          if (isOffer) {
+            const isFull = model.length >= capacity
+            assert.strictEqual(backlog.offer(n), isFull ? "dropped" : "taken")
+            if (!isFull) model.push(n)
+            else if (onFull === "dropOldest") model = [...model.slice(1), n]
+          } else if (model.length > 0) {
+            assert.deepStrictEqual(yield* backlog.take, Option.some(model.shift()!))
+          }
+          assert.strictEqual(backlog.isEmpty(), model.length === 0)
+        }
+        assert.deepStrictEqual(yield* takeAll(backlog), model)
+      })
+  )
+})
