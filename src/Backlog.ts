@@ -13,8 +13,8 @@ import type * as Option from "effect/Option"
 export interface Backlog<A> {
   /** Puts items in front, which do not count as queued. */
   readonly seed: (items: ReadonlyArray<A>) => void
-  /** What becomes of the item; an effect when its sender has to wait for room. */
-  readonly offer: (item: A) => "taken" | "dropped" | "refused" | Effect.Effect<void>
+  /** What becomes of the item. */
+  readonly offer: (item: A) => "taken" | "dropped" | "refused" | Waiting
   /** The next item, waiting for it; none when the queue has ended. */
   readonly take: Effect.Effect<Option.Option<A>>
   /** Takes no more. What is there, and what waits for room, can still be taken. */
@@ -22,6 +22,14 @@ export interface Backlog<A> {
   /** Takes no more, and forgets what is there. Gives how many items that were. */
   readonly clear: () => number
   readonly isEmpty: () => boolean
+}
+
+/** An item that waits for room. */
+export interface Waiting {
+  /** Waits until it is in the queue, or the queue is cleared. */
+  readonly room: Effect.Effect<void>
+  /** Takes the item back, if it still waits. */
+  readonly withdraw: () => void
 }
 
 /** Makes an empty queue. */
@@ -70,7 +78,7 @@ export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropN
       if (onFull === "wait") {
         const offer = { item, done: Deferred.unsafeMake<void>(FiberId.none) }
         waiting.add(offer)
-        return Effect.onInterrupt(Deferred.await(offer.done), () => Effect.sync(() => waiting.delete(offer)))
+        return { room: Deferred.await(offer.done), withdraw: () => void waiting.delete(offer) }
       }
       if (onFull === "dropOldest") {
         MutableList.shift(items)

@@ -178,7 +178,10 @@ const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
       Effect.flatMap(accept("EventBus.publish", event, payload), ({ envelope, listeners }) => {
         // All are asked before any is waited for, so a full one does not hold up the others.
         const left = listeners.flatMap((listener) => listener.queue(envelope) ?? [])
-        return Effect.all(left, { concurrency: "unbounded", discard: true })
+        if (left.length === 0) return Effect.void
+        return Effect.forEach(left, ({ rest }) => rest, { discard: true }).pipe(
+          Effect.onInterrupt(() => Effect.sync(() => left.forEach(({ withdraw }) => withdraw())))
+        )
       }),
 
     stream: (event: Event.Event<string, any>) =>

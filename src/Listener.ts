@@ -45,12 +45,19 @@ export interface Envelope {
   readonly sender: Work.Work | undefined
 }
 
+/** What is left to do about an event that is queued: to wait for room, or to tell of a drop. */
+export interface Queued {
+  readonly rest: Effect.Effect<void>
+  /** Takes the event back, if it still waits for room. */
+  readonly withdraw: () => void
+}
+
 /** A listener that has subscribed. */
 export interface Listener {
   /** Runs the handler now, in the listener's service. */
   readonly handle: (envelope: Envelope) => Deferred.Deferred<Delivery.Outcome>
-  /** Queues a published event, as `onFull` says. Gives what is left to do: to wait for room, or to tell of a drop. */
-  readonly queue: (envelope: Envelope) => Effect.Effect<unknown> | undefined
+  /** Queues a published event, as `onFull` says. Gives what is left to do, if something is. */
+  readonly queue: (envelope: Envelope) => Queued | undefined
   /** Takes no more events. */
   readonly close: () => void
   /** Takes no more events, and waits until those it has taken are handled. */
@@ -205,10 +212,10 @@ export const make = <Payload, E, R>(
           )
         )
       )
-    const queue = (envelope: Envelope): Effect.Effect<unknown> | undefined => {
+    const queue = (envelope: Envelope): Queued | undefined => {
       const became = backlog.offer(envelope)
-      if (became === "dropped") return drops.add(1)
-      return typeof became === "string" ? undefined : warned(became)
+      if (became === "dropped") return { rest: drops.add(1), withdraw: () => {} }
+      return typeof became === "string" ? undefined : { rest: warned(became.room), withdraw: became.withdraw }
     }
 
     const listener: Listener = {

@@ -373,6 +373,30 @@ describe("publish", () => {
       }).pipe(leavesNothing)
   )
 
+  it.effect("takes an event back from every listener that still has it waiting, when it is interrupted", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const slowly = (name: string) => (ping: { readonly n: number }) =>
+        Effect.delay(say(`${name} ${ping.n}`), "1 minute")
+      const bus = yield* listening({
+        A: Service.listen(Ping, slowly("a"), { capacity: 1 }),
+        B: Service.listen(Ping, slowly("b"), { capacity: 1 })
+      })
+      for (const n of [1, 2]) {
+        yield* bus.inside(EventBus.publish(Ping, { n }))
+        yield* TestClock.adjust(0)
+      }
+      const third = yield* Effect.fork(
+        bus.inside(Effect.timeoutOption(EventBus.publish(Ping, { n: 3 }), "1 second"))
+      )
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(Option.isNone(yield* Fiber.join(third)))
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(lines.toSorted(), ["a 1", "a 2", "b 1", "b 2"])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
   it.effect("warns once for as long as publishers wait, however many they are", () =>
     Effect.gen(function* () {
       const bus = yield* listening({
