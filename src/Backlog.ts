@@ -25,7 +25,7 @@ export interface Backlog<A> {
 }
 
 /** An item that waits for room. */
-export interface Waiting {
+interface Waiting {
   /** Waits until it is in the queue, or the queue is cleared. */
   readonly room: Effect.Effect<void>
   /** Takes the item back, if it still waits. */

@@ -46,7 +46,7 @@ export interface Envelope {
 }
 
 /** What is left to do about an event that is queued: to wait for room, or to tell of a drop. */
-export interface Queued {
+interface Queued {
   readonly rest: Effect.Effect<void>
   /** Takes the event back, if it still waits for room. */
   readonly withdraw: () => void
