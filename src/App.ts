@@ -104,8 +104,7 @@ export const make = (options: Options = {}): App => {
   const name = Input.name(where, "name", options.name ?? "App")
   const stopTimeout = Input.positiveMillis(where, "stopTimeout", options.stopTimeout ?? "30 seconds")
   const members = new Set<Owner.Member>()
-  const left = () => [...members].flatMap((member) => member.unfinished())
-  const unfinished = () => left().map(Owner.describe)
+  const unfinished = () => Owner.unfinished(members).map(Owner.describe)
   const end = Deferred.unsafeMake<End>(FiberId.none)
   const stop = (reason: string) => Deferred.unsafeDone(end, Effect.succeed({ _tag: "Asked", reason }))
 
@@ -174,12 +173,8 @@ export const make = (options: Options = {}): App => {
 
         notes.phase = "stopping"
         const stoppingAt = yield* Monotonic.millis
-        yield* journal.append({
-          _tag: "AppStopping",
-          app: name,
-          reason: reasonOf(exit),
-          cause: causeOf(exit)
-        })
+        const cause = causeOf(exit)
+        yield* journal.append({ _tag: "AppStopping", app: name, reason: reasonOf(exit), cause })
         const all = Effect.gen(function* () {
           if (!isUp) {
             const limit = Math.min(stopTimeout / 3, longestBootEnd)
@@ -187,7 +182,7 @@ export const make = (options: Options = {}): App => {
             if (Exit.isFailure(exit) || exit.value._tag !== "Booted")
               notes.problems.push(...notes.failedStarts)
             if (Option.isNone(ended)) {
-              const starting = left().filter(({ state }) => state === "Starting")
+              const starting = Owner.unfinished(members).filter(({ state }) => state === "Starting")
               notes.problems.push(...starting.map((_) => `${Owner.describe(_)} could not be interrupted`))
               // A layer releases what it has built only when its build has ended.
               yield* Owner.stopMembers(members)
@@ -197,7 +192,7 @@ export const make = (options: Options = {}): App => {
         })
         const stopped = yield* Deadline.within(Effect.uninterruptible(all), stopTimeout)
         if (Option.isNone(stopped)) {
-          const late = left()
+          const late = Owner.unfinished(members)
           if (!late.some(({ state }) => state === "Stopping"))
             notes.problems.push("a layer that is no service hung")
           const waited = Duration.format(stopTimeout)
@@ -211,7 +206,7 @@ export const make = (options: Options = {}): App => {
         const took = yield* Monotonic.since(stoppingAt)
         const { problems } = notes
         yield* journal.append({ _tag: "AppStopped", app: name, took, problems })
-        return yield* outcome(exit, problems)
+        return yield* outcome(cause, problems)
       })
     )
 
@@ -251,9 +246,10 @@ const reasonOf = (exit: Exit.Exit<End | Booted<unknown>>): string => {
   }
 }
 
-const outcome = <E>(exit: Exit.Exit<End | Booted<E>>, problems: ReadonlyArray<string>) =>
-  Effect.fiberIdWith((id): Effect.Effect<never, E | ServiceFailedError | UncleanStopError> => {
-    const why = causeOf(exit) ?? Cause.interrupt(id)
+/** How the app ends: interrupted, when nothing went wrong. */
+const outcome = <E>(cause: Cause.Cause<E> | undefined, problems: ReadonlyArray<string>) =>
+  Effect.fiberIdWith((id): Effect.Effect<never, E | UncleanStopError> => {
+    const why = cause ?? Cause.interrupt(id)
     return Effect.failCause(
       problems.length === 0 ? why : Cause.sequential(why, Cause.fail(new UncleanStopError({ problems })))
     )

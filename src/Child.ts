@@ -127,7 +127,7 @@ const start = <A, E, R, R2>(
       let phase: "building" | "running" | "stopping" = "building"
 
       const name = () => [...owner.members].map((member) => member.label).join(", ") || label("a layer")
-      const unfinished = () => [...owner.members].flatMap((member) => member.unfinished())
+      const unfinished = () => Owner.unfinished(owner.members)
       // A layer that is no service has no deadline of its own, and gets its parent's.
       const stopLimit = () =>
         Math.max(

@@ -6,7 +6,6 @@
  * for all its subscribers, and here each listener gives its own.
  */
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -96,10 +95,9 @@ export const make = <Payload, E, R>(
     const runtime = yield* Effect.runtime<R>()
     /** Runs a handler in the service; `awaitedBy` is the work that has emitted the event, and waits. */
     const runIn = (awaitedBy: Work.Work | undefined) =>
-      Runtime.runFork({
-        ...runtime,
-        context: Context.add(runtime.context, Work.CurrentWork, { owner: spec.owner, source, awaitedBy })
-      } as Runtime.Runtime<R>)
+      Runtime.runFork(
+        Runtime.provideService(runtime, Work.CurrentWork, { owner: spec.owner, source, awaitedBy })
+      )
     const backlog = Backlog.make<Envelope>(capacity, onFull)
     const dropped = (reason: "queue full" | "service stopped") => (count: number) =>
       journal.append({ _tag: "EventsDropped", service, event, count, reason })
@@ -236,10 +234,12 @@ export const make = <Payload, E, R>(
           const unhandled = state === "abandoned" ? 0 : backlog.clear() + (isCaller ? 0 : handling)
           state = "abandoned"
           for (const done of emitted.values()) Deferred.unsafeDone(done, interrupted)
-          const fibers = isCaller ? [] : [...consumers, ...emitted.keys()]
+          const fibers: ReadonlyArray<Fiber.Fiber<unknown>> = isCaller
+            ? []
+            : [...consumers, ...emitted.keys()]
           return Effect.all(
             [
-              Effect.forEach(fibers, (fiber) => Fiber.interruptFork(fiber as Fiber.Fiber<unknown>)),
+              Effect.forEach(fibers, (fiber) => Fiber.interruptFork(fiber)),
               drops.end,
               unhandled === 0 ? Effect.void : dropped("service stopped")(unhandled)
             ],

@@ -78,6 +78,10 @@ export interface Unfinished {
   readonly doing: string
 }
 
+/** What has not stopped of several services, and of what they own. */
+export const unfinished = (members: ReadonlySet<Member>): ReadonlyArray<Unfinished> =>
+  [...members].flatMap((member) => member.unfinished())
+
 /** A service that has not stopped, as text. */
 export const describe = ({ doing, path }: Unfinished): string => `${path} (${doing})`
 

@@ -46,9 +46,7 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
     const { journal } = owner.shared
     const service = yield* ServiceScope.make(definition, owner, stopTimeout, Shutdown.stop).pipe(
       // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
-      Effect.tap((made) =>
-        Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, Shutdown.stop(made)))
-      ),
+      Effect.tap((made) => Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, made.stop))),
       Effect.uninterruptible
     )
     const startedAt = yield* Monotonic.millis
@@ -82,7 +80,7 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
       yield* started(service, yield* Monotonic.since(startedAt), stopping)
       return exit.value
     }
-    yield* Shutdown.stop(service)
+    yield* service.stop
     const cause: Cause.Cause<unknown> = failure ?? (Exit.isFailure(exit) ? exit.cause : Cause.empty)
     // An interruption has no error to say which service it was.
     if (Cause.isInterruptedOnly(cause)) return yield* Effect.interrupt

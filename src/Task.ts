@@ -195,11 +195,7 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: Options<E
     const name = options.name === undefined ? "task" : Input.name("Service.spawn", "name", options.name)
     Input.effect("Service.spawn", "effect", effect)
     const policy = Failure.check("Service.spawn", options.onFailure) ?? Failure.escalate
-    const work = Effect.flatMap(Effect.exit(Effect.scoped(effect)), (exit) =>
-      exit._tag === "Success"
-        ? exit
-        : Effect.zipRight(Escalation.taskFailed(service, name, exit.cause, policy), exit)
-    )
+    const work = Effect.flatten(runOnce(service, name, effect, policy))
     return Effect.map(ServiceScope.fork(service, name, work), (task): Spawned<A, E> => ({
       ...handle(task),
       await: Fiber.await(task.fiber)
@@ -222,9 +218,7 @@ const background = <A, E, R, R2, A2, R3>(
     options.name === undefined ? `${kind} ${schedule}` : Input.name(`Service.${kind}`, "name", options.name)
   Input.effect(`Service.${kind}`, "effect", effect)
   const policy = Failure.check(`Service.${kind}`, options.onFailure) ?? Failure.log
-  const run = Effect.flatMap(Effect.exit(Effect.scoped(effect)), (exit) =>
-    exit._tag === "Success" ? Effect.void : Escalation.taskFailed(service, name, exit.cause, policy)
-  )
+  const run = Effect.asVoid(runOnce(service, name, effect, policy))
   const skipped = Tally.make((missed) =>
     service.owner.shared.journal.append({ _tag: "TicksSkipped", service: service.path, task: name, missed })
   )
@@ -235,6 +229,17 @@ const background = <A, E, R, R2, A2, R3>(
   )
   return Effect.map(ServiceScope.fork(service, name, whole), handle)
 }
+
+/** One run of an effect, in a scope of its own, its failure answered. */
+const runOnce = <A, E, R, R2>(
+  service: ServiceScope.Lifetime,
+  name: string,
+  effect: Effect.Effect<A, E, R>,
+  policy: Failure.Failure<E, R2>
+): Effect.Effect<Exit.Exit<A, E>, never, Exclude<R, Scope.Scope> | R2> =>
+  Effect.tap(Effect.exit(Effect.scoped(effect)), (exit) =>
+    exit._tag === "Success" ? Effect.void : Escalation.taskFailed(service, name, exit.cause, policy)
+  )
 
 const handle = ({ fiber, name, source }: ServiceScope.OwnedFiber): Handle => ({
   name,
