@@ -3,6 +3,7 @@
  * service fails, and stops in order and in time.
  */
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -21,6 +22,8 @@ import * as Journal from "./Journal.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
+import * as ServiceRegistry from "./ServiceRegistry.ts"
+import type { State } from "./ServiceStatus.ts"
 
 /** Options of `launch`. */
 export interface Options {
@@ -55,17 +58,22 @@ export class UncleanStopError extends Data.TaggedError("UncleanStopError")<{
   }
 }
 
+/** What an app provides to what it runs. */
+export type Provided = Journal.Journal | ServiceRegistry.ServiceRegistry
+
 /** An app, to be launched once, and what a runtime such as `NodeApp` needs besides. */
 export interface App {
   readonly launch: <A, E, R>(
     layer: Layer.Layer<A, E, R>
-  ) => Effect.Effect<never, E | ServiceFailedError | UncleanStopError, Exclude<R, Journal.Journal>>
+  ) => Effect.Effect<never, E | ServiceFailedError | UncleanStopError, Exclude<R, Provided>>
   /** Journals an error that nothing has caught, and asks for the stop. */
   readonly crash: (kind: string, error: unknown) => Effect.Effect<void>
   /** Asks for the stop, as an interruption of `launch` does, and says why. */
   readonly stop: (reason: string) => void
   /** The services that have not stopped, by path, each with what it is doing. */
   readonly unfinished: () => ReadonlyArray<string>
+  /** How all services are; nothing before the launch. */
+  readonly snapshot: Effect.Effect<Option.Option<ServiceRegistry.Snapshot>>
 }
 
 /**
@@ -94,7 +102,7 @@ export interface App {
 export const launch = <A, E, R>(
   layer: Layer.Layer<A, E, R>,
   options: Options = {}
-): Effect.Effect<never, E | ServiceFailedError | UncleanStopError, Exclude<R, Journal.Journal>> =>
+): Effect.Effect<never, E | ServiceFailedError | UncleanStopError, Exclude<R, Provided>> =>
   Effect.suspend(() => make(options).launch(layer))
 
 /** An app before its launch. Throws `InputError` on a blank name or a useless duration. */
@@ -109,6 +117,10 @@ export const make = (options: Options = {}): App => {
   const stop = (reason: string) => Deferred.unsafeDone(end, Effect.succeed({ _tag: "Asked", reason }))
 
   let launched: Journal.Journal["Type"] | undefined
+  let registry: ServiceRegistry.ServiceRegistry["Type"] | undefined
+  const snapshot = Effect.suspend(() =>
+    registry === undefined ? Effect.succeedNone : Effect.asSome(registry.snapshot)
+  )
   const crash = (kind: string, error: unknown) =>
     Effect.suspend(() => {
       stop(kind)
@@ -131,7 +143,8 @@ export const make = (options: Options = {}): App => {
         const notes = AppNotes.make()
         const journal = AppNotes.taking(notes, yield* Journal.inherited, name, unfinished)
         launched = journal
-        const shared = Owner.makeShared(journal)
+        const shared = yield* Owner.makeShared(name, journal)
+        registry = ServiceRegistry.of(shared)
         const owner: Owner.Owner = {
           shared,
           path: name,
@@ -152,7 +165,11 @@ export const make = (options: Options = {}): App => {
         const boot = yield* Layer.makeMemoMap.pipe(
           Effect.flatMap((memoMap) => Layer.buildWithMemoMap(layer, memoMap, scope)),
           Effect.provideService(Owner.Owner, owner),
-          Effect.provideService(Journal.Journal, journal),
+          Effect.provide(
+            Context.make(Journal.Journal, journal).pipe(
+              Context.add(ServiceRegistry.ServiceRegistry, registry)
+            )
+          ),
           Effect.interruptible,
           Effect.forkDaemon
         )
@@ -165,6 +182,7 @@ export const make = (options: Options = {}): App => {
           Exit.isSuccess(booted) && booted.value._tag === "Booted" && Exit.isSuccess(booted.value.exit)
         if (isUp) {
           notes.phase = "up"
+          yield* Owner.become(shared, { _tag: "Running" })
           yield* Fiber.inheritAll(boot)
           const took = yield* Monotonic.since(startedAt)
           yield* journal.append({ _tag: "AppStarted", app: name, services: members.size, took })
@@ -172,6 +190,7 @@ export const make = (options: Options = {}): App => {
         const exit = isUp ? yield* Effect.exit(restore(keepAlive(Deferred.await(end)))) : booted
 
         notes.phase = "stopping"
+        yield* Owner.become(shared, { _tag: "Stopping", step: "services" })
         const stoppingAt = yield* Monotonic.millis
         const cause = causeOf(exit)
         yield* journal.append({ _tag: "AppStopping", app: name, reason: reasonOf(exit), cause })
@@ -205,12 +224,23 @@ export const make = (options: Options = {}): App => {
         }
         const took = yield* Monotonic.since(stoppingAt)
         const { problems } = notes
-        yield* journal.append({ _tag: "AppStopped", app: name, took, problems })
+        const ending: State =
+          cause === undefined || Cause.isInterruptedOnly(cause)
+            ? { _tag: "Stopped" }
+            : { _tag: "Failed", reason: Reason.ofCause(cause) }
+        yield* Owner.become(shared, ending)
+        yield* journal.append({
+          _tag: "AppStopped",
+          app: name,
+          took,
+          problems,
+          snapshot: yield* registry.snapshot
+        })
         return yield* outcome(cause, problems)
       })
     )
 
-  return { launch, crash, stop, unfinished }
+  return { launch, crash, stop, unfinished, snapshot }
 }
 
 /** How long an interrupted boot is waited for, at most: a third of the default `stopTimeout`. */

@@ -27,7 +27,9 @@ export const taking = (
   ...journal,
   append: (entry) => {
     const appended = journal.append(entry)
-    if (entry._tag === "StartFailed" && notes.phase === "booting") {
+    // A child that does not start is the matter of the service that adopts it.
+    const isOfApp = "service" in entry && !entry.service.slice(`${app} > `.length).includes(" > ")
+    if (entry._tag === "StartFailed" && notes.phase === "booting" && isOfApp) {
       notes.failedStarts.push(`${Journal.format(entry)}: ${Reason.ofCause(entry.cause)}`)
       const waits = Effect.suspend(() =>
         journal.append({

@@ -22,6 +22,10 @@ export interface Backlog<A> {
   /** Takes no more, and forgets what is there. Gives how many items that were. */
   readonly clear: () => number
   readonly isEmpty: () => boolean
+  /** How many items wait, for their turn or for room. */
+  readonly size: () => number
+  /** What is taken next. */
+  readonly peek: () => A | undefined
 }
 
 /** An item that waits for room. */
@@ -60,8 +64,12 @@ export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropN
     takers.clear()
   }
 
+  const size = () => seeds.length + MutableList.length(items) + waiting.size
+
   return {
     isEmpty,
+    size,
+    peek: () => seeds[0] ?? MutableList.head(items),
     seed: (more) => void seeds.push(...more),
     offer: (item) => {
       if (hasEnded) return "refused"
@@ -99,7 +107,7 @@ export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropN
     },
     clear: () => {
       hasEnded = true
-      const count = seeds.length + MutableList.length(items) + waiting.size
+      const count = size()
       for (const { done } of waiting) Deferred.unsafeDone(done, Effect.void)
       waiting.clear()
       seeds.length = 0

@@ -31,6 +31,12 @@ export interface Options {
   readonly onFull?: "wait" | "dropOldest" | "dropNewest" | undefined
   /** How many published events are handled at once. Defaults to 1, which keeps their order. */
   readonly concurrency?: number | undefined
+  /**
+   * Which events are handled in a span, linked to the sender's. `"traced"`, the
+   * default: those sent inside of a span. `"always"`: all, though a span costs
+   * more than a small handler.
+   */
+  readonly spans?: "traced" | "always" | undefined
   /** How long the handler may take before it is interrupted. Without it there is no limit. */
   readonly timeout?: Duration.DurationInput | undefined
 }
@@ -39,9 +45,10 @@ export const Outcome = Data.taggedEnum<Outcome>()
 
 /** Throws `InputError` when an option cannot be used. */
 export const validate = (where: string, options: Options): void => {
-  const { capacity, concurrency, onFull, timeout } = options
+  const { capacity, concurrency, onFull, spans, timeout } = options
   if (capacity !== undefined) Input.positiveInteger(where, "capacity", capacity)
   if (concurrency !== undefined) Input.positiveInteger(where, "concurrency", concurrency)
+  if (spans !== undefined) Input.oneOf(where, "spans", ["traced", "always"], spans)
   if (timeout !== undefined) Input.positiveMillis(where, "timeout", timeout)
   if (onFull !== undefined) Input.oneOf(where, "onFull", ["wait", "dropOldest", "dropNewest"], onFull)
 }

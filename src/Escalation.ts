@@ -1,58 +1,173 @@
 /** What follows when owned work fails, or when a service asks to be stopped. */
 import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Failure from "./Failure.ts"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Failure from "./Failure.ts"
 import type * as Journal from "./Journal.ts"
-import type { Lifetime } from "./ServiceScope.ts"
+import * as Monotonic from "./Monotonic.ts"
+import * as Restarts from "./Restarts.ts"
+import { become, type Lifetime, noteFailure } from "./ServiceScope.ts"
 
-/** A failure of owned work, and what is to be done about it. */
-export interface Report<E, R> {
-  readonly policy: Failure.Failure<E, R>
-  readonly cause: Cause.Cause<E>
+/** Work whose failures are answered. */
+export interface Answered<in E, out R> {
+  readonly service: Lifetime
   readonly work: string
-  /** The entry that tells of it, where none has yet. */
-  readonly entry?: Journal.Unstamped | undefined
+  readonly policy: Failure.Failure<E, R>
+  readonly restarts: Restarts.Restarts<E, R> | undefined
+  /** The entry that tells of a failure. */
+  readonly entry: (cause: Cause.Cause<unknown>, answer: Failure.Failure<E, R>["_tag"]) => Journal.Unstamped
+}
+
+/** A policy for one piece of work, with restarts of its own. */
+export const answered = <E, R>(
+  service: Lifetime,
+  work: string,
+  policy: Failure.Failure<E, R>,
+  entry: Answered<E, R>["entry"] = (cause, answer) => ({
+    _tag: "TaskFailed",
+    service: service.path,
+    task: work,
+    cause,
+    answer
+  })
+): Answered<E, R> => ({
+  service,
+  work,
+  policy,
+  entry,
+  restarts: policy._tag === "Restart" ? Restarts.make(policy) : undefined
+})
+
+/**
+ * Journals a failure and does what the policy says: whether to run the work
+ * again, for which the pause is over then. An interruption is journaled, and is
+ * no failure.
+ */
+export const answer = <E, R>(
+  { entry, policy, restarts, service, work }: Answered<E, R>,
+  cause: Cause.Cause<E>,
+  ranMillis: number,
+  onPause: (millis: number) => void = () => {}
+): Effect.Effect<boolean, never, R> => {
+  const { journal } = service.owner.shared
+  // Not run when the work is cancelled, or ends with its service: then its fiber is over.
+  if (Cause.isInterruptedOnly(cause))
+    return Effect.as(journal.append({ _tag: "WorkInterrupted", service: service.path, work }), false)
+  noteFailure(service, work, cause)
+  const journaled = journal.append(entry(cause, policy._tag))
+  if (policy._tag !== "Restart" || restarts === undefined) {
+    // Only a restart has restarts.
+    const final = policy as Failure.Final<E, R>
+    return Effect.as(Effect.zipRight(journaled, conclude(service, final, { work, cause })), false)
+  }
+  return Effect.zipRight(journaled, restarts.next(cause, ranMillis)).pipe(
+    Effect.flatMap(
+      Option.match({
+        onNone: () =>
+          Effect.as(exhausted(service, policy, { work, cause, restarts: restarts.count() }), false),
+        onSome: (millis) => {
+          const pause = Duration.millis(millis)
+          onPause(millis)
+          return journal
+            .append({
+              _tag: "WorkRestarting",
+              service: service.path,
+              work,
+              restarts: restarts.count(),
+              pause,
+              cause
+            })
+            .pipe(Effect.zipRight(Monotonic.sleep(millis)), Effect.as(true))
+        }
+      })
+    )
+  )
+}
+
+/** A failure of owned work. */
+export interface Failed<E> {
+  readonly work: string
+  readonly cause: Cause.Cause<E>
   /** The path down to what failed first, where that is not `work`. */
   readonly origin?: string | undefined
 }
 
-/** Journals a failure and does what its policy says. An interruption is journaled, and is no failure. */
-export const applyPolicy = <E, R>(service: Lifetime, report: Report<E, R>): Effect.Effect<void, never, R> => {
-  const { cause, entry, policy, work } = report
-  const { journal } = service.owner.shared
-  // Not run when the work is cancelled, or ends with its service: then its fiber is over.
-  if (Cause.isInterruptedOnly(cause))
-    return journal.append({ _tag: "WorkInterrupted", service: service.path, work })
-  const journaled = entry === undefined ? Effect.void : journal.append(entry)
+/** Does what a policy says, other than to restart. */
+export const conclude = <E, R>(
+  service: Lifetime,
+  policy: Failure.Final<E, R>,
+  { cause, origin, work }: Failed<E>
+): Effect.Effect<void, never, R> => {
   switch (policy._tag) {
     case "Log":
-      return journaled
+      return Effect.void
     case "Escalate":
-      return Effect.zipRight(journaled, fail(service, work, cause, report.origin))
+      return fail(service, work, cause, origin)
     case "Handle": {
-      const handled = Effect.suspend(() => policy.handle(cause, { service: service.path, work }))
-      return Effect.asVoid(Effect.zipRight(journaled, handled)).pipe(
-        Effect.catchAllCause((failure) =>
-          taskFailed(service, `the failure handler of ${work}`, failure, Failure.log)
-        )
+      const handler = `the failure handler of ${work}`
+      return Effect.suspend(() => policy.handle(cause, { service: service.path, work })).pipe(
+        Effect.catchAllCause((failure) => taskFailed(service, handler, failure)),
+        Effect.asVoid
       )
     }
   }
 }
 
-/** Journals the failure of a task and does what its policy says. */
-export const taskFailed = <E, R>(
+/** Journals that the budget of restarts is used up, and does what the policy says then. */
+export const exhausted = <E, R>(
+  service: Lifetime,
+  policy: Failure.Restart<E, R>,
+  failed: Failed<E> & { readonly restarts: number }
+): Effect.Effect<void, never, R> => {
+  const { cause, restarts, work } = failed
+  return Effect.zipRight(
+    service.owner.shared.journal.append({
+      _tag: "RestartsExhausted",
+      service: service.path,
+      work,
+      restarts,
+      cause,
+      answer: policy.onExhausted._tag
+    }),
+    conclude(service, policy.onExhausted, failed)
+  )
+}
+
+/** Journals the failure of work that has no policy of its own. */
+export const taskFailed = (
   service: Lifetime,
   task: string,
-  cause: Cause.Cause<E>,
-  policy: Failure.Failure<E, R>
-): Effect.Effect<void, never, R> =>
-  applyPolicy(service, {
-    policy,
+  cause: Cause.Cause<unknown>,
+  answer: "Log" | "Escalate" = "Log"
+): Effect.Effect<void> => {
+  if (Cause.isInterruptedOnly(cause))
+    return service.owner.shared.journal.append({ _tag: "WorkInterrupted", service: service.path, work: task })
+  noteFailure(service, task, cause)
+  return service.owner.shared.journal.append({
+    _tag: "TaskFailed",
+    service: service.path,
+    task,
     cause,
-    work: task,
-    entry: { _tag: "TaskFailed", service: service.path, task, cause, answer: policy._tag }
+    answer
   })
+}
+
+/**
+ * Work that answers its own failures can still fail: by a bug in a policy or
+ * schedule, which fails the service, or in what it does when it is interrupted,
+ * which is journaled. Neither is to be silent.
+ */
+export const guarded =
+  (service: Lifetime, work: string) =>
+  <A, R>(effect: Effect.Effect<A, never, R>): Effect.Effect<A, never, R> =>
+    Effect.onExit(effect, (exit) => {
+      if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.void
+      const { cause } = exit
+      if (Cause.isInterrupted(cause)) return taskFailed(service, work, cause)
+      return Effect.zipRight(taskFailed(service, work, cause, "Escalate"), fail(service, work, cause))
+    })
 
 /** Asks the owner to stop the service; one that still starts is stopped when it has started. */
 export const askStop = (service: Lifetime): Effect.Effect<void> =>
@@ -81,9 +196,11 @@ const fail = (
       origin,
       cause
     })
+    noteFailure(service, work, cause)
     // One that has failed or is stopping is being dealt with already, but it must not fail further in silence.
     if (state._tag !== "Starting" && state._tag !== "Running") return failed
-    if (state._tag === "Running") service.state = { _tag: "Failed", onStop: state.onStop }
+    service.failure = `${origin}: ${service.lastFailure?.reason}`
+    if (state._tag === "Running") become(service, { _tag: "Failed", onStop: state.onStop })
     else {
       service.state = { _tag: "Starting", pending: cause }
       service.interruptStart()

@@ -4,6 +4,7 @@
  * `emit` runs the listeners now and waits for them; `publish` queues and goes
  * on. Services listen with `Service.listen`; anything else can use `stream`.
  */
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
@@ -110,7 +111,7 @@ export const layerWith = (options: { readonly validate?: boolean | undefined }):
       if (options.validate !== undefined)
         Input.oneOf("EventBus.layerWith", "validate", [true, false], options.validate)
       const { shared } = yield* Owner.Owner
-      const bus = make(options.validate ?? true, shared.journal)
+      const bus = make(options.validate ?? true, shared.journal, yield* Effect.clock)
       if (!shared.boot.isOpen) shared.boot.onOpen.push(bus.holdBoot())
       yield* Effect.addFinalizer(() => bus.end)
       return bus
@@ -132,7 +133,7 @@ interface Streams {
   readonly end: Effect.Effect<unknown>
 }
 
-const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
+const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.Clock) => {
   const topics = new Map<Event.Event<string, any>, Topic>()
   const names = new Set<string>()
   let holds = 0
@@ -149,24 +150,38 @@ const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
     return topic
   }
 
-  /** Checks the event, keeps it for the boot, and gives it to the streams. */
-  const accept = (where: string, event: Event.Event<string, any>, payload: unknown) =>
+  /** Checks the event, keeps it for the boot, and gives it to the streams and to who reads the journal. */
+  const accept = (verb: "emit" | "publish", event: Event.Event<string, any>, payload: unknown) =>
     Effect.contextWithEffect((context: Context.Context<never>) => {
-      const topic = topicOf(where, event)
+      const topic = topicOf(`EventBus.${verb}`, event)
       const rejected = validate ? event.reject(payload) : undefined
       if (rejected !== undefined) return Effect.die(rejected)
       const span = Context.getOption(context, Tracer.ParentSpan)
-      const envelope: Listener.Envelope = { payload, span, sender: Work.of(context) }
+      const sender = Work.of(context)
+      const envelope: Listener.Envelope = { payload, span, sender, at: clock.unsafeCurrentTimeMillis() }
       if (holds > 0) topic.boot.push(envelope)
-      const accepted = { listeners: [...topic.listeners], envelope }
+      const accepted = Effect.succeed({ listeners: [...topic.listeners], envelope })
+      const kind = verb === "emit" ? "EventEmitted" : "EventPublished"
+      const journaled = !journal.reads(kind)
+        ? accepted
+        : Effect.zipRight(
+            journal.append({
+              _tag: kind,
+              event: event.name,
+              sender: sender?.service,
+              listeners: topic.listeners.size,
+              payload
+            }),
+            accepted
+          )
       return topic.streams === undefined
-        ? Effect.succeed(accepted)
-        : Effect.as(topic.streams.send(envelope), accepted)
+        ? journaled
+        : Effect.zipRight(topic.streams.send(envelope), journaled)
     })
 
   return {
     emit: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<Receipt> =>
-      Effect.flatMap(accept("EventBus.emit", event, payload), ({ envelope, listeners }) => {
+      Effect.flatMap(accept("emit", event, payload), ({ envelope, listeners }) => {
         // All are started before any is awaited, so no listener waits for another.
         const running = listeners.map((listener) => listener.handle(envelope))
         return Effect.map(Effect.forEach(running, Deferred.await), (outcomes) =>
@@ -175,7 +190,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"]) => {
       }),
 
     publish: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<void> =>
-      Effect.flatMap(accept("EventBus.publish", event, payload), ({ envelope, listeners }) => {
+      Effect.flatMap(accept("publish", event, payload), ({ envelope, listeners }) => {
         // All are asked before any is waited for, so a full one does not hold up the others.
         const left = listeners.flatMap((listener) => listener.queue(envelope) ?? [])
         if (left.length === 0) return Effect.void

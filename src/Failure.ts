@@ -5,11 +5,16 @@
  * never treated as a failure.
  */
 import type * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import * as Input from "./Input.ts"
 
-/** The answer to a failure of type `E`. `R` is what a `handle` function needs. */
-export type Failure<E, R = never> = Log | Escalate | Handle<E, R>
+/** The answer to a failure of type `E`. `R` is what it needs. */
+export type Failure<E, R = never> = Final<E, R> | Restart<E, R>
+
+/** An answer after which the failed work is not run again. */
+export type Final<E, R = never> = Log | Escalate | Handle<E, R>
 
 /** Journal it, log it as an error, and go on. */
 export interface Log {
@@ -27,6 +32,15 @@ export interface Handle<in E, out R> {
   readonly handle: (cause: Cause.Cause<E>, source: Source) => Effect.Effect<unknown, unknown, R>
 }
 
+/** Run it again after a pause, until the budget is used up. */
+export interface Restart<in E, out R> {
+  readonly _tag: "Restart"
+  readonly backoff: Schedule.Schedule<unknown, Cause.Cause<E>, R>
+  readonly healthyAfterMillis: number
+  readonly budget: { readonly restarts: number; readonly withinMillis: number } | "unlimited"
+  readonly onExhausted: Final<E, R>
+}
+
 /** Where a failure happened. */
 export interface Source {
   /** The service, with those it belongs to: `Shop > Inbox > CsvImport[orders.csv]`. */
@@ -35,14 +49,43 @@ export interface Source {
   readonly work: string
 }
 
+/** Options of `restart`. */
+export interface RestartOptions<E, R = never> {
+  /**
+   * The pauses before the restarts: any Schedule, which is given the cause. Where
+   * it ends, the budget counts as used up. Defaults to 500 milliseconds, doubled
+   * each time up to 30 seconds, each with a fifth more or less at random, so that
+   * what failed together does not come back together.
+   */
+  readonly backoff?: Schedule.Schedule<unknown, Cause.Cause<E>, R> | undefined
+  /**
+   * After a run of this length, or one that succeeded, the backoff begins anew.
+   * Defaults to `30 seconds`, the longest pause there is by default.
+   */
+  readonly healthyAfter?: Duration.DurationInput | undefined
+  /**
+   * How many restarts there may be `within` how long; pauses do not count as
+   * time. Never more than that in any window, as OTP's restart intensity; and
+   * what is older is forgotten by halves, half with each `within`, as suture's
+   * failure decay. Defaults to 5 within 30 seconds, which are suture's numbers:
+   * enough for a database that restarts, too few to hide a bug for a minute.
+   */
+  readonly budget?:
+    | { readonly restarts: number; readonly within: Duration.DurationInput }
+    | "unlimited"
+    | undefined
+  /** What to do when the budget is used up. Defaults to `Failure.escalate`. */
+  readonly onExhausted?: Final<E, R> | undefined
+}
+
 /** Journals the failure, logs it as an error, and goes on. */
-export const log: Failure<unknown> = { _tag: "Log" }
+export const log: Log = { _tag: "Log" }
 
 /**
  * Fails the service that owns the work. The one that adopted it decides what
  * follows; for a service of the app, the app stops in order and exits with 1.
  */
-export const escalate: Failure<unknown> = { _tag: "Escalate" }
+export const escalate: Escalate = { _tag: "Escalate" }
 
 /**
  * Journals the failure and runs an effect with it. When that effect fails, its
@@ -50,17 +93,67 @@ export const escalate: Failure<unknown> = { _tag: "Escalate" }
  */
 export const handle = <E, R = never>(
   f: (cause: Cause.Cause<E>, source: Source) => Effect.Effect<unknown, unknown, R>
-): Failure<E, R> => ({ _tag: "Handle", handle: Input.callable("Failure.handle", "f", f) })
+): Handle<E, R> => ({ _tag: "Handle", handle: Input.callable("Failure.handle", "f", f) })
+
+/**
+ * Runs what failed again, after a pause that grows, and gives up when it has
+ * failed too often: a spawned effect, the tick of an interval or cron, the
+ * handling of an event, or a child, which is stopped in order and built anew.
+ * Each failure and each restart is journaled.
+ *
+ * Throws `InputError` on a budget or a duration that cannot be used.
+ */
+export const restart = <E = unknown, R = never>(options: RestartOptions<E, R> = {}): Restart<E, R> => {
+  const where = "Failure.restart"
+  const {
+    backoff = defaultBackoff,
+    budget = { restarts: 5, within: "30 seconds" },
+    healthyAfter = "30 seconds",
+    onExhausted = escalate
+  } = Input.options(where, options)
+  if (!Schedule.isSchedule(backoff)) {
+    throw new Input.InputError({ where, input: "backoff", expected: "a Schedule", actual: backoff })
+  }
+  if (budget !== "unlimited" && (typeof budget !== "object" || budget === null)) {
+    const expected = '{ restarts, within }, or "unlimited"'
+    throw new Input.InputError({ where, input: "budget", expected, actual: budget })
+  }
+  if (!finals.includes(tagOf(onExhausted))) {
+    const expected = "Failure.log, Failure.escalate or Failure.handle(f)"
+    throw new Input.InputError({ where, input: "onExhausted", expected, actual: onExhausted })
+  }
+  return {
+    _tag: "Restart",
+    backoff,
+    healthyAfterMillis: Input.positiveMillis(where, "healthyAfter", healthyAfter),
+    budget:
+      budget === "unlimited"
+        ? budget
+        : {
+            restarts: Input.positiveInteger(where, "budget.restarts", budget.restarts),
+            withinMillis: Input.positiveMillis(where, "budget.within", budget.within)
+          },
+    onExhausted
+  }
+}
 
 /** The policy that was given, if one was. Throws `InputError` when it was not made by this module. */
 export const check = <F extends Failure<never, unknown>>(
   where: string,
   policy: F | undefined
 ): F | undefined => {
-  const tags: ReadonlyArray<unknown> = ["Log", "Escalate", "Handle"]
-  if (policy !== undefined && !tags.includes((policy as { readonly _tag?: unknown } | null)?._tag)) {
-    const expected = "Failure.log, Failure.escalate or Failure.handle(f)"
+  if (policy !== undefined && ![...finals, "Restart"].includes(tagOf(policy))) {
+    const expected = "Failure.log, Failure.restart(options), Failure.escalate or Failure.handle(f)"
     throw new Input.InputError({ where, input: "onFailure", expected, actual: policy })
   }
   return policy
 }
+
+const finals: ReadonlyArray<unknown> = ["Log", "Escalate", "Handle"]
+const tagOf = (policy: unknown): unknown => (policy as { readonly _tag?: unknown } | null)?._tag
+
+/** `union` takes the shorter of both pauses. */
+const defaultBackoff = Schedule.exponential("500 millis").pipe(
+  Schedule.union(Schedule.spaced("30 seconds")),
+  Schedule.jittered
+)

@@ -6,6 +6,7 @@
  * for all its subscribers, and here each listener gives its own.
  */
 import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,24 +15,39 @@ import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import { identity } from "effect/Function"
 import type * as Tracer from "effect/Tracer"
 import * as Backlog from "./Backlog.ts"
 import * as Delivery from "./Delivery.ts"
 import type { Journal } from "./Journal.ts"
 import * as Monotonic from "./Monotonic.ts"
 import type * as Owner from "./Owner.ts"
+import type { OfListener } from "./ServiceMetrics.ts"
+import type { ListenerStatus } from "./ServiceStatus.ts"
+import * as Spans from "./Spans.ts"
 import * as Tally from "./Tally.ts"
 import * as Work from "./Work.ts"
 
 /** What a listener does, and for whom. */
 export interface Spec<Payload, E, R> extends Delivery.Options {
   readonly service: string
+  /** The name of its class. */
+  readonly name: string
   readonly journal: Journal["Type"]
+  readonly metrics: OfListener
+  /** Tells that its status has changed. */
+  readonly changed: () => void
+  readonly clock: Clock.Clock
   /** The owner of the service. */
   readonly owner: Owner.Owner
   readonly handler: (payload: Payload) => Effect.Effect<unknown, E, R>
-  /** What the listener's service does with a failure of the handler. */
-  readonly onFailure: (cause: Cause.Cause<E | Cause.TimeoutException>) => Effect.Effect<void, never, R>
+  /** What the listener's service does with a failure of the handler; gives whether to run it again. */
+  readonly onFailure: (
+    cause: Cause.Cause<E | Cause.TimeoutException>,
+    ranMillis: number
+  ) => Effect.Effect<boolean, never, R>
+  /** The handler has failed in what it does when it is interrupted. */
+  readonly onLeak: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
   /** Notes the listener with its service. Throws when the service takes none any more. */
   readonly own: (listener: Listener) => void
 }
@@ -42,6 +58,8 @@ export interface Envelope {
   readonly span: Option.Option<Tracer.AnySpan>
   /** The work that has sent it. */
   readonly sender: Work.Work | undefined
+  /** When it was sent, in milliseconds since the epoch. */
+  readonly at: number
 }
 
 /** What is left to do about an event that is queued: to wait for room, or to tell of a drop. */
@@ -65,6 +83,7 @@ export interface Listener {
   readonly abandon: (caller?: Work.Work) => Effect.Effect<void>
   /** What it has not finished, by name. */
   readonly unfinished: () => ReadonlyArray<string>
+  readonly status: () => ListenerStatus
   /** The source of its work. */
   readonly source: object
 }
@@ -88,19 +107,31 @@ export const make = <Payload, E, R>(
   topic: Topic
 ): Effect.Effect<Listener, never, R> =>
   Effect.gen(function* () {
-    const { capacity = 256, concurrency = 1, journal, onFull = "wait", service } = spec
+    const { capacity = 256, changed, concurrency = 1, journal, metrics, onFull = "wait", service } = spec
     const { event } = topic
     Delivery.validate("Service.listen", spec)
     const source = {}
-    const runtime = yield* Effect.runtime<R>()
+    const runtime = Spans.runtimeOutside(yield* Effect.runtime<R>())
     /** Runs a handler in the service; `awaitedBy` is the work that has emitted the event, and waits. */
     const runIn = (awaitedBy: Work.Work | undefined) =>
       Runtime.runFork(
-        Runtime.provideService(runtime, Work.CurrentWork, { owner: spec.owner, source, awaitedBy })
+        Runtime.provideService(runtime, Work.CurrentWork, { service, owner: spec.owner, source, awaitedBy })
       )
     const backlog = Backlog.make<Envelope>(capacity, onFull)
+    const counts = { handled: 0, failed: 0, dropped: 0, queued: 0 }
+    /** Tells how many wait, after the queue has changed. */
+    const requeued = () => {
+      const queued = backlog.size()
+      metrics.queued(queued - counts.queued)
+      counts.queued = queued
+      changed()
+    }
     const dropped = (reason: "queue full" | "service stopped") => (count: number) =>
       journal.append({ _tag: "EventsDropped", service, event, count, reason })
+    const drop = (count: number) => {
+      counts.dropped += count
+      metrics.dropped(count)
+    }
     const drops = Tally.make(dropped("queue full"))
     const emitted = new Map<Fiber.RuntimeFiber<Delivery.Outcome>, Deferred.Deferred<Delivery.Outcome>>()
     const consumers = new Set<Fiber.RuntimeFiber<void>>()
@@ -110,33 +141,54 @@ export const make = <Payload, E, R>(
 
     const limited = spec.timeout === undefined ? Effect.asSome : Effect.timeoutOption(spec.timeout)
 
+    const isTraced = (envelope: Envelope) => spec.spans === "always" || Option.isSome(envelope.span)
+    const traced = (envelope: Envelope) =>
+      Spans.linked(`${spec.name} ${event}`, envelope.span, { service, event })
+
     const run = (envelope: Envelope): Effect.Effect<Delivery.Outcome, never, R> =>
       Effect.flatMap(Monotonic.millis, (start) =>
         Effect.suspend(() => spec.handler(envelope.payload)).pipe(
           limited,
-          traced(envelope, { service, event }),
+          isTraced(envelope) ? traced(envelope) : identity,
           Effect.exit,
-          Effect.flatMap((exit) => settle(exit, start))
+          Effect.flatMap((exit) => settle(exit, start, envelope))
         )
       )
 
-    const settle = (exit: Exit.Exit<Option.Option<unknown>, E>, start: number) =>
+    const settle = (exit: Exit.Exit<Option.Option<unknown>, E>, start: number, envelope: Envelope) =>
       Effect.flatMap(Monotonic.since(start), (took): Effect.Effect<Delivery.Outcome, never, R> => {
         const at = { service, took }
-        if (Exit.isFailure(exit)) {
-          const { cause } = exit
-          const outcome = Cause.isInterruptedOnly(cause)
+        if (Exit.isSuccess(exit) && Option.isSome(exit.value)) {
+          counts.handled++
+          metrics.handled()
+          changed()
+          const outcome = Delivery.Outcome.Handled(at)
+          if (!journal.reads("EventHandled")) return Effect.succeed(outcome)
+          const { payload } = envelope
+          return Effect.as(journal.append({ _tag: "EventHandled", service, event, took, payload }), outcome)
+        }
+        const cause: Cause.Cause<E | Cause.TimeoutException> = Exit.isFailure(exit) ? exit.cause : tookTooLong
+        const outcome = Exit.isSuccess(exit)
+          ? Delivery.Outcome.TimedOut(at)
+          : Cause.isInterruptedOnly(cause)
             ? Delivery.Outcome.Interrupted(at)
             : Delivery.Outcome.Failed({ ...at, cause })
-          return Effect.as(spec.onFailure(cause), outcome)
+        if (outcome._tag !== "Interrupted") {
+          counts.failed++
+          metrics.failed()
+          changed()
         }
-        return Option.isSome(exit.value)
-          ? Effect.succeed(Delivery.Outcome.Handled(at))
-          : Effect.as(
-              spec.onFailure(Cause.fail(new Cause.TimeoutException("the handler passed its timeout"))),
-              Delivery.Outcome.TimedOut(at)
-            )
+        return Effect.flatMap(
+          spec.onFailure(cause, Duration.toMillis(took)),
+          (isAgain): Effect.Effect<Delivery.Outcome, never, R> =>
+            isAgain ? run(envelope) : Effect.succeed(outcome)
+        )
       })
+    /** What a handler fails in when it is cut is nowhere else to be seen. */
+    const tellLeak = (exit: Exit.Exit<unknown>) => {
+      if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause))
+        Runtime.runFork(runtime)(spec.onLeak(exit.cause))
+    }
 
     const handle = (envelope: Envelope): Deferred.Deferred<Delivery.Outcome> => {
       const done = Deferred.unsafeMake<Delivery.Outcome>(FiberId.none)
@@ -149,6 +201,7 @@ export const make = <Payload, E, R>(
       emitted.set(fiber, done)
       fiber.addObserver((exit) => {
         emitted.delete(fiber)
+        tellLeak(exit)
         Deferred.unsafeDone(done, Exit.isSuccess(exit) ? exit : interrupted)
       })
       return done
@@ -158,6 +211,8 @@ export const make = <Payload, E, R>(
     const handlePublished = (envelope: Envelope) =>
       Effect.suspend(() => {
         handling++
+        requeued()
+        metrics.waited(Math.max(0, spec.clock.unsafeCurrentTimeMillis() - envelope.at))
         return Effect.ensuring(
           run(envelope),
           Effect.sync(() => handling--)
@@ -177,8 +232,9 @@ export const make = <Payload, E, R>(
     const startConsumer = (): void => {
       const fiber = runIn(undefined)(Effect.interruptible(consume), { immediate: false })
       consumers.add(fiber)
-      fiber.addObserver(() => {
+      fiber.addObserver((exit) => {
         consumers.delete(fiber)
+        tellLeak(exit)
         // A handler may have interrupted the fiber that it runs in.
         if (state === "open" || (state === "closed" && !backlog.isEmpty())) startConsumer()
         else if (consumers.size === 0) Deferred.unsafeDone(drained, Effect.void)
@@ -212,8 +268,17 @@ export const make = <Payload, E, R>(
       )
     const queue = (envelope: Envelope): Queued | undefined => {
       const became = backlog.offer(envelope)
-      if (became === "dropped") return { rest: drops.add(1), withdraw: () => {} }
-      return typeof became === "string" ? undefined : { rest: warned(became.room), withdraw: became.withdraw }
+      requeued()
+      if (became === "dropped") {
+        drop(1)
+        return { rest: drops.add(1), withdraw: () => {} }
+      }
+      if (typeof became === "string") return undefined
+      const withdraw = () => {
+        became.withdraw()
+        requeued()
+      }
+      return { rest: warned(became.room), withdraw }
     }
 
     const listener: Listener = {
@@ -233,6 +298,8 @@ export const make = <Payload, E, R>(
           const isCaller = Work.isOf(caller, source)
           const unhandled = state === "abandoned" ? 0 : backlog.clear() + (isCaller ? 0 : handling)
           state = "abandoned"
+          drop(unhandled)
+          requeued()
           for (const done of emitted.values()) Deferred.unsafeDone(done, interrupted)
           const fibers: ReadonlyArray<Fiber.Fiber<unknown>> = isCaller
             ? []
@@ -246,25 +313,21 @@ export const make = <Payload, E, R>(
             { discard: true }
           )
         }),
+      status: () => {
+        const oldest = backlog.peek()
+        const lag = oldest === undefined ? 0 : Math.max(0, spec.clock.unsafeCurrentTimeMillis() - oldest.at)
+        const { dropped, failed, handled } = counts
+        return { event, handled, failed, queued: backlog.size(), dropped, lag: Duration.millis(lag) }
+      },
       unfinished: () => (emitted.size > 0 || consumers.size > 0 ? [`listener ${event}`] : [])
     }
     // In one step with what it is noted in, so that no event and no stop can come in between.
     spec.own(listener)
     backlog.seed(topic.boot)
+    requeued()
     topic.listeners.add(listener)
     for (let n = 0; n < concurrency; n++) startConsumer()
     return listener
   })
 
-/** A handler has a span when the sender had one, linked to it and not below it: the sender may end first. */
-const traced =
-  (envelope: Envelope, attributes: { readonly service: string; readonly event: string }) =>
-  <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Option.isNone(envelope.span)
-      ? handler
-      : Effect.withSpan(handler, `${attributes.service} ${attributes.event}`, {
-          root: true,
-          kind: "consumer",
-          links: [{ _tag: "SpanLink", span: envelope.span.value, attributes: {} }],
-          attributes
-        })
+const tookTooLong = Cause.fail(new Cause.TimeoutException("the handler passed its timeout"))

@@ -15,3 +15,22 @@ export const millis: Effect.Effect<number> = Effect.map(
 /** The time since a reading of `millis`. */
 export const since = (start: number): Effect.Effect<Duration.Duration> =>
   Effect.map(millis, (now) => Duration.millis(Math.round(now - start)))
+
+/** JavaScript's timers end at 24.8 days, and stop while a laptop sleeps; a day is below both troubles. */
+const longestSleepMillis = Duration.toMillis("1 day")
+
+/** Sleeps until a clock has come to a time. Looks again when it wakes, since timers may be early. */
+export const sleepUntil = (clock: Effect.Effect<number>, target: () => number): Effect.Effect<void> =>
+  Effect.flatMap(clock, (now) => {
+    const left = target() - now
+    return left <= 0
+      ? Effect.void
+      : Effect.zipRight(
+          Effect.sleep(Math.min(Math.ceil(left), longestSleepMillis)),
+          sleepUntil(clock, target)
+        )
+  })
+
+/** Sleeps so many milliseconds, however many. */
+export const sleep = (length: number): Effect.Effect<void> =>
+  Effect.flatMap(millis, (start) => sleepUntil(millis, () => start + length))

@@ -7,12 +7,17 @@
  * tells their names apart and keeps their journal, and stops nothing.
  */
 import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Changes from "./Changes.ts"
 import * as Journal from "./Journal.ts"
+import * as ServiceMetrics from "./ServiceMetrics.ts"
+import type { ServiceStatus, State } from "./ServiceStatus.ts"
 
 /** The owner of the services that are built in this context. */
 export interface Owner {
@@ -24,7 +29,7 @@ export interface Owner {
   /** Its services that have begun to start and have not yet stopped. */
   readonly members: Set<Member>
   /** The labels that are taken, where a label must be unique: among the children of one service. */
-  readonly labels: Set<string> | undefined
+  readonly labels: Labels | undefined
   /** What a service is called here. An adopted one bears the name it was adopted under. */
   readonly label: (name: string) => string
   /** Hears that a service failed. `origin` is the path down to the work that did. */
@@ -34,12 +39,38 @@ export interface Owner {
 }
 export const Owner = Context.GenericTag<Owner>("effect-services/Owner")
 
+/** Labels of children, each held by an adoption, which keeps them over its restarts. */
+export interface Labels {
+  readonly taken: Map<string, Adoption>
+  readonly by: Adoption
+}
+
+/** Who holds labels: a layer that was adopted. */
+export interface Adoption {
+  readonly labels: Set<string>
+  /** Nothing of it will start any more. */
+  isOver: boolean
+}
+
 /** What the services of one app share. */
 export interface Shared {
   readonly journal: Journal.Journal["Type"]
   readonly boot: Boot
+  readonly root: Root
+  readonly changes: Changes.Changes
+  /** What is measured of a service class. */
+  readonly metrics: (service: string) => ServiceMetrics.ServiceMetrics
   /** The services by name, and how many of each there are, so that two of one name are told apart. */
   readonly definitions: Map<string, { readonly definition: Definition; readonly count: number }>
+}
+
+/** The app itself, or what stands for it where there is none. */
+export interface Root {
+  readonly name: string
+  /** Its services, in the order in which they began to start. While the app stops, those that have stopped stay. */
+  readonly services: Set<Member>
+  state: State
+  since: number
 }
 
 /** Whether the app is still coming up; what waits for it to be up. */
@@ -67,6 +98,7 @@ export interface Member {
   readonly stopLimit: () => number
   /** What in it has not stopped: the service itself and its children. */
   readonly unfinished: () => ReadonlyArray<Unfinished>
+  readonly status: () => ServiceStatus
 }
 
 /** A service that has not stopped. */
@@ -105,11 +137,65 @@ export const stopMembers = (members: ReadonlySet<Member>): Effect.Effect<void> =
   Effect.suspend(() => Effect.forEach([...members].toReversed(), (member) => member.stop, { discard: true }))
 
 /** The state that the services of a new app share. */
-export const makeShared = (journal: Journal.Journal["Type"]): Shared => ({
-  journal,
-  boot: { isOpen: false, onOpen: [] },
-  definitions: new Map()
-})
+export const makeShared = (name: string, journal: Journal.Journal["Type"]): Effect.Effect<Shared> =>
+  Effect.zipWith(Clock.currentTimeMillis, FiberRef.get(FiberRef.currentMetricLabels), (since, labels) => {
+    const metrics = new Map<string, ServiceMetrics.ServiceMetrics>()
+    return {
+      journal,
+      boot: { isOpen: false, onOpen: [] },
+      root: { name, services: new Set(), state: { _tag: "Starting" }, since },
+      changes: Changes.make(),
+      metrics: (service) => {
+        const known = metrics.get(service) ?? ServiceMetrics.make(service, labels)
+        metrics.set(service, known)
+        return known
+      },
+      definitions: new Map()
+    }
+  })
+
+/** The app comes into another state. */
+export const become = ({ changes, root }: Shared, state: State): Effect.Effect<void> =>
+  Effect.map(Clock.currentTimeMillis, (now) => {
+    root.state = state
+    root.since = now
+    changes.note()
+  })
+
+/** Takes a label for a service, if it is free, or was left by an earlier life of the same child. */
+export const takeLabel = ({ labels, members }: Owner, label: string): boolean => {
+  if (labels === undefined) return true
+  const holder = labels.taken.get(label)
+  if (holder !== undefined && holder !== labels.by) return false
+  if (holder !== undefined && [...members].some((member) => member.label === label)) return false
+  labels.taken.set(label, labels.by)
+  labels.by.labels.add(label)
+  return true
+}
+
+/** Gives back the labels that nobody bears any more, when the adoption is over. */
+export const freeLabels = ({ labels, members }: Owner): void => {
+  if (labels === undefined || !labels.by.isOver) return
+  for (const label of labels.by.labels) {
+    if ([...members].some((member) => member.label === label)) continue
+    labels.by.labels.delete(label)
+    labels.taken.delete(label)
+  }
+}
+
+/** The paths of the services in a context, of this owner and of those above it. */
+export const pathsIn = (owner: Owner, context: Context.Context<never>): ReadonlyArray<string> => {
+  const paths: Array<string> = []
+  const seen = new Set<string>()
+  for (let above: Owner | undefined = owner; above !== undefined; above = above.parent) {
+    for (const { key, path } of above.members) {
+      if (seen.has(key) || !context.unsafeMap.has(key)) continue
+      seen.add(key)
+      paths.push(path)
+    }
+  }
+  return paths
+}
 
 /** Ends the boot: what waited for it goes on. */
 export const openBoot = (boot: Boot): void => {
@@ -144,23 +230,25 @@ export const layer: Layer.Layer<Owner> = Layer.effect(
     Effect.serviceOption(Owner),
     Option.match({
       onSome: Effect.succeed,
-      onNone: () => Effect.map(Journal.Journal, standalone)
+      onNone: () => Effect.flatMap(Journal.Journal, standalone)
     })
   )
 ).pipe(Layer.provide(Journal.layer))
 
-const standalone = (journal: Journal.Journal["Type"]): Owner => {
-  const shared = makeShared(journal)
-  openBoot(shared.boot)
-  return {
-    shared,
-    path: "",
-    parent: undefined,
-    members: new Set(),
-    labels: undefined,
-    label: (name) => name,
-    // The journal has told of it already, and the scope belongs to somebody else.
-    failed: () => Effect.void,
-    stopAsked: ({ path }) => journal.append({ _tag: "StopNotPossible", service: path })
-  }
-}
+const standalone = (journal: Journal.Journal["Type"]): Effect.Effect<Owner> =>
+  Effect.gen(function* () {
+    const shared = yield* makeShared("", journal)
+    openBoot(shared.boot)
+    yield* become(shared, { _tag: "Running" })
+    return {
+      shared,
+      path: "",
+      parent: undefined,
+      members: new Set(),
+      labels: undefined,
+      label: (name: string) => name,
+      // The journal has told of it already, and the scope belongs to somebody else.
+      failed: () => Effect.void,
+      stopAsked: ({ path }: Member) => journal.append({ _tag: "StopNotPossible", service: path })
+    }
+  })

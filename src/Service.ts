@@ -18,20 +18,30 @@ import * as Input from "./Input.ts"
 import * as Owner from "./Owner.ts"
 import type { Class, ClassWith } from "./ServiceClass.ts"
 import * as ServiceScope from "./ServiceScope.ts"
+import type { StartError } from "./StartError.ts"
 import * as Startup from "./Startup.ts"
 
-export { adopt, ChildStoppedError } from "./Child.ts"
+export { adopt, adoptAll, ChildRestartingError, ChildStoppedError } from "./Child.ts"
 export { InputError } from "./Input.ts"
 export { DuplicateServiceError } from "./Owner.ts"
 export { DuplicateChildError, ServiceScope as Scope, ServiceStoppedError } from "./ServiceScope.ts"
-export { StartError } from "./Startup.ts"
+export { StartError } from "./StartError.ts"
 export { listen } from "./Subscription.ts"
-export { cron, interval, spawn, timeout } from "./Task.ts"
-export type { Child, Offered, Options as AdoptOptions } from "./Child.ts"
+export { cron, interval, spawn, TaskEndedError, timeout } from "./Task.ts"
+export type {
+  Adoptable,
+  AllOptions as AdoptAllOptions,
+  Child,
+  Member,
+  Offered,
+  Options as AdoptOptions
+} from "./Child.ts"
+export type { Strategy } from "./Supervisor.ts"
 export type { Class, ClassWith, Instance } from "./ServiceClass.ts"
 export type { Options as ListenOptions } from "./Subscription.ts"
 export type {
   CronOptions,
+  FallibleSpawnOptions,
   Handle,
   IntervalOptions,
   Options as TaskOptions,
@@ -68,8 +78,8 @@ export interface Lifecycle<Start, Shape, R, Timeout> {
 export type LayerError<E, Timeout> = [E] extends [never]
   ? [Timeout] extends [undefined]
     ? never
-    : Startup.StartError<never>
-  : Startup.StartError<E>
+    : StartError<never>
+  : StartError<E>
 
 type Requirements<R> = Exclude<R, ServiceScope.ServiceScope | Scope.Scope>
 

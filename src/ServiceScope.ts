@@ -5,6 +5,7 @@
  * stop which comes at the same time either refuses the work or ends it.
  */
 import type * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
@@ -15,6 +16,10 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type * as Listener from "./Listener.ts"
 import * as Owner from "./Owner.ts"
+import * as Reason from "./Reason.ts"
+import * as Spans from "./Spans.ts"
+import type { ServiceMetrics } from "./ServiceMetrics.ts"
+import type { LastFailure, ServiceStatus, State as ShownState, TaskStatus } from "./ServiceStatus.ts"
 import * as Work from "./Work.ts"
 
 /** What owned work requires. Only `onStart`, and work that a service owns, has it. */
@@ -38,13 +43,17 @@ export interface Lifetime extends Owner.Member {
   readonly definition: Owner.Definition
   readonly owner: Owner.Owner
   readonly stopTimeout: number
+  readonly clock: Clock.Clock
+  readonly metrics: ServiceMetrics
   /** As it was when the service began to start; its stop runs in it. */
   readonly runtime: Runtime.Runtime<never>
   readonly fibers: Set<OwnedFiber>
   readonly listeners: Set<Listener.Listener>
   readonly children: Set<OwnedChild>
+  /** The last of those children that failed for good: what is left of them to see. */
+  readonly lostChildren: Array<ServiceStatus>
   /** What the services among its children are called. */
-  readonly childLabels: Set<string>
+  readonly childLabels: Map<string, Owner.Adoption>
   /** Where `onStart` adds its finalizers. */
   readonly scope: Scope.CloseableScope
   /** Ends `onStart`, when something has failed the service before its start is done. */
@@ -52,6 +61,11 @@ export interface Lifetime extends Owner.Member {
   /** Done when the last step of stopping is. */
   readonly stopped: Deferred.Deferred<void>
   state: State
+  /** When it came into its state. */
+  since: number
+  /** Why it has failed, if it has. */
+  failure: string | undefined
+  lastFailure: LastFailure | undefined
 }
 
 /** Where a service is in its life. */
@@ -75,11 +89,15 @@ export interface OwnedFiber<A = unknown, E = unknown> {
   /** The source of its work. */
   readonly source: object
   readonly fiber: Fiber.RuntimeFiber<A, E>
+  /** How it is, if it is a task. */
+  readonly status: (() => TaskStatus) | undefined
 }
 
 /** A layer that a service adopted. */
 export interface OwnedChild extends Pick<Owner.Member, "stopLimit" | "unfinished"> {
   readonly stop: Effect.Effect<void>
+  /** The services in it. */
+  readonly status: () => ReadonlyArray<ServiceStatus>
 }
 
 /** A service was asked to own something after that part of it had stopped. */
@@ -121,10 +139,12 @@ export const make = (
   stopTimeout: number,
   stop: (service: Lifetime) => Effect.Effect<void>
 ): Effect.Effect<Lifetime> =>
-  Effect.zipWith(Scope.make(), Effect.runtime(), (scope, runtime) => {
+  Effect.map(Effect.all([Scope.make(), Effect.runtime<never>(), Effect.clock]), ([scope, runtime, clock]) => {
     const label = owner.label(definition.name)
-    if (owner.labels?.has(label)) throw new DuplicateChildError({ service: owner.path, child: label })
+    const { changes, metrics, root } = owner.shared
+    if (!Owner.takeLabel(owner, label)) throw new DuplicateChildError({ service: owner.path, child: label })
     Owner.define(owner.shared, definition)
+    let dependencies: ReadonlyArray<string> | undefined
     const service: Lifetime = {
       key: definition.name,
       definition,
@@ -132,15 +152,21 @@ export const make = (
       path: owner.path === "" ? label : `${owner.path} > ${label}`,
       owner,
       stopTimeout,
+      clock,
+      metrics: metrics(definition.name),
       runtime,
       fibers: new Set(),
       listeners: new Set(),
       children: new Set(),
-      childLabels: new Set(),
+      lostChildren: [],
+      childLabels: new Map(),
       scope,
       interruptStart: () => {},
       stopped: Deferred.unsafeMake(FiberId.none),
       state: { _tag: "Starting" },
+      since: clock.unsafeCurrentTimeMillis(),
+      failure: undefined,
+      lastFailure: undefined,
       stop: Effect.suspend(() => stop(service)),
       stopLimit: () =>
         stopTimeout +
@@ -152,37 +178,89 @@ export const make = (
         const doing = state._tag === "Stopping" ? `stopping: ${state.step}` : state._tag.toLowerCase()
         const children = [...service.children].flatMap((child) => child.unfinished())
         return [{ path: service.path, state: state._tag, doing }, ...children]
-      }
+      },
+      status: () => ({
+        name: label,
+        path: service.path,
+        state: shown(service),
+        since: service.since,
+        restarts: 0,
+        lastFailure: service.lastFailure,
+        // Not at the start: to look for each among all would make a start of many slow.
+        dependencies: (dependencies ??= Owner.pathsIn(owner, runtime.context)),
+        tasks: [...service.fibers].flatMap(({ status }) => status?.() ?? []),
+        listeners: [...service.listeners].map((listener) => listener.status()),
+        children: [...[...service.children].flatMap((child) => child.status()), ...service.lostChildren]
+      })
     }
-    owner.labels?.add(label)
     owner.members.add(service)
+    if (owner.parent === undefined) root.services.add(service)
+    service.metrics.moved(undefined, "starting")
+    changes.note()
     return service
   })
 
+/** Brings a service into a state. */
+export const become = (service: Lifetime, state: State): void => {
+  const before = service.state._tag
+  service.state = state
+  if (before !== state._tag) {
+    service.since = service.clock.unsafeCurrentTimeMillis()
+    const after = state._tag === "Stopped" ? undefined : state._tag.toLowerCase()
+    service.metrics.moved(before.toLowerCase(), after)
+  }
+  service.owner.shared.changes.note()
+}
+
+/** Notes a failure of its work as its last. */
+export const noteFailure = (service: Lifetime, work: string, cause: Cause.Cause<unknown>): void => {
+  service.lastFailure = { at: service.clock.unsafeCurrentTimeMillis(), work, reason: Reason.ofCause(cause) }
+  service.owner.shared.changes.note()
+}
+
+const shown = ({ failure, state }: Lifetime): ShownState => {
+  switch (state._tag) {
+    case "Starting":
+    case "Running":
+      return { _tag: state._tag }
+    case "Stopping":
+      return { _tag: "Stopping", step: state.step }
+    case "Stopped":
+      return failure === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason: failure }
+    case "Failed":
+      return { _tag: "Failed", reason: failure ?? "" }
+  }
+}
+
 /** Throws `ServiceStoppedError` when the step that ends this kind of work has come. */
 export const admit = (service: Lifetime, kind: Step, work: string): void => {
-  const { state } = service
-  const over =
-    state._tag === "Stopped" ||
-    (state._tag === "Stopping" && steps.indexOf(state.step) >= steps.indexOf(kind))
-  if (over) throw new ServiceStoppedError({ service: service.path, work })
+  if (!admits(service, kind)) throw new ServiceStoppedError({ service: service.path, work })
 }
+
+/** Whether the step that ends this kind of work is still to come. */
+export const admits = ({ state }: Lifetime, kind: Step): boolean =>
+  state._tag !== "Stopped" && (state._tag !== "Stopping" || steps.indexOf(state.step) < steps.indexOf(kind))
 
 /** Forks work that the service owns: it is interrupted and awaited when the service stops. */
 export const fork = <A, E, R>(
   service: Lifetime,
   name: string,
-  effect: Effect.Effect<A, E, R>
+  effect: Effect.Effect<A, E, R>,
+  status?: (() => TaskStatus) | undefined
 ): Effect.Effect<OwnedFiber<A, E>, never, R> =>
   Effect.map(Effect.runtime<R>(), (runtime) => {
     admit(service, "work", name)
     const source = {}
-    const work = { owner: service.owner, source, awaitedBy: undefined }
+    const work = { service: service.path, owner: service.owner, source, awaitedBy: undefined }
     const owned = Effect.interruptible(Effect.provideService(effect, Work.CurrentWork, work))
-    const fiber = Runtime.runFork(runtime)(owned, { immediate: false })
-    const entry = { name, source, fiber }
+    const fiber = Runtime.runFork(Spans.runtimeOutside(runtime))(owned, { immediate: false })
+    const entry = { name, source, fiber, status }
     service.fibers.add(entry)
-    fiber.addObserver(() => service.fibers.delete(entry))
+    service.owner.shared.changes.note()
+    fiber.addObserver(() => {
+      service.fibers.delete(entry)
+      service.owner.shared.changes.note()
+    })
     return entry
   })
 

@@ -15,7 +15,8 @@ import * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
-import { finalizersOf, lateStepMillis, type Lifetime, type Step } from "./ServiceScope.ts"
+import { become, finalizersOf, lateStepMillis, type Lifetime, type Step } from "./ServiceScope.ts"
+import * as Spans from "./Spans.ts"
 import * as Work from "./Work.ts"
 
 /** Stops a service and waits for it. It stops once, however many ask. */
@@ -24,9 +25,12 @@ export const stop = (service: Lifetime): Effect.Effect<void> =>
     Effect.flatMap(Effect.zip(Monotonic.millis, Work.current), ([now, caller]) => {
       const { state } = service
       if (state._tag !== "Stopping" && state._tag !== "Stopped") {
-        service.state = { _tag: "Stopping", step: "onStop", deadline: now + service.stopTimeout }
+        become(service, { _tag: "Stopping", step: "onStop", deadline: now + service.stopTimeout })
         const onStop = state._tag === "Starting" ? undefined : state.onStop
-        const all = Effect.ensuring(runSteps(service, onStop, now, caller), ended(service))
+        const all = runSteps(service, onStop, now, caller).pipe(
+          Spans.around(`${service.key} stop`, { service: service.path }),
+          Effect.ensuring(ended(service))
+        )
         // A fiber of its own, since the one who asks may be interrupted.
         Runtime.runFork(service.runtime)(Effect.annotateLogs(all, "service", service.path))
       }
@@ -120,15 +124,20 @@ const ended = (service: Lifetime): Effect.Effect<void> =>
 
 const forget = (service: Lifetime): void => {
   if (service.state._tag === "Stopped") return
-  service.state = { _tag: "Stopped" }
-  Owner.undefine(service.owner.shared, service.definition)
-  service.owner.members.delete(service)
-  service.owner.labels?.delete(service.label)
+  const { owner } = service
+  const { root } = owner.shared
+  become(service, { _tag: "Stopped" })
+  Owner.undefine(owner.shared, service.definition)
+  owner.members.delete(service)
+  Owner.freeLabels(owner)
+  const isKept =
+    root.state._tag === "Stopping" || (root.state._tag === "Starting" && service.failure !== undefined)
+  if (!isKept) root.services.delete(service)
 }
 
 const enter = (service: Lifetime, next: Step, moreMillis = 0): void => {
   if (service.state._tag === "Stopping") {
-    service.state = { _tag: "Stopping", step: next, deadline: service.state.deadline + moreMillis }
+    become(service, { _tag: "Stopping", step: next, deadline: service.state.deadline + moreMillis })
   }
 }
 

@@ -1,7 +1,6 @@
 /** How a service starts, in the scope of its layer. */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -14,21 +13,9 @@ import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Shutdown from "./Shutdown.ts"
+import * as Spans from "./Spans.ts"
+import { StartError } from "./StartError.ts"
 import * as Work from "./Work.ts"
-
-/** A service did not start. What it had begun has been undone. */
-export class StartError<out E> extends Data.TaggedError("StartError")<{
-  /** The path of the service, as `Shop > Inbox`. */
-  readonly service: string
-  readonly step: "onStart" | "startTimeout"
-  readonly cause: Cause.Cause<unknown>
-}> {
-  declare readonly cause: Cause.Cause<E | Cause.TimeoutException>
-  override get message(): string {
-    const what = this.step === "onStart" ? "failed in onStart" : "passed its startTimeout"
-    return `Service "${this.service}" ${what}, so what it had begun was undone: ${Reason.ofCause(this.cause)}`
-  }
-}
 
 /** What a service is made of, checked. */
 export interface Settings {
@@ -52,18 +39,21 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
     const startedAt = yield* Monotonic.millis
     yield* journal.append({ _tag: "ServiceStarting", service: service.path })
 
-    const outer = yield* Effect.context<R>()
+    const outer = Spans.outside(yield* Effect.context<R>())
     const inService = <A, E2>(
       effect: Effect.Effect<A, E2, R | ServiceScope.ServiceScope | Scope.Scope>,
       awaitedBy: Work.Work | undefined
     ) => {
       const inner = Context.make(ServiceScope.ServiceScope, service).pipe(
         Context.add(Scope.Scope, service.scope),
-        Context.add(Work.CurrentWork, { owner, source: service, awaitedBy })
+        Context.add(Work.CurrentWork, { service: service.path, owner, source: service, awaitedBy })
       )
       return Effect.annotateLogs(Effect.provide(effect, Context.merge(outer, inner)), "service", service.path)
     }
-    const ended = yield* run(service, inService(onStart, yield* Work.current), startTimeout)
+    const starting = inService(onStart, yield* Work.current)
+    const ended = yield* run(service, starting, startTimeout).pipe(
+      Spans.around(`${definition.name} start`, { service: service.path }, "inside")
+    )
     const exit: Exit.Exit<Shape, E | Cause.TimeoutException> = Option.getOrElse(ended, () =>
       tookTooLong(startTimeout ?? 0)
     )
@@ -80,8 +70,10 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
       yield* started(service, yield* Monotonic.since(startedAt), stopping)
       return exit.value
     }
-    yield* service.stop
     const cause: Cause.Cause<unknown> = failure ?? (Exit.isFailure(exit) ? exit.cause : Cause.empty)
+    if (!Cause.isInterruptedOnly(cause))
+      service.failure ??= `${service.path} > onStart: ${Reason.ofCause(cause)}`
+    yield* service.stop
     // An interruption has no error to say which service it was.
     if (Cause.isInterruptedOnly(cause)) return yield* Effect.interrupt
     const step = Option.isNone(ended) ? "startTimeout" : "onStart"
@@ -134,7 +126,7 @@ const started = (
     // Its scope may have been closed while it started.
     if (service.state._tag !== "Starting") return Effect.void
     const { pending } = service.state
-    service.state = { _tag: "Running", onStop }
+    ServiceScope.become(service, { _tag: "Running", onStop })
     const journaled = service.owner.shared.journal.append({
       _tag: "ServiceStarted",
       service: service.path,

@@ -49,25 +49,30 @@ export const listen = <A, B, E, R, R2 = never>(
     const policy: Failure.Failure<E | Cause.TimeoutException, R2> =
       Failure.check("Service.listen", options.onFailure) ?? Failure.log
     const name = `listener ${event.name}`
+    const answered = Escalation.answered<E | Cause.TimeoutException, R2>(
+      service,
+      name,
+      policy,
+      (cause, answer) => ({
+        _tag: "HandlerFailed",
+        service: service.path,
+        event: event.name,
+        cause,
+        answer
+      })
+    )
     const listener = yield* bus.listen<A, E, Exclude<R, Scope.Scope> | R2>(event, {
       ...options,
       service: service.path,
+      name: service.key,
+      clock: service.clock,
+      metrics: service.metrics.listener(event.name),
+      changed: service.owner.shared.changes.note,
       owner: service.owner,
       journal,
       handler: (payload) => Effect.scoped(Input.returned("Service.listen", "handler", handler(payload))),
-      onFailure: (cause) =>
-        Escalation.applyPolicy(service, {
-          policy,
-          cause,
-          work: name,
-          entry: {
-            _tag: "HandlerFailed",
-            service: service.path,
-            event: event.name,
-            cause,
-            answer: policy._tag
-          }
-        }),
+      onFailure: (cause, ranMillis) => Escalation.answer(answered, cause, ranMillis),
+      onLeak: (cause) => Escalation.taskFailed(service, name, cause),
       own: (made) => {
         ServiceScope.admit(service, "listeners", name)
         service.listeners.add(made)

@@ -7,18 +7,22 @@
  */
 import * as Clock from "effect/Clock"
 import * as Cron from "effect/Cron"
+import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
+import * as CronSlots from "./CronSlots.ts"
 import * as Escalation from "./Escalation.ts"
 import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as ServiceScope from "./ServiceScope.ts"
+import type { TaskStatus } from "./ServiceStatus.ts"
 import * as Tally from "./Tally.ts"
+import type * as TaskRecord from "./TaskRecord.ts"
+import * as TaskRuns from "./TaskRuns.ts"
 import * as Work from "./Work.ts"
 
 /** Owned work that can be ended before its service. */
@@ -43,14 +47,39 @@ export interface Options<E, out R = never> {
   readonly name?: string | undefined
   /**
    * What to do when a run fails. Defaults to `Failure.log`, since the next run
-   * may do better; for `spawn`, of which there is no next run, to `Failure.escalate`.
+   * may do better; for `spawn`, of which there is no next run, to
+   * `Failure.escalate`. With `Failure.restart`, a run that failed is run again
+   * after a pause, and slots that come due meanwhile are skipped.
    */
   readonly onFailure?: Failure.Failure<E, R> | undefined
 }
 
-/** Options of `spawn` for an effect that can fail: the compiler asks what is to happen then. */
+/** Options of `spawn`. */
 export interface SpawnOptions<E, out R = never> extends Options<E, R> {
+  /**
+   * Until when it is to run. `"done"`, the default: it may end. `"stop"`: as
+   * long as the service, so that to end before is a failure, a defect that is a
+   * `TaskEndedError`; as OTP's permanent and transient children.
+   */
+  readonly until?: "done" | "stop" | undefined
+}
+
+/** Options of `spawn` for an effect that can fail: the compiler asks what is to happen then. */
+export interface FallibleSpawnOptions<E, out R = never> extends SpawnOptions<E, R> {
   readonly onFailure: Failure.Failure<E, R>
+}
+
+/** A task that was to run until its service stops has ended before. */
+export class TaskEndedError extends Data.TaggedError("TaskEndedError")<{
+  readonly service: string
+  readonly task: string
+}> {
+  override get message(): string {
+    return (
+      `${this.task} of service "${this.service}" has ended, but was spawned with \`until: "stop"\`. ` +
+      "Leave that out if it may end."
+    )
+  }
 }
 
 /** Options of an interval. */
@@ -89,20 +118,22 @@ export const interval = <A, E, R, R2 = never>(
       ["afterOnePeriod", "atOnce"],
       options.first ?? "afterOnePeriod"
     )
-    return background(service, "interval", Duration.format(millis), effect, options, (tick, skipped) =>
+    return background(service, "interval", Duration.format(millis), effect, options, (tick, skipped, due) =>
       Effect.flatMap(Monotonic.millis, (start) => {
         // Slots are numbered from the start, so that a timer that is early or late never doubles or loses one.
         let slot = first === "atOnce" ? 0 : 1
+        due(slot * millis)
         return Effect.forever(
           Effect.zipRight(
-            sleepUntil(Monotonic.millis, () => start + slot * millis),
+            Monotonic.sleepUntil(Monotonic.millis, () => start + slot * millis),
             tick
           ).pipe(
             Effect.zipRight(Monotonic.millis),
             Effect.flatMap((now) => {
-              const due = Math.max(slot + 1, Math.ceil((now - start) / millis))
-              const missed = due - slot - 1
-              slot = due
+              const next = Math.max(slot + 1, Math.ceil((now - start) / millis))
+              const missed = next - slot - 1
+              slot = next
+              due(start + slot * millis - now)
               return missed === 0 ? Effect.void : skipped.add(missed)
             })
           )
@@ -128,17 +159,22 @@ export const cron = <A, E, R, R2 = never>(
 ): Effect.Effect<Handle, never, Requirements<R, R2>> =>
   Effect.flatMap(ServiceScope.lifetime, (service) =>
     Effect.flatMap(Clock.currentTimeMillis, (registeredAt) => {
-      const parsed = parse(expression, Input.options("Service.cron", options).timeZone, registeredAt)
-      return background(service, "cron", expression, effect, options, (tick, skipped) => {
+      const parsed = CronSlots.parse(
+        expression,
+        Input.options("Service.cron", options).timeZone,
+        registeredAt
+      )
+      return background(service, "cron", expression, effect, options, (tick, skipped, due) => {
         let last = registeredAt
         return Effect.forever(
           Effect.gen(function* () {
             const now = yield* Clock.currentTimeMillis
-            const missed = slotsBetween(parsed, last, now)
+            const missed = CronSlots.countBetween(parsed, last, now)
             if (missed > 0) yield* skipped.add(missed)
             // A slot may be due this very millisecond. Not before `last`: a clock that is set back fires no slot twice.
             last = Cron.next(parsed, new Date(Math.max(last, now - 1))).getTime()
-            yield* sleepUntil(Clock.currentTimeMillis, () => last)
+            due(last - now)
+            yield* Monotonic.sleepUntil(Clock.currentTimeMillis, () => last)
             yield* tick
           })
         )
@@ -159,14 +195,10 @@ export const timeout = <A, E, R, R2 = never>(
   Effect.flatMap(ServiceScope.lifetime, (service) => {
     const millis = Input.positiveMillis("Service.timeout", "after", after)
     Input.options("Service.timeout", options)
-    return background(service, "timeout", Duration.format(millis), effect, options, (run) =>
-      Effect.flatMap(Monotonic.millis, (start) =>
-        Effect.zipRight(
-          sleepUntil(Monotonic.millis, () => start + millis),
-          run
-        )
-      )
-    )
+    return background(service, "timeout", Duration.format(millis), effect, options, (run, _, due) => {
+      due(millis)
+      return Effect.zipRight(Monotonic.sleep(millis), run)
+    })
   })
 
 /**
@@ -174,72 +206,81 @@ export const timeout = <A, E, R, R2 = never>(
  * when the service stops.
  *
  * An effect that can fail needs `onFailure`. One that cannot may still have a
- * defect, and that fails the service unless `onFailure` says otherwise.
+ * defect, and that fails the service unless `onFailure` says otherwise. With
+ * `until: "stop"`, to end is a failure too.
  */
 export const spawn: {
   <A, E, R, R2 = never>(
     effect: Effect.Effect<A, E, R>,
-    options: SpawnOptions<NoInfer<E>, R2>
+    options: FallibleSpawnOptions<NoInfer<E>, R2>
   ): Effect.Effect<Spawned<A, E>, never, Requirements<R, R2>>
   <A, R, R2 = never>(
     effect: Effect.Effect<A, never, R>,
-    options?: Options<never, R2>
+    options?: SpawnOptions<never, R2>
   ): Effect.Effect<Spawned<A, never>, never, Requirements<R, R2>>
   // `any`: no single signature is assignable to both overloads. Each gives `spawned` what it takes.
 } = (effect: Effect.Effect<any, any, any>, options?: any): any =>
   spawned(effect, options === undefined ? {} : options)
 
-const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: Options<E, R2>) =>
+const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOptions<E, R2>) =>
   Effect.flatMap(ServiceScope.lifetime, (service) => {
     Input.options("Service.spawn", options)
     const name = options.name === undefined ? "task" : Input.name("Service.spawn", "name", options.name)
     Input.effect("Service.spawn", "effect", effect)
+    const until = Input.oneOf("Service.spawn", "until", ["done", "stop"], options.until ?? "done")
     const policy = Failure.check("Service.spawn", options.onFailure) ?? Failure.escalate
-    const work = Effect.flatten(runOnce(service, name, effect, policy))
-    return Effect.map(ServiceScope.fork(service, name, work), (task): Spawned<A, E> => ({
-      ...handle(task),
-      await: Fiber.await(task.fiber)
-    }))
+    const record = TaskRuns.recordOf(service, { kind: "spawn", name, schedule: "" })
+    const endless = Effect.zipRight(
+      effect,
+      Effect.suspend(() => Effect.die(new TaskEndedError({ service: service.path, task: name })))
+    )
+    const work = TaskRuns.runs(service, record, until === "stop" ? endless : effect, policy, false)
+    return Effect.map(
+      ServiceScope.fork(
+        service,
+        name,
+        Effect.flatten(Escalation.guarded(service, name)(work)),
+        record.status
+      ),
+      (task): Spawned<A, E> => ({ ...handle(task), await: Fiber.await(task.fiber) })
+    )
   })
 
 /** Forks a loop whose runs are isolated from it: a run that fails is answered, and the loop goes on. */
 const background = <A, E, R, R2, A2, R3>(
   service: ServiceScope.Lifetime,
-  kind: string,
+  kind: TaskStatus["kind"],
   schedule: string,
   effect: Effect.Effect<A, E, R>,
   options: Options<E, R2>,
   loop: (
     run: Effect.Effect<void, never, Exclude<R, Scope.Scope> | R2>,
-    skipped: Tally.Tally
+    skipped: Tally.Tally,
+    due: TaskRecord.TaskRecord["due"]
   ) => Effect.Effect<A2, never, R3>
 ): Effect.Effect<Handle, never, R3> => {
   const name =
     options.name === undefined ? `${kind} ${schedule}` : Input.name(`Service.${kind}`, "name", options.name)
   Input.effect(`Service.${kind}`, "effect", effect)
   const policy = Failure.check(`Service.${kind}`, options.onFailure) ?? Failure.log
-  const run = Effect.asVoid(runOnce(service, name, effect, policy))
-  const skipped = Tally.make((missed) =>
+  const record = TaskRuns.recordOf(service, { kind, name, schedule })
+  const run = Effect.asVoid(TaskRuns.runs(service, record, effect, policy, true))
+  const tally = Tally.make((missed) =>
     service.owner.shared.journal.append({ _tag: "TicksSkipped", service: service.path, task: name, missed })
   )
-  const whole = loop(run, skipped).pipe(
-    // Nothing in a loop itself can fail but the reckoning of a cron, and then it must not end in silence.
-    Effect.catchAllCause((cause) => Escalation.taskFailed(service, name, cause, Failure.escalate)),
+  const skipped: Tally.Tally = {
+    ...tally,
+    add: (slots) => {
+      record.skip(slots)
+      return tally.add(slots)
+    }
+  }
+  const whole = loop(run, skipped, record.due).pipe(
+    Escalation.guarded(service, name),
     Effect.ensuring(skipped.end)
   )
-  return Effect.map(ServiceScope.fork(service, name, whole), handle)
+  return Effect.map(ServiceScope.fork(service, name, whole, record.status), handle)
 }
-
-/** One run of an effect, in a scope of its own, its failure answered. */
-const runOnce = <A, E, R, R2>(
-  service: ServiceScope.Lifetime,
-  name: string,
-  effect: Effect.Effect<A, E, R>,
-  policy: Failure.Failure<E, R2>
-): Effect.Effect<Exit.Exit<A, E>, never, Exclude<R, Scope.Scope> | R2> =>
-  Effect.tap(Effect.exit(Effect.scoped(effect)), (exit) =>
-    exit._tag === "Success" ? Effect.void : Escalation.taskFailed(service, name, exit.cause, policy)
-  )
 
 const handle = ({ fiber, name, source }: ServiceScope.OwnedFiber): Handle => ({
   name,
@@ -247,48 +288,3 @@ const handle = ({ fiber, name, source }: ServiceScope.OwnedFiber): Handle => ({
     Work.isOf(caller, source) ? Fiber.interruptFork(fiber) : Effect.asVoid(Fiber.interrupt(fiber))
   )
 })
-
-/** JavaScript's timers end at 24.8 days, and stop while a laptop sleeps; a day is below both troubles. */
-const longestSleepMillis = Duration.toMillis("1 day")
-
-/** Sleeps until a clock has come to a time. Looks again when it wakes, since timers may be early. */
-const sleepUntil = (clock: Effect.Effect<number>, target: () => number): Effect.Effect<void> =>
-  Effect.flatMap(clock, (now) => {
-    const left = target() - now
-    return left <= 0
-      ? Effect.void
-      : Effect.zipRight(
-          Effect.sleep(Math.min(Math.ceil(left), longestSleepMillis)),
-          sleepUntil(clock, target)
-        )
-  })
-
-const parse = (expression: string, timeZone: string | undefined, now: number): Cron.Cron => {
-  const problem = (expected: string, actual: unknown, input = "expression") =>
-    new Input.InputError({ where: "Service.cron", input, expected, actual })
-  if (typeof expression !== "string") throw problem('a cron expression, like "0 3 * * *"', expression)
-  const parsed = Cron.parse(expression, timeZone)
-  if (Either.isLeft(parsed)) {
-    throw timeZone !== undefined && Either.isRight(Cron.parse(expression))
-      ? problem('an IANA time zone, like "Europe/Berlin"', timeZone, "timeZone")
-      : problem(`a cron expression, like "0 3 * * *" (${parsed.left.message})`, expression)
-  }
-  try {
-    Cron.next(parsed.right, new Date(now))
-  } catch {
-    throw problem("a cron expression that matches some day", expression)
-  }
-  return parsed.right
-}
-
-/** Past this, the exact number of missed slots tells nothing more. */
-const mostCounted = 1_000
-
-/** How many slots lie after `from` and before `to`, or `mostCounted`. */
-const slotsBetween = (parsed: Cron.Cron, from: number, to: number): number => {
-  let count = 0
-  for (let at = Cron.next(parsed, new Date(from)).getTime(); at < to && count < mostCounted; count++) {
-    at = Cron.next(parsed, new Date(at)).getTime()
-  }
-  return count
-}

@@ -9,6 +9,8 @@ import type * as Owner from "./Owner.ts"
 
 /** Work of a service: its start, a task, or the handling of an event. */
 export interface Work {
+  /** The path of the service. */
+  readonly service: string
   /** The owner of the service. */
   readonly owner: Owner.Owner
   /** The task or listener itself. */

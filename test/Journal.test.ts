@@ -1,11 +1,31 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Duration, Effect, Fiber, Logger, LogLevel, Stream, TestClock } from "effect"
-import { Journal } from "effect-services"
+import { Journal, ServiceRegistry } from "effect-services"
 import { leavesNothing } from "./support.ts"
 
 const at = { service: "Shop > Inbox" }
 const cause = Cause.fail("no")
 const took = Duration.millis(1500)
+const snapshot: ServiceRegistry.Snapshot = {
+  name: "Shop",
+  state: { _tag: "Stopping", step: "services" },
+  since: 0,
+  at: 1_000,
+  services: [
+    {
+      name: "Inbox",
+      path: "Shop > Inbox",
+      state: { _tag: "Stopping", step: "work" },
+      since: 995,
+      restarts: 0,
+      lastFailure: undefined,
+      dependencies: [],
+      tasks: [],
+      listeners: [],
+      children: []
+    }
+  ]
+}
 
 /** Every kind of entry, as an operator reads it. A new kind without a line here does not compile. */
 const lines: {
@@ -28,8 +48,8 @@ const lines: {
     "INFO Shop is stopping: SIGTERM"
   ],
   AppStopped: [
-    { _tag: "AppStopped", app: "Shop", took, problems: ["a hung", "b failed"] },
-    "ERROR Shop stopped in 1s 500ms, not clean:\n  a hung\n  b failed"
+    { _tag: "AppStopped", app: "Shop", took, problems: ["a hung", "b failed"], snapshot },
+    "ERROR Shop stopped in 1s 500ms, not clean:\n  a hung\n  b failed\nShop: stopping (services) for 1s\n└─ Inbox: stopping (work) for 5ms"
   ],
   ServiceStarting: [{ _tag: "ServiceStarting", ...at }, "DEBUG Shop > Inbox is starting"],
   ServiceStarted: [
@@ -43,6 +63,10 @@ const lines: {
   ServiceFailed: [
     { _tag: "ServiceFailed", ...at, work: "scan", origin: "Shop > Inbox > scan", cause },
     "ERROR Shop > Inbox failed, because scan failed"
+  ],
+  ServiceRestarting: [
+    { _tag: "ServiceRestarting", ...at, restarts: 2, pause: took, origin: "Shop > Inbox > scan" },
+    "WARN Shop > Inbox restarts in 1s 500ms (restart 2), because Shop > Inbox > scan failed"
   ],
   ServiceStopping: [{ _tag: "ServiceStopping", ...at }, "DEBUG Shop > Inbox is stopping"],
   ServiceStopped: [{ _tag: "ServiceStopped", ...at, took }, "INFO Shop > Inbox stopped in 1s 500ms"],
@@ -64,6 +88,10 @@ const lines: {
     "WARN Shop > Inbox asked to be stopped, but nothing stops it: it does not run under App.launch"
   ],
   ChildAdopted: [{ _tag: "ChildAdopted", ...at, child: "Import[a]" }, "DEBUG Shop > Inbox adopted Import[a]"],
+  TaskTicked: [
+    { _tag: "TaskTicked", ...at, task: "interval 1m", took },
+    "TRACE Shop > Inbox: interval 1m ran for 1s 500ms"
+  ],
   TaskFailed: [
     { _tag: "TaskFailed", ...at, task: "interval 1m", cause, answer: "Log" },
     "ERROR Shop > Inbox: interval 1m failed"
@@ -71,6 +99,26 @@ const lines: {
   TicksSkipped: [
     { _tag: "TicksSkipped", ...at, task: "interval 1m", missed: 1 },
     "WARN Shop > Inbox: interval 1m skipped 1 run, because it ran long or late"
+  ],
+  WorkRestarting: [
+    { _tag: "WorkRestarting", ...at, work: "rows", restarts: 1, pause: took, cause },
+    "WARN Shop > Inbox: rows failed, and is run again in 1s 500ms (restart 1)"
+  ],
+  RestartsExhausted: [
+    { _tag: "RestartsExhausted", ...at, work: "rows", restarts: 5, cause, answer: "Log" },
+    "ERROR Shop > Inbox: rows failed again after 5 restarts, and is given up"
+  ],
+  EventEmitted: [
+    { _tag: "EventEmitted", event: "ping", sender: "Shop > Inbox", listeners: 2 },
+    "TRACE ping was emitted to 2 listeners by Shop > Inbox"
+  ],
+  EventPublished: [
+    { _tag: "EventPublished", event: "ping", sender: undefined, listeners: 1 },
+    "TRACE ping was published to 1 listener"
+  ],
+  EventHandled: [
+    { _tag: "EventHandled", ...at, event: "ping", took },
+    "TRACE Shop > Inbox handled ping in 1s 500ms"
   ],
   HandlerFailed: [
     { _tag: "HandlerFailed", ...at, event: "ping", cause, answer: "Handle" },
@@ -102,8 +150,11 @@ describe("Journal", () => {
             Logger.withMinimumLogLevel(LogLevel.All),
             Effect.provide(Logger.replace(Logger.defaultLogger, logger))
           )
-        assert.deepStrictEqual(logged, [line])
-        assert.deepStrictEqual(yield* Journal.recent, [{ ...entry, at: 7 }])
+        // What happens often is neither kept nor logged.
+        const isRare = !line.startsWith("TRACE")
+        assert.strictEqual(Journal.format(entry), line.replace(/^\w+ /, ""))
+        assert.deepStrictEqual(logged, isRare ? [line] : [])
+        assert.deepStrictEqual(yield* Journal.recent, isRare ? [{ ...entry, at: 7 }] : [])
       }).pipe(Effect.provide(Journal.layer))
     )
   }

@@ -89,19 +89,22 @@ describe("a service class", () => {
       onStart: Effect.gen(function* () {
         const counter = yield* Service.adopt(Counter)
         expectTypeOf(counter.current).toEqualTypeOf<
-          Effect.Effect<{ count: number }, Service.ChildStoppedError>
+          Effect.Effect<{ count: number }, Service.ChildStoppedError | Service.ChildRestartingError>
         >()
         const mailer = yield* Service.adopt(Mailer.layer({ from: "me" }).pipe(Layer.provide(Counter.layer)))
         expectTypeOf(mailer.current).toEqualTypeOf<
-          Effect.Effect<{ send: string }, Service.ChildStoppedError>
+          Effect.Effect<{ send: string }, Service.ChildStoppedError | Service.ChildRestartingError>
         >()
         const both = yield* Service.adopt(Layer.merge(Headless.layer, Counter.layer))
         expectTypeOf(both.current).toEqualTypeOf<
-          Effect.Effect<Context.Context<Headless | Counter>, Service.ChildStoppedError>
+          Effect.Effect<
+            Context.Context<Headless | Counter>,
+            Service.ChildStoppedError | Service.ChildRestartingError
+          >
         >()
         const plain = yield* Service.adopt(database)
         expectTypeOf(plain.current).toEqualTypeOf<
-          Effect.Effect<Context.Context<Db>, Service.ChildStoppedError>
+          Effect.Effect<Context.Context<Db>, Service.ChildStoppedError | Service.ChildRestartingError>
         >()
       })
     }) {}

@@ -353,7 +353,7 @@ describe("what cannot be used is refused where it is given", () => {
     [Service.spawn(undefined as any), "Service.spawn: `effect` must be an Effect, but it is undefined."],
     [
       Service.interval(Effect.void, 1, { onFailure: "log" as any }),
-      'Service.interval: `onFailure` must be Failure.log, Failure.escalate or Failure.handle(f), but it is "log".'
+      'Service.interval: `onFailure` must be Failure.log, Failure.restart(options), Failure.escalate or Failure.handle(f), but it is "log".'
     ],
     [
       Service.interval(Effect.void, 1, null as any),

@@ -4,15 +4,29 @@ import { dirname, join, normalize } from "node:path"
 
 /** Low to high, as in ARCHITECTURE.md. A module imports only from levels below its own. */
 const levels = [
-  ["Input", "Reason", "Deadline", "Monotonic", "Tally", "Backlog"],
-  ["Event", "Delivery", "Failure", "Journal", "ServiceClass"],
+  ["Input", "Reason", "Deadline", "Monotonic", "Tally", "Backlog", "Budget", "Changes", "Spans"],
+  [
+    "CronSlots",
+    "Event",
+    "Delivery",
+    "Failure",
+    "ServiceClass",
+    "ServiceStatus",
+    "ServiceMetrics",
+    "StartError"
+  ],
+  ["Entry", "StatusText", "Restarts", "TaskRecord"],
+  ["EntryText"],
+  ["Journal"],
   ["Owner", "AppNotes"],
-  ["Work"],
+  ["Work", "ServiceRegistry"],
   ["Listener"],
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],
-  ["Task", "Child", "Startup"],
-  ["Subscription"],
+  ["TaskRuns", "Startup", "Incarnation"],
+  ["Task", "Slot"],
+  ["Subscription", "Supervisor"],
+  ["Child"],
   ["Service", "App"],
   ["node/NodeApp"],
   ["index", "node/index"]

@@ -132,6 +132,8 @@ describe("3. Each of these steps is isolated: one failing or hanging step never 
         [
           "HandlerFailed Broken",
           "StopStepFailed Broken",
+          // What the task did when it was interrupted.
+          "TaskFailed Broken",
           "StopStepFailed Broken > Child",
           "StopStepFailed Broken"
         ]

@@ -44,5 +44,8 @@ export const launch = <A, E, R>(layer: Layer.Layer<A, E, R>, options?: App.Optio
 
 /** The journal as lines without times: `ServiceStarted App > Metrics`. */
 export const journalLines = Effect.map(Journal.recent, (entries) =>
-  entries.map((entry) => `${entry._tag} ${"service" in entry ? entry.service : entry.app}`)
+  entries.map((entry) => {
+    const { app, service } = entry as { readonly app?: string; readonly service?: string }
+    return `${entry._tag} ${service ?? app}`
+  })
 )

@@ -1,0 +1,138 @@
+/** An entry of the journal as a line of text, and as a line of the log. */
+import type * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as LogLevel from "effect/LogLevel"
+import * as StatusText from "./StatusText.ts"
+import type { Answered, Entry, Sent, Unstamped } from "./Entry.ts"
+
+/** An entry as a line of text. */
+export const format = (entry: Unstamped): string => line(entry)[1]
+
+/** Whether there are entries of this kind. */
+export const isKind = (kind: string): kind is Entry["_tag"] => Object.hasOwn(lines, kind)
+
+/** Logs an entry as its line, at its level. */
+export const log = (entry: Entry): Effect.Effect<void> => {
+  const [level, message] = line(entry)
+  const logged = hasCause(entry)
+    ? Effect.logWithLevel(level, message, entry.cause)
+    : Effect.logWithLevel(level, message)
+  return "service" in entry ? Effect.annotateLogs(logged, "service", entry.service) : logged
+}
+
+/** A cause is shown once: not again for each service, or the app, that fails because one below it has. */
+const hasCause = (entry: Entry): entry is Extract<Entry, { readonly cause: Cause.Cause<unknown> }> =>
+  "cause" in entry &&
+  entry._tag !== "AppStopping" &&
+  !(entry._tag === "RestartsExhausted" && entry.answer === "Escalate") &&
+  !(entry._tag === "ServiceFailed" && entry.origin !== `${entry.service} > ${entry.work}`)
+
+const { Debug, Error, Info, Trace, Warning } = LogLevel
+
+/** Each kind of entry as a level and a line. */
+const lines: {
+  readonly [Kind in Entry["_tag"]]: (
+    entry: Extract<Unstamped, { readonly _tag: Kind }>
+  ) => readonly [LogLevel.LogLevel, string]
+} = {
+  AppStarted: (entry) => [
+    Info,
+    `${entry.app} started in ${duration(entry.took)}, with ${count(entry.services, "service")}`
+  ],
+  BootWaiting: (entry) => [
+    Error,
+    `${entry.failed} did not start, and the boot of ${entry.app} waits for others: ${some(entry.services)}`
+  ],
+  AppCrashed: (entry) => [Error, `${entry.app} crashed: ${entry.kind}`],
+  AppStopping: (entry) => [Info, `${entry.app} is stopping: ${entry.reason}`],
+  AppStopped: (entry) =>
+    entry.problems.length === 0
+      ? [Info, `${entry.app} stopped in ${duration(entry.took)}, clean`]
+      : [
+          Error,
+          `${entry.app} stopped in ${duration(entry.took)}, not clean:\n  ${entry.problems.join("\n  ")}` +
+            (entry.snapshot.services.length === 0 ? "" : `\n${StatusText.render(entry.snapshot)}`)
+        ],
+  ServiceStarting: (entry) => [Debug, `${entry.service} is starting`],
+  ServiceStarted: (entry) => [Info, `${entry.service} started in ${duration(entry.took)}`],
+  // The error goes to whoever builds the layer, who logs it or handles it.
+  StartFailed: (entry) => [Debug, `${entry.service} did not start: ${entry.step} failed`],
+  ServiceFailed: (entry) => [Error, `${entry.service} failed, because ${entry.work} failed`],
+  ServiceRestarting: (entry) =>
+    entry.origin === undefined
+      ? [Info, `${entry.service} restarts, as asked`]
+      : [Warning, `${entry.service} restarts ${after(entry)}, because ${entry.origin} failed`],
+  ServiceStopping: (entry) => [Debug, `${entry.service} is stopping`],
+  ServiceStopped: (entry) => [Info, `${entry.service} stopped in ${duration(entry.took)}`],
+  StopStepFailed: (entry) => [
+    Error,
+    `${entry.service} failed in ${entry.step} while stopping, and went on to the next step`
+  ],
+  StopTimedOut: (entry) => [
+    Error,
+    `${entry.service} hung in ${entry.step} while stopping; it was left after ${duration(entry.after)}` +
+      (entry.alive.length === 0 ? "" : `, with ${some(entry.alive)} still running`)
+  ],
+  StopAsked: (entry) => [Debug, `${entry.service} asked to be stopped`],
+  WorkInterrupted: (entry) => [Warning, `${entry.service}: ${entry.work} was interrupted by its own code`],
+  StopNotPossible: (entry) => [
+    Warning,
+    `${entry.service} asked to be stopped, but nothing stops it: it does not run under App.launch`
+  ],
+  ChildAdopted: (entry) => [Debug, `${entry.service} adopted ${entry.child}`],
+  TaskTicked: (entry) => [Trace, `${entry.service}: ${entry.task} ran for ${duration(entry.took)}`],
+  TaskFailed: (entry) => [levelOf(entry), `${entry.service}: ${entry.task} failed`],
+  TicksSkipped: (entry) => [
+    Warning,
+    `${entry.service}: ${entry.task} skipped ${count(entry.missed, "run")}, because it ran long or late`
+  ],
+  WorkRestarting: (entry) => [
+    Warning,
+    `${entry.service}: ${entry.work} failed, and is run again ${after(entry)}`
+  ],
+  RestartsExhausted: (entry) => [
+    entry.answer === "Log" ? Error : Warning,
+    `${entry.service}: ${entry.work} failed again after ${count(entry.restarts, "restart")}, and is given up`
+  ],
+  EventEmitted: (entry) => [
+    Trace,
+    `${entry.event} was emitted to ${count(entry.listeners, "listener")}${by(entry)}`
+  ],
+  EventPublished: (entry) => [
+    Trace,
+    `${entry.event} was published to ${count(entry.listeners, "listener")}${by(entry)}`
+  ],
+  EventHandled: (entry) => [Trace, `${entry.service} handled ${entry.event} in ${duration(entry.took)}`],
+  HandlerFailed: (entry) => [levelOf(entry), `${entry.service}: the listener of ${entry.event} failed`],
+  EventsDropped: (entry) => [
+    Warning,
+    `${entry.service}: the listener of ${entry.event} missed ${count(entry.count, "event")}, ${entry.reason}`
+  ],
+  PublishWaiting: (entry) => [
+    Warning,
+    `${entry.service}: the queue of the listener of ${entry.event} is full; ` +
+      `a publish has waited ${duration(entry.waited)} for it and still waits`
+  ]
+}
+
+// The line of a kind takes entries of that kind.
+const line = (entry: Unstamped): readonly [LogLevel.LogLevel, string] => lines[entry._tag](entry as never)
+
+/** A failure that the program handles is none for the operator; one that escalates or is run again is told of by the next entry. */
+const levelOf = (entry: Answered): LogLevel.LogLevel => (entry.answer === "Log" ? Error : Debug)
+
+const after = (entry: { readonly restarts: number; readonly pause: Duration.Duration }): string =>
+  `in ${duration(entry.pause)} (restart ${entry.restarts})`
+
+const by = ({ sender }: Sent | Omit<Sent, "at">): string => (sender === undefined ? "" : ` by ${sender}`)
+
+/** `Duration.format` has no unit for nothing. */
+const duration = (took: Duration.Duration): string =>
+  Duration.toMillis(took) < 1 ? "0ms" : Duration.format(took)
+
+const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`
+
+/** At most five names, so that a line stays a line. */
+const some = (names: ReadonlyArray<string>): string =>
+  names.length <= 5 ? names.join(", ") : `${names.slice(0, 5).join(", ")} and ${names.length - 5} more`

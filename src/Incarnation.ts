@@ -1,0 +1,170 @@
+/** One life of an adopted layer: it is built under a service, and closed once. */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Layer from "effect/Layer"
+import * as Runtime from "effect/Runtime"
+import * as Scope from "effect/Scope"
+import * as Owner from "./Owner.ts"
+import type * as ServiceScope from "./ServiceScope.ts"
+import * as Shutdown from "./Shutdown.ts"
+import { StartError } from "./StartError.ts"
+
+/** What is brought to life, as often as it takes. */
+export interface Plan {
+  readonly parent: ServiceScope.Lifetime
+  /** What it needs, the types of `Service.adopt` tell. */
+  readonly layer: Layer.Layer<unknown, unknown, any>
+  /** What a service of the layer is called below its parent. */
+  readonly label: (service: string) => string
+  readonly adoption: Owner.Adoption
+}
+
+/** What went wrong, and the path down to it. */
+export interface Failure {
+  readonly cause: Cause.Cause<unknown>
+  readonly origin: string
+  /** Whether the service that failed has journaled it. */
+  readonly isTold: boolean
+}
+
+/** One life. */
+export interface Incarnation {
+  readonly owner: Owner.Owner
+  /** Its services, as they are called below the parent. */
+  readonly name: () => string
+  /** What it has built; undefined until then. */
+  readonly context: () => Context.Context<unknown> | undefined
+  /** Waits until it is built, or has failed to be, or is given up. */
+  readonly built: Effect.Effect<Exit.Exit<Context.Context<unknown>, unknown>>
+  /** Takes over what the build has changed in its fiber, as a build in this fiber would. */
+  readonly inherit: Effect.Effect<void>
+  /** Why it was not built, when `built` has told so. */
+  readonly failure: () => Failure | undefined
+  /** Ends the build, if it still goes on, and the waiting for it. */
+  readonly giveUp: () => void
+  /** Stops all of it, in order and within its deadlines, and waits for that. */
+  readonly close: Effect.Effect<void>
+  /** How long `close` may take, in milliseconds. */
+  readonly stopLimit: () => number
+  /** Whether a service of it asked to be stopped before all was built. */
+  readonly wantsStop: () => boolean
+}
+
+/** What a life tells, once it is built. */
+export interface Hooks {
+  readonly failed: (failure: Failure) => void
+  readonly stopAsked: () => void
+}
+
+/** Begins to build a layer. */
+export const begin = (
+  { adoption, label, layer, parent }: Plan,
+  hooks: Hooks
+): Effect.Effect<Incarnation, never, any> =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const closed = Deferred.unsafeMake<void>(FiberId.none)
+    const result = Deferred.unsafeMake<Exit.Exit<Context.Context<unknown>, unknown>>(FiberId.none)
+    let ended: Exit.Exit<Context.Context<unknown>, unknown> | undefined
+    let isClosing = false
+    let wantsStop = false
+    // One service of the layer may fail while others still start: then they need not go on.
+    let early: Failure | undefined
+
+    const interrupt = () => building.unsafeInterruptAsFork(building.id())
+    const owner: Owner.Owner = {
+      shared: parent.owner.shared,
+      path: parent.path,
+      parent: parent.owner,
+      members: new Set(),
+      labels: { taken: parent.childLabels, by: adoption },
+      label,
+      failed: (_, origin, cause) =>
+        Effect.sync(() => {
+          if (ended !== undefined) return hooks.failed({ cause, origin, isTold: true })
+          early ??= { cause, origin, isTold: true }
+          interrupt()
+        }),
+      stopAsked: () =>
+        Effect.sync(() => {
+          if (ended === undefined) wantsStop = true
+          else hooks.stopAsked()
+        })
+    }
+    // It begins with the next turn of the scheduler, when `building` is there to be interrupted.
+    const building = yield* Layer.makeMemoMap.pipe(
+      Effect.flatMap((memoMap) => Layer.buildWithMemoMap(layer, memoMap, scope)),
+      Effect.provideService(Owner.Owner, owner),
+      Effect.interruptible,
+      Effect.forkDaemon
+    )
+    building.addObserver((exit) => {
+      ended = exit
+      Deferred.unsafeDone(result, Effect.succeed(exit))
+    })
+
+    const name = () => [...owner.members].map((member) => member.label).join(", ") || label("a layer")
+    // A layer that is no service has no deadline of its own, and gets its parent's.
+    const stopLimit = () =>
+      Math.max(
+        parent.stopTimeout,
+        [...owner.members].reduce((sum, member) => sum + member.stopLimit(), 0)
+      )
+    const closing = Effect.suspend(() => {
+      // A layer releases what it has built only when its build has ended.
+      const reached = ended === undefined ? Owner.stopMembers(owner.members) : Effect.void
+      const all = Effect.uninterruptible(Effect.zipRight(reached, Scope.close(scope, Exit.void)))
+      return Shutdown.step(parent, `child ${name()}`, all, {
+        limitMillis: stopLimit(),
+        alive: () => Owner.unfinished(owner.members).map(Owner.describe)
+      })
+    }).pipe(Effect.ensuring(Deferred.succeed(closed, undefined)))
+
+    return {
+      owner,
+      name,
+      stopLimit,
+      wantsStop: () => wantsStop,
+      context: () => (ended !== undefined && Exit.isSuccess(ended) ? ended.value : undefined),
+      built: Effect.map(Deferred.await(result), (exit) =>
+        early === undefined ? exit : Exit.failCause(causeOf(exit, early.cause))
+      ),
+      inherit: Fiber.inheritAll(building),
+      failure: () => {
+        if (early === undefined && (ended === undefined || Exit.isSuccess(ended))) return undefined
+        const cause = causeOf(ended ?? Exit.void, early?.cause ?? Cause.empty)
+        const origin = early?.origin ?? originOf(cause, `${parent.path} > ${label("a layer")} > its build`)
+        return { cause, origin, isTold: early !== undefined }
+      },
+      giveUp: () => {
+        if (ended === undefined) interrupt()
+        Deferred.unsafeDone(result, Effect.succeed(Exit.interrupt(FiberId.none)))
+      },
+      close: Effect.suspend(() => {
+        if (!isClosing) {
+          isClosing = true
+          Runtime.runFork(parent.runtime)(closing)
+        }
+        return Deferred.await(closed)
+      })
+    }
+  })
+
+/** What the layer's type tells of comes first; a service that fails on its own in the middle is a defect to it. */
+const causeOf = (exit: Exit.Exit<unknown, unknown>, early: Cause.Cause<unknown>): Cause.Cause<unknown> => {
+  if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) return exit.cause
+  if (!Cause.isEmpty(early)) return Cause.die(Cause.squash(early))
+  return Exit.isFailure(exit) ? exit.cause : Cause.empty
+}
+
+/** The path down to the step of the service that did not start. */
+const originOf = (cause: Cause.Cause<unknown>, otherwise: string): string => {
+  const errors = [...Cause.failures(cause), ...Cause.defects(cause)]
+  const error = errors.find((_) => _ instanceof StartError)
+  return error === undefined ? otherwise : originOf(error.cause, `${error.service} > ${error.step}`)
+}

@@ -1,0 +1,153 @@
+/**
+ * What is measured of services, as Effect Metrics, so that any exporter of
+ * Effect's metrics shows them. README.md lists them.
+ *
+ * Labels are names from the code and not paths, so that there are only so many:
+ * the class of a service, an event, and of each class at most 50 tasks, the
+ * rest of which are called `other`.
+ */
+import * as Metric from "effect/Metric"
+import * as MetricBoundaries from "effect/MetricBoundaries"
+import * as MetricKey from "effect/MetricKey"
+import type * as MetricKeyType from "effect/MetricKeyType"
+import * as MetricLabel from "effect/MetricLabel"
+
+/** The metrics of all services of a class. */
+export interface OfService {
+  /** One of them has come from one state into another; none is not to exist. */
+  readonly moved: (from: string | undefined, to: string | undefined) => void
+  readonly restarted: () => void
+}
+
+/** The metrics of a task, in all services of a class. */
+export interface OfTask {
+  readonly succeeded: (tookMillis: number) => void
+  readonly failed: (tookMillis: number) => void
+  readonly skipped: (slots: number) => void
+}
+
+/** The metrics of the listeners of an event, in all services of a class. */
+export interface OfListener {
+  readonly handled: () => void
+  readonly failed: () => void
+  readonly dropped: (events: number) => void
+  /** So many more, or fewer, published events wait. */
+  readonly queued: (change: number) => void
+  /** A published event is about to be handled. */
+  readonly waited: (millis: number) => void
+}
+
+/** The metrics of a service class. Made once for each class of an app. */
+export interface ServiceMetrics extends OfService {
+  readonly task: (name: string) => OfTask
+  readonly listener: (event: string) => OfListener
+}
+
+/** The metrics of one service class, with labels that all of them bear besides. */
+export const make = (
+  service: string,
+  labels: ReadonlyArray<MetricLabel.MetricLabel> = []
+): ServiceMetrics => {
+  const ofService = [...labels, MetricLabel.make("service", service)]
+  const restarts = measure(keys.restarts, ofService)
+  const states = memoized((state) => measure(keys.state, [...ofService, MetricLabel.make("state", state)]))
+  const ofTask = memoized((task) => {
+    const all = [...ofService, MetricLabel.make("task", task)]
+    const runs = measure(keys.taskRuns, all)
+    const failures = measure(keys.taskFailures, all)
+    const skips = measure(keys.taskSkipped, all)
+    const duration = measure(keys.taskDuration, all)
+    const ran = (tookMillis: number) => {
+      runs.update(1)
+      duration.update(tookMillis)
+    }
+    return {
+      succeeded: ran,
+      failed: (tookMillis: number) => {
+        ran(tookMillis)
+        failures.update(1)
+      },
+      skipped: skips.update
+    }
+  })
+  const tasks = new Set<string>()
+  return {
+    moved: (from, to) => {
+      if (from !== undefined) states(from).modify(-1)
+      if (to !== undefined) states(to).modify(1)
+    },
+    restarted: () => restarts.update(1),
+    task: (name) => {
+      if (tasks.size < mostTasks) tasks.add(name)
+      return ofTask(tasks.has(name) ? name : "other")
+    },
+    listener: memoized((event) => {
+      const all = [...ofService, MetricLabel.make("event", event)]
+      const handled = measure(keys.handled, all)
+      const failed = measure(keys.failed, all)
+      return {
+        handled: () => handled.update(1),
+        failed: () => failed.update(1),
+        dropped: measure(keys.dropped, all).update,
+        queued: measure(keys.queueDepth, all).modify,
+        waited: measure(keys.lag, all).update
+      }
+    })
+  }
+}
+
+/** More tasks than a class has, unless it names them after what they work on. */
+const mostTasks = 50
+
+/** From 1 millisecond to about 9 minutes. */
+const millis = MetricBoundaries.exponential({ start: 1, factor: 2, count: 20 })
+
+const inUnit = <Type extends MetricKeyType.MetricKeyType<any, any>>(
+  key: MetricKey.MetricKey<Type>,
+  unit: string
+): MetricKey.MetricKey<Type> => MetricKey.taggedWithLabels(key, [MetricLabel.make("unit", unit)])
+
+const counter = (name: string, description: string) =>
+  MetricKey.counter(`effect_services_${name}`, { description, incremental: true })
+const gauge = (name: string, description: string) =>
+  MetricKey.gauge(`effect_services_${name}`, { description })
+const histogram = (name: string, description: string) =>
+  inUnit(MetricKey.histogram(`effect_services_${name}`, millis, description), "ms")
+
+const keys = {
+  state: inUnit(gauge("state", "Services in this state"), "{service}"),
+  restarts: inUnit(counter("restarts", "Services started anew by those that adopted them"), "{restart}"),
+  taskRuns: inUnit(counter("task_runs", "Runs of a task that have ended"), "{run}"),
+  taskFailures: inUnit(counter("task_failures", "Runs of a task that failed"), "{run}"),
+  taskSkipped: inUnit(counter("task_skipped", "Runs that were left out because one took too long"), "{run}"),
+  taskDuration: histogram("task_duration", "How long a run of a task takes"),
+  handled: inUnit(counter("listener_handled", "Events that a listener has handled"), "{event}"),
+  failed: inUnit(counter("listener_failed", "Events that a listener has failed to handle"), "{event}"),
+  dropped: inUnit(counter("listener_dropped", "Events that a listener did not get"), "{event}"),
+  queueDepth: inUnit(gauge("listener_queue_depth", "Published events that wait for a listener"), "{event}"),
+  lag: histogram("listener_lag", "How long a published event waits for a listener")
+}
+
+/** Updates without Effect, and without looking the metric up: a labelled metric of its own finds its hook once. */
+const measure = (
+  key: MetricKey.MetricKey<MetricKeyType.MetricKeyType<number, any>>,
+  labels: ReadonlyArray<MetricLabel.MetricLabel>
+) => {
+  const metric = Metric.fromMetricKey(MetricKey.taggedWithLabels(key, labels))
+  return {
+    update: (value: number): void => metric.unsafeUpdate(value, noLabels),
+    modify: (change: number): void => metric.unsafeModify(change, noLabels)
+  }
+}
+const noLabels: ReadonlyArray<MetricLabel.MetricLabel> = []
+
+const memoized = <A>(f: (name: string) => A): ((name: string) => A) => {
+  const made = new Map<string, A>()
+  return (name) => {
+    const known = made.get(name)
+    if (known !== undefined) return known
+    const fresh = f(name)
+    made.set(name, fresh)
+    return fresh
+  }
+}

@@ -1,0 +1,76 @@
+/** What is known of a task and its runs: counted always, and told to metrics. */
+import type * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Reason from "./Reason.ts"
+import type * as ServiceMetrics from "./ServiceMetrics.ts"
+import type { TaskStatus } from "./ServiceStatus.ts"
+
+/** The record of one task. */
+export interface TaskRecord {
+  readonly status: () => TaskStatus
+  /** A run begins. */
+  readonly begin: () => void
+  /** A run has ended, and with a cause has failed. */
+  readonly end: (took: Duration.Duration, cause?: Cause.Cause<unknown> | undefined) => void
+  readonly skip: (slots: number) => void
+  /** The next run is due in so many milliseconds. */
+  readonly due: (inMillis: number) => void
+}
+
+/** A task that has not run yet. */
+export const make = (
+  task: Pick<TaskStatus, "kind" | "name" | "schedule">,
+  clock: Clock.Clock,
+  metrics: ServiceMetrics.OfTask,
+  changed: () => void
+): TaskRecord => {
+  let runs = 0
+  let failures = 0
+  let skipped = 0
+  let isRunning = false
+  let lastStart: number | undefined
+  let lastDuration: Duration.Duration | undefined
+  let nextRun: number | undefined
+  let lastError: string | undefined
+  return {
+    status: () => ({
+      ...task,
+      runs,
+      failures,
+      skipped,
+      isRunning,
+      lastStart,
+      lastDuration,
+      nextRun: isRunning ? undefined : nextRun,
+      lastError
+    }),
+    begin: () => {
+      runs++
+      isRunning = true
+      lastStart = clock.unsafeCurrentTimeMillis()
+      nextRun = undefined
+      changed()
+    },
+    end: (took, cause) => {
+      isRunning = false
+      lastDuration = took
+      if (cause === undefined) metrics.succeeded(Duration.toMillis(took))
+      else {
+        failures++
+        lastError = Reason.ofCause(cause)
+        metrics.failed(Duration.toMillis(took))
+      }
+      changed()
+    },
+    skip: (slots) => {
+      skipped += slots
+      metrics.skipped(slots)
+      changed()
+    },
+    due: (inMillis) => {
+      nextRun = Math.round(clock.unsafeCurrentTimeMillis() + inMillis)
+      changed()
+    }
+  }
+}
