@@ -46,10 +46,14 @@ export const make = <E, R>(
         if (budget !== undefined && !budget.take(yield* Monotonic.millis)) return Option.none()
         const now = yield* Clock.currentTimeMillis
         const [next, , decision] = yield* backoff.step(now, cause, state)
-        if (ScheduleDecision.isDone(decision)) return Option.none()
-        const pause = Math.max(0, Math.round(ScheduleIntervals.start(decision.intervals) - now))
-        // To wait for ever is to give up.
-        if (!Number.isFinite(pause)) return Option.none()
+        const pause = ScheduleDecision.isDone(decision)
+          ? Number.POSITIVE_INFINITY
+          : Math.max(0, Math.round(ScheduleIntervals.start(decision.intervals) - now))
+        // To wait for ever is to give up, too. The next tick, if there is one, has its own chances.
+        if (!Number.isFinite(pause)) {
+          reset()
+          return Option.none()
+        }
         state = next
         count++
         budget?.pause(pause)

@@ -78,7 +78,8 @@ export const make = <R>(
       Deferred.unsafeDone(wake, Effect.void)
       if (isActive) return
       isActive = true
-      Runtime.runFork(parent.runtime)(Effect.annotateLogs(loop, "service", parent.path))
+      // The runtime of a service was taken where nothing can be interrupted.
+      Runtime.runFork(parent.runtime)(Effect.interruptible(Effect.annotateLogs(loop, "service", parent.path)))
     }
     const loop: Effect.Effect<void> = Effect.suspend(() => {
       isDirty = false

@@ -1,0 +1,85 @@
+import { assert, describe, it } from "@effect/vitest"
+import { FastCheck } from "effect"
+import * as Budget from "../src/Budget.ts"
+
+/** The moments at which a restart is allowed, of all that are asked for. */
+const taken = (budget: Budget.Budget, moments: Iterable<number>) =>
+  [...moments].filter((moment) => budget.take(moment))
+
+describe("Budget", () => {
+  it("allows a burst of so many, and the next one when the first is as old as the window", () => {
+    const budget = Budget.make(3, 30_000)
+    assert.deepStrictEqual(taken(budget, [0, 0, 0, 0, 29_999, 30_000]), [0, 0, 0, 30_000])
+  })
+
+  it("remembers what is older than the window, half as much with each further one", () => {
+    // 5 at once count 2.5 after a window, and so leave room for 2 and not for 5.
+    const budget = Budget.make(5, 30_000)
+    assert.deepStrictEqual(
+      taken(budget, [0, 0, 0, 0, 0, 30_000, 30_000, 30_000, 30_000]),
+      [0, 0, 0, 0, 0, 30_000, 30_000, 30_000]
+    )
+    // Now it is 5.5, and 4.5 at the time at which it has been multiplied by 4.5 / 5.5.
+    const recovered = 30_000 + 30_000 * Math.log2(5.5 / 4.5)
+    assert.deepStrictEqual(taken(budget, [Math.floor(recovered), Math.ceil(recovered)]), [
+      Math.ceil(recovered)
+    ])
+  })
+
+  it("recovers, even if it is a budget of one", () => {
+    const budget = Budget.make(1, 1_000)
+    assert.deepStrictEqual(taken(budget, [0, 999, 1_000]), [0, 1_000])
+  })
+
+  it("does not count pauses as time", () => {
+    const budget = Budget.make(1, 1_000)
+    assert.isTrue(budget.take(0))
+    budget.pause(60_000)
+    assert.deepStrictEqual(taken(budget, [60_999, 61_000]), [61_000])
+  })
+
+  it("does not let time go back when pauses overlap", () => {
+    const budget = Budget.make(1, 1_000)
+    assert.isTrue(budget.take(5_000))
+    budget.pause(4_000)
+    budget.pause(4_000)
+    // 8 seconds of pauses in the 4 that have passed.
+    assert.deepStrictEqual(taken(budget, [9_000, 13_999, 14_000]), [14_000])
+  })
+
+  it.prop(
+    "never allows more restarts than it has in any window, for any pattern of failures and pauses",
+    [
+      FastCheck.record({
+        restarts: FastCheck.integer({ min: 1, max: 6 }),
+        within: FastCheck.integer({ min: 1, max: 1_000 }),
+        failures: FastCheck.array(
+          FastCheck.record({
+            after: FastCheck.nat(400),
+            pause: FastCheck.nat(400),
+            // Others that share the budget may fail during the pause.
+            isAwaited: FastCheck.boolean()
+          }),
+          { maxLength: 200 }
+        )
+      })
+    ],
+    ([{ failures, restarts, within }]) => {
+      const budget = Budget.make(restarts, within)
+      const allowed: Array<number> = []
+      let now = 0
+      for (const { after, isAwaited, pause } of failures) {
+        now += after
+        if (!budget.take(now)) continue
+        allowed.push(now)
+        budget.pause(pause)
+        if (isAwaited) now += pause
+      }
+      for (const [index, first] of allowed.entries()) {
+        const next = allowed[index + restarts]
+        if (next !== undefined) assert.isAtLeast(next - first, within)
+      }
+    },
+    { fastCheck: { numRuns: 1_000 } }
+  )
+})

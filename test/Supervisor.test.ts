@@ -1,0 +1,674 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Ref, Schedule, TestClock } from "effect"
+import { App, Failure, Journal, Service, ServiceRegistry } from "effect-services"
+import { expectTypeOf } from "vitest"
+import { build, launch, leavesNothing, timeline } from "./support.ts"
+
+/** A parent that does one thing, under plain Effect; its journal as lines with times, and how it is. */
+const parent = <A, E, R>(onStart: Effect.Effect<A, E, R>, onStop?: () => Effect.Effect<unknown, unknown>) =>
+  Effect.gen(function* () {
+    const started = yield* Deferred.make<A>()
+    class Parent extends Service.make<Parent>()("Parent", {
+      onStart: Effect.tap(onStart, (value) => Deferred.succeed(started, value)),
+      onStop
+    }) {}
+    const running = yield* build(Layer.mergeAll(Parent.layer, Journal.layer, ServiceRegistry.layer))
+    const value = yield* Deferred.await(started)
+    return {
+      ...running,
+      value,
+      journal: Effect.provide(
+        Effect.map(Journal.recent, (entries) =>
+          entries.map((entry) => `${entry.at} ${Journal.format(entry).replaceAll("Parent > ", "")}`)
+        ),
+        running.context
+      ),
+      status: Effect.provide(
+        Effect.map(ServiceRegistry.snapshot, ({ services }) => services[0]!),
+        running.context
+      )
+    }
+  })
+
+/** A worker with a name, which tells when it starts and stops, and can be made to fail. */
+const workers = () => {
+  const { lines, say } = timeline()
+  const started: Record<string, number> = {}
+  class Worker extends Service.make<Worker>()("Worker", {
+    onStart: (name: string, fails: (life: number) => Effect.Effect<unknown, unknown> = () => Effect.void) =>
+      Effect.gen(function* () {
+        const life = (started[name] = (started[name] ?? 0) + 1)
+        yield* say(`+${name}`)
+        yield* fails(life)
+        const broken = yield* Deferred.make<never>()
+        yield* Service.spawn(Effect.orDie(Deferred.await(broken)), { name: "job" })
+        yield* Service.addCleanup(say(`-${name}`))
+        return { life, fail: Deferred.die(broken, `${name} broke`) }
+      })
+  }) {}
+  return { Worker, lines, say }
+}
+type Worker = Service.Child<{ readonly fail: Effect.Effect<unknown>; readonly life: number }>
+
+const fail = (child: Worker) => Effect.flatMap(child.current, (_) => _.fail)
+/** Until whatever needs no time has happened. */
+const settle = TestClock.adjust(0)
+const everySecond = Schedule.spaced("1 second")
+const restart = Failure.restart({ backoff: everySecond })
+
+describe("adopt with Failure.restart", () => {
+  it.effect("stops a child that failed in order, and starts it anew after the pause", () =>
+    Effect.gen(function* () {
+      const { lines, Worker } = workers()
+      const { value: child, ...running } = yield* parent(
+        Service.adopt(Worker.layer("a"), { onFailure: restart })
+      )
+      yield* fail(child)
+      yield* TestClock.adjust("999 millis")
+      assert.deepStrictEqual(lines, ["+a", "-a"])
+      assert.deepStrictEqual(yield* child.status, {
+        _tag: "Restarting",
+        reason: "Parent > Worker > job: a broke",
+        nextStart: 1_000
+      })
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(lines, ["+a", "-a", "+a"])
+      assert.strictEqual((yield* child.current).life, 2)
+      assert.deepStrictEqual(yield* child.status, { _tag: "Running" })
+      assert.deepInclude((yield* running.status).children[0], { name: "Worker", restarts: 1, since: 1_000 })
+      yield* running.stop
+      assert.deepStrictEqual(lines, ["+a", "-a", "+a", "-a"])
+      assert.deepStrictEqual(yield* running.journal, [
+        "0 Parent is starting",
+        "0 Worker is starting",
+        "0 Worker started in 0ms",
+        "0 Parent adopted Worker",
+        "0 Parent started in 0ms",
+        "0 Worker: job failed",
+        "0 Worker failed, because job failed",
+        "0 Worker is stopping",
+        "0 Worker stopped in 0ms",
+        "0 Worker restarts in 1s (restart 1), because Worker > job failed",
+        "1000 Worker is starting",
+        "1000 Worker started in 0ms",
+        "1000 Parent is stopping",
+        "1000 Worker is stopping",
+        "1000 Worker stopped in 0ms",
+        "1000 Parent stopped in 0ms"
+      ])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("takes a start that fails for another failure, and gives up when the budget is used up", () =>
+    Effect.gen(function* () {
+      const { lines, Worker } = workers()
+      const layer = Worker.layer("a", (life) => (life > 1 ? Effect.fail("no disk") : Effect.void))
+      const onFailure = Failure.restart({
+        backoff: everySecond,
+        budget: { restarts: 2, within: "1 minute" }
+      })
+      const { value: child, ...running } = yield* parent(Service.adopt(layer, { onFailure }))
+      yield* fail(child)
+      yield* TestClock.adjust("3 seconds")
+      assert.deepStrictEqual(lines, ["+a", "-a", "+a", "+a"])
+      assert.deepStrictEqual((yield* running.journal).slice(9), [
+        "0 Worker restarts in 1s (restart 1), because Worker > job failed",
+        "1000 Worker is starting",
+        "1000 Worker is stopping",
+        "1000 Worker stopped in 0ms",
+        "1000 Worker did not start: onStart failed",
+        "1000 Worker failed, because onStart failed",
+        "1000 Worker restarts in 1s (restart 2), because Worker > onStart failed",
+        "2000 Worker is starting",
+        "2000 Worker is stopping",
+        "2000 Worker stopped in 0ms",
+        "2000 Worker did not start: onStart failed",
+        "2000 Worker failed, because onStart failed",
+        "2000 Parent: child Worker failed again after 2 restarts, and is given up",
+        "2000 Parent failed, because child Worker failed"
+      ])
+      const { children, state } = yield* running.status
+      const reason =
+        'Parent > Worker > onStart: Service "Parent > Worker" failed in onStart, so what it had begun was undone: no disk'
+      assert.deepStrictEqual(state, { _tag: "Failed", reason })
+      assert.deepStrictEqual(
+        children.map(({ name, state }) => [name, state]),
+        [["Worker", { _tag: "Failed", reason }]]
+      )
+      assert.strictEqual((yield* Effect.flip(child.current))._tag, "ChildStoppedError")
+      yield* child.await
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect(
+    "gives a child up and lives on, where that is the answer, and shows it until it is adopted again",
+    () =>
+      Effect.gen(function* () {
+        const { Worker } = workers()
+        const onFailure = Failure.restart({ backoff: Schedule.recurs(0), onExhausted: Failure.log })
+        const adopt = Service.adopt(Worker.layer("a"), { onFailure, name: "a" })
+        const again = yield* Deferred.make<void>()
+        const running = yield* parent(
+          Effect.tap(adopt, () => Service.timeout(Effect.zipRight(Deferred.await(again), adopt), 1))
+        )
+        yield* fail(running.value)
+        yield* settle
+        const shown = Effect.map(running.status, ({ children, state }) => [
+          state._tag,
+          ...children.map((child) => `${child.name} ${child.state._tag}`)
+        ])
+        assert.deepStrictEqual(yield* shown, ["Running", "Worker[a] Failed"])
+        yield* Deferred.succeed(again, undefined)
+        yield* TestClock.adjust(1)
+        assert.deepStrictEqual(yield* shown, ["Running", "Worker[a] Running"])
+        yield* running.stop
+      }).pipe(leavesNothing)
+  )
+
+  it.effect("does not restart a child that asked to stop, or was stopped", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      class Job extends Service.make<Job>()("Job", {
+        onStart: Effect.zipRight(say("job"), Service.timeout(Service.stop, "1 second"))
+      }) {}
+      const running = yield* parent(
+        Effect.all([
+          Service.adopt(Job, { onFailure: restart, name: "stops" }),
+          Service.adopt(Job, { onFailure: restart, name: "is stopped" })
+        ])
+      )
+      yield* running.value[1].stop
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(lines, ["job", "job"])
+      assert.deepStrictEqual(yield* running.value[0].status, { _tag: "Stopped" })
+      assert.deepStrictEqual((yield* running.status).children, [])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("holds the name of a child over its restart", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      const tries = yield* Ref.make<ReadonlyArray<string>>([])
+      const running = yield* parent(
+        Effect.tap(Service.adopt(Worker.layer("a"), { onFailure: restart }), () =>
+          Service.interval(
+            Effect.flatMap(Effect.exit(Service.adopt(Worker.layer("b"))), (exit) =>
+              Ref.update(tries, (all) => [...all, exit._tag])
+            ),
+            "500 millis"
+          )
+        )
+      )
+      yield* fail(running.value)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Ref.get(tries), ["Failure", "Failure"])
+      assert.strictEqual((yield* running.value.current).life, 2)
+      yield* running.value.stop
+      yield* TestClock.adjust("500 millis")
+      assert.deepStrictEqual((yield* Ref.get(tries)).at(-1), "Success")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("builds any layer anew, and gives what is current", () =>
+    Effect.gen(function* () {
+      class Pool extends Context.Tag("Pool")<Pool, number>() {}
+      let built = 0
+      const pool = Layer.effect(
+        Pool,
+        Effect.sync(() => ++built)
+      )
+      const { value: child, ...running } = yield* parent(
+        Service.adopt(pool, { name: "pool", onFailure: restart })
+      )
+      yield* child.restart
+      assert.strictEqual(Context.get(yield* child.current, Pool), 2)
+      assert.deepInclude((yield* running.status).children[0], { name: "a layer[pool]", restarts: 1 })
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("current", () => {
+  it.effect("is awaited by many while the child restarts, and is the new one for all", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      const { value: child, ...running } = yield* parent(
+        Service.adopt(Worker.layer("a"), { onFailure: restart })
+      )
+      yield* fail(child)
+      const waiting = yield* Effect.fork(
+        Effect.all(
+          Array.from({ length: 100 }, () => child.current),
+          { concurrency: "unbounded" }
+        )
+      )
+      yield* TestClock.adjust("999 millis")
+      assert.isNull(waiting.unsafePoll())
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(new Set((yield* waiting).map(({ life }) => life)), new Set([2]))
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("waits 5 seconds, and then says why there is none", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      const onFailure = Failure.restart({ backoff: Schedule.spaced("1 hour") })
+      const { value: child, ...running } = yield* parent(Service.adopt(Worker.layer("a"), { onFailure }))
+      yield* fail(child)
+      // Where nothing can be interrupted, too.
+      const waiting = yield* Effect.fork(Effect.uninterruptible(Effect.flip(child.current)))
+      yield* TestClock.adjust("4999 millis")
+      assert.isNull(waiting.unsafePoll())
+      yield* TestClock.adjust("1 millis")
+      const error = yield* waiting
+      assert.strictEqual(error._tag, "ChildRestartingError")
+      assert.strictEqual(
+        error.message,
+        'Service "Parent" adopted "Worker", which restarts and was not up after 5s. ' +
+          "Try again later. Why it restarts: Parent > Worker > job: a broke"
+      )
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("fails at once when the child is given up while it is awaited", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      const { value: child, ...running } = yield* parent(
+        Service.adopt(Worker.layer("a"), { onFailure: restart, currentTimeout: "1 hour" })
+      )
+      yield* fail(child)
+      const waiting = yield* Effect.fork(Effect.flip(child.current))
+      yield* settle
+      yield* child.stop
+      assert.strictEqual((yield* waiting)._tag, "ChildStoppedError")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("restart", () => {
+  it.effect("stops and starts a child, whatever its policy, and waits until it is up", () =>
+    Effect.gen(function* () {
+      const { lines, Worker } = workers()
+      const slow = Worker.layer("a", () => Effect.sleep("1 second"))
+      const starting = yield* Effect.fork(parent(Service.adopt(slow)))
+      yield* TestClock.adjust("1 second")
+      const { value: child, ...running } = yield* starting
+      const restarting = yield* Effect.fork(child.restart)
+      yield* TestClock.adjust("999 millis")
+      assert.isNull(restarting.unsafePoll())
+      yield* TestClock.adjust("1 millis")
+      yield* restarting
+      assert.deepStrictEqual(lines, ["+a", "-a", "+a"])
+      assert.include(yield* running.journal, "1000 Worker restarts, as asked")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("ends the pause of a restart that is under way", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      const onFailure = Failure.restart({ backoff: Schedule.spaced("1 hour") })
+      const { value: child, ...running } = yield* parent(Service.adopt(Worker.layer("a"), { onFailure }))
+      yield* fail(child)
+      yield* settle
+      yield* child.restart
+      assert.strictEqual((yield* child.current).life, 2)
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("fails when the child has stopped", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      const { value: child, ...running } = yield* parent(Service.adopt(Worker.layer("a")))
+      yield* child.stop
+      assert.strictEqual((yield* Effect.flip(child.restart))._tag, "ChildStoppedError")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("may be asked for by the child itself", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      let restart: Effect.Effect<void, unknown> = Effect.void
+      class Self extends Service.make<Self>()("Self", {
+        onStart: Effect.zipRight(
+          say("+"),
+          Service.timeout(
+            Effect.suspend(() => restart),
+            "1 second"
+          )
+        )
+      }) {}
+      const running = yield* parent(
+        Effect.tap(Service.adopt(Self), (child) => Effect.sync(() => (restart = child.restart)))
+      )
+      yield* TestClock.adjust("3 seconds")
+      assert.deepStrictEqual(lines, ["+", "+", "+", "+"])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("adoptAll", () => {
+  const three = (
+    options: Service.AdoptAllOptions,
+    ...layers: ReadonlyArray<(life: number) => Effect.Effect<unknown, unknown>>
+  ) => {
+    const { Worker, lines } = workers()
+    const member = (name: string, index: number) => ({ child: Worker.layer(name, layers[index]), name })
+    return Effect.map(
+      parent(Service.adoptAll([member("a", 0), member("b", 1), member("c", 2)], options)),
+      (running) => ({ ...running, lines })
+    )
+  }
+  const up = ["+a", "+b", "+c"]
+
+  for (const [strategy, then] of [
+    ["oneForOne", ["-b", "+b"]],
+    ["oneForAll", ["-c", "-b", "-a", "+a", "+b", "+c"]],
+    ["restForOne", ["-c", "-b", "+b", "+c"]]
+  ] as const) {
+    it.effect(`${strategy}: ${then.join(" ")} when b fails`, () =>
+      Effect.gen(function* () {
+        const { lines, value, ...running } = yield* three({ strategy, onFailure: restart })
+        yield* fail(value[1])
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(lines, [...up, ...then])
+        assert.deepStrictEqual(
+          yield* Effect.forEach(value, (child) => child.status),
+          value.map(() => ({ _tag: "Running" }))
+        )
+        yield* running.stop
+        assert.deepStrictEqual(lines.slice(-3), ["-c", "-b", "-a"])
+      }).pipe(leavesNothing)
+    )
+  }
+
+  it.effect("has one budget for all", () =>
+    Effect.gen(function* () {
+      const onFailure = Failure.restart({ backoff: everySecond, budget: { restarts: 2, within: "1 hour" } })
+      const { value, ...running } = yield* three({ onFailure })
+      for (const child of value) {
+        yield* fail(child)
+        yield* TestClock.adjust("1 second")
+      }
+      assert.include(
+        yield* running.journal,
+        "2000 Parent: child Worker[c] failed again after 0 restarts, and is given up"
+      )
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect(
+    "takes down with a failed one, and leaves down, what its strategy says, under another policy",
+    () =>
+      Effect.gen(function* () {
+        const { lines, value, ...running } = yield* three({ strategy: "restForOne", onFailure: Failure.log })
+        yield* fail(value[1])
+        yield* settle
+        assert.deepStrictEqual(lines, [...up, "-c", "-b"])
+        const tags = yield* Effect.forEach(value, (child) => Effect.map(child.status, (state) => state._tag))
+        assert.deepStrictEqual(tags, ["Running", "Failed", "Stopped"])
+        yield* running.stop
+      }).pipe(leavesNothing)
+  )
+
+  it.effect("leaves alone who was stopped before, and takes one failure of several for one", () =>
+    Effect.gen(function* () {
+      const { lines, value, ...running } = yield* three({ strategy: "oneForAll", onFailure: restart })
+      yield* value[1].stop
+      yield* Effect.all([fail(value[0]), fail(value[2])])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(lines, [...up, "-b", "-c", "-a", "+a", "+c"])
+      const restarts = (yield* running.journal).filter((line) => line.includes("restarts"))
+      assert.deepStrictEqual(restarts, [
+        "0 Worker[a] restarts in 1s (restart 1), because Worker[a] > job failed",
+        "0 Worker[c] restarts in 1s (restart 1), because Worker[a] > job failed"
+      ])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("takes down also who fails while others restart", () =>
+    Effect.gen(function* () {
+      const { lines, value, ...running } = yield* three({ strategy: "restForOne", onFailure: restart })
+      yield* fail(value[2])
+      yield* TestClock.adjust("500 millis")
+      yield* fail(value[0])
+      yield* TestClock.adjust("999 millis")
+      assert.deepStrictEqual(lines, [...up, "-c", "-b", "-a"])
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(lines, [...up, "-c", "-b", "-a", ...up])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  for (const strategy of ["oneForOne", "oneForAll"] as const) {
+    it.effect(
+      `${strategy}: when one does not start, nothing of any is left, and it fails as that one did`,
+      () =>
+        Effect.gen(function* () {
+          const { lines, Worker } = workers()
+          const broken = { child: Worker.layer("b", () => Effect.fail("no disk")), name: "b" }
+          const running = yield* parent(
+            Effect.flip(Service.adoptAll([Worker.layer("a"), broken], { strategy, onFailure: restart }))
+          )
+          assert.strictEqual(
+            running.value.message,
+            'Service "Parent > Worker[b]" failed in onStart, so what it had begun was undone: no disk'
+          )
+          assert.deepStrictEqual(lines, ["+a", "+b", "-a"])
+          assert.deepStrictEqual((yield* running.status).children, [])
+          yield* TestClock.adjust("1 minute")
+          yield* running.stop
+        }).pipe(leavesNothing)
+    )
+  }
+
+  it("knows the type of each, and all errors and requirements", () => {
+    class Db extends Context.Tag("Db")<Db, number>() {}
+    class Child extends Service.make<Child>()("Child", {
+      onStart: Effect.zipRight(Db, Effect.fail("no" as const))
+    }) {}
+    class Other extends Service.make<Other>()("Other", { onStart: Effect.succeed({ n: 1 }) }) {}
+    const pool = Layer.succeed(Db, 1)
+    const all = Service.adoptAll([Other, { child: Child.layer, name: "x" }, pool])
+    expectTypeOf(all).toEqualTypeOf<
+      Effect.Effect<
+        readonly [Service.Child<{ n: number }>, Service.Child<never>, Service.Child<Context.Context<Db>>],
+        Service.StartError<"no">,
+        Db | Service.Scope
+      >
+    >()
+  })
+
+  it.effect("refuses what cannot be used", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      for (const [members, options, problem] of [
+        [5, {}, "`members` must be an array, but it is 5."],
+        [
+          [Worker],
+          {},
+          "`child` must be a service class without parameters, or a layer, like Child.layer(options), but it is a function."
+        ],
+        [
+          [],
+          { strategy: "all" },
+          '`strategy` must be "oneForOne" or "oneForAll" or "restForOne", but it is "all".'
+        ],
+        [
+          [],
+          { currentTimeout: 0 },
+          '`currentTimeout` must be a duration above zero and below infinity, like "5 seconds", but it is 0.'
+        ]
+      ] as ReadonlyArray<[any, any, string]>) {
+        const adopting = Service.adoptAll(members, options) as Effect.Effect<unknown, unknown, Service.Scope>
+        const running = yield* parent(Effect.exit(adopting))
+        const error = Exit.isFailure(running.value) ? Cause.squash(running.value.cause) : undefined
+        assert.strictEqual((error as Error).message.replace(/^Service\.adoptAll: /, ""), problem)
+        yield* running.stop
+      }
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("what happens at the same time", () => {
+  it.effect("a parent that stops while a child restarts: it does not start any more", () =>
+    Effect.gen(function* () {
+      for (const at of [0, 1_000, 1_500]) {
+        const { lines, Worker } = workers()
+        const layer = Worker.layer("a", (life) => (life > 1 ? Effect.sleep("1 second") : Effect.void))
+        const { value: child, ...running } = yield* parent(Service.adopt(layer, { onFailure: restart }))
+        yield* fail(child)
+        yield* TestClock.adjust(at)
+        yield* running.stop
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(lines, at < 1_000 ? ["+a", "-a"] : ["+a", "-a", "+a"])
+        assert.strictEqual((yield* Effect.flip(child.current))._tag, "ChildStoppedError")
+      }
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("a child that fails while its parent stops is not restarted, and its failure is journaled", () =>
+    Effect.gen(function* () {
+      const { lines, Worker } = workers()
+      const slow = Service.addCleanup(Effect.sleep("5 seconds"))
+      class Slow extends Service.make<Slow>()("Slow", { onStart: slow }) {}
+      const { value: child, ...running } = yield* parent(
+        Effect.zipLeft(Service.adopt(Worker.layer("a"), { onFailure: restart }), Service.adopt(Slow))
+      )
+      const broken = yield* child.current
+      const stopping = yield* Effect.fork(running.stop)
+      yield* TestClock.adjust("1 second")
+      yield* broken.fail
+      yield* TestClock.adjust("4 seconds")
+      yield* stopping
+      assert.deepStrictEqual(lines, ["+a", "-a"])
+      assert.include(yield* running.journal, "1000 Worker failed, because job failed")
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("a child that fails while it stops is not restarted", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      class Child extends Service.make<Child>()("Child", {
+        onStart: Effect.map(
+          Effect.zipRight(say("+"), Service.spawn(Effect.delay(Effect.die("late"), "1 second"))),
+          () => ({})
+        ),
+        onStop: () => Effect.sleep("5 seconds")
+      }) {}
+      const { value: child, ...running } = yield* parent(Service.adopt(Child, { onFailure: restart }))
+      const stopping = yield* Effect.fork(child.stop)
+      yield* TestClock.adjust("1 minute")
+      yield* stopping
+      assert.deepStrictEqual(lines, ["+"])
+      assert.include(yield* running.journal, "1000 Child failed, because task failed")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect(
+    "a child that hangs while it is stopped for a restart is left after its deadline, and named",
+    () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        class Stuck extends Service.make<Stuck>()("Stuck", {
+          onStart: Effect.gen(function* () {
+            yield* say("+")
+            yield* Service.addCleanup(Effect.never)
+            return { fail: Service.spawn(Effect.die("no")), scope: yield* Service.Scope }
+          }),
+          stopTimeout: "2 seconds"
+        }) {}
+        const { value: child, ...running } = yield* parent(Service.adopt(Stuck, { onFailure: restart }))
+        const { fail, scope } = yield* child.current
+        yield* Effect.provideService(fail, Service.Scope, scope)
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual(lines.length, 2)
+        assert.include(
+          (yield* running.journal).join("\n"),
+          "Stuck hung in a cleanup while stopping; it was left after 2s"
+        )
+        assert.strictEqual((yield* child.status)._tag, "Running")
+        const stopping = yield* Effect.fork(running.stop)
+        yield* TestClock.adjust("1 minute")
+        yield* stopping
+      })
+  )
+
+  it.effect("a child restarts while the app boots: it is up when it is up, and the boot goes on", () =>
+    Effect.gen(function* () {
+      const { lines, Worker, say } = workers()
+      const layer = Worker.layer("a", (life) => (life === 2 ? Effect.fail("not yet") : Effect.void))
+      class Boots extends Service.make<Boots>()("Boots", {
+        onStart: Effect.gen(function* () {
+          const child = yield* Service.adopt(layer, { onFailure: restart })
+          yield* fail(child)
+          yield* Effect.sleep(1)
+          yield* say(`life ${(yield* child.current).life}`)
+          yield* Effect.sleep("10 seconds")
+        })
+      }) {}
+      const app = yield* launch(Layer.merge(Boots.layer, Layer.empty))
+      yield* TestClock.adjust("3 seconds")
+      assert.deepStrictEqual(lines, ["+a", "-a", "+a", "+a", "life 3"])
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.interrupt(app)
+      const tags = (yield* Journal.recent).map(({ _tag }) => _tag)
+      assert.include(tags, "AppStarted")
+      // The start that failed was the child's, and the boot does not wait for anything.
+      assert.notInclude(tags, "BootWaiting")
+      const exit = yield* Fiber.await(app)
+      assert.isTrue(Exit.isInterrupted(exit))
+    }).pipe(leavesNothing, Effect.provide(Journal.layer))
+  )
+
+  it.effect("adopting that is interrupted leaves nothing", () =>
+    Effect.gen(function* () {
+      const { lines, Worker } = workers()
+      const slow = { child: Worker.layer("b", () => Effect.never), name: "b" }
+      const running = yield* parent(
+        Effect.timeoutOption(
+          Service.adoptAll([Worker.layer("a"), slow], { strategy: "oneForAll", onFailure: restart }),
+          1
+        ).pipe(
+          Effect.fork,
+          Effect.flatMap((fiber) => Effect.zipRight(TestClock.adjust(1), Fiber.join(fiber)))
+        )
+      )
+      assert.deepStrictEqual(lines, ["+a", "+b", "-a"])
+      assert.deepStrictEqual((yield* running.status).children, [])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("at the top", () => {
+  it.effect("a child that is given up fails the app, with the path down to what failed", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      const onFailure = Failure.restart({ backoff: Schedule.recurs(1) })
+      class Inbox extends Service.make<Inbox>()("Inbox", {
+        onStart: Effect.gen(function* () {
+          const child = yield* Service.adopt(Worker.layer("orders.csv"), { name: "orders.csv", onFailure })
+          yield* Service.interval(fail(child), "1 second")
+        })
+      }) {}
+      const app = yield* launch(Inbox.layer, { name: "Shop" })
+      yield* TestClock.adjust("1 minute")
+      const error = yield* Effect.flip(Fiber.join(app))
+      assert.instanceOf(error, App.ServiceFailedError)
+      assert.strictEqual(error.origin, "Shop > Inbox > Worker[orders.csv] > job")
+    }).pipe(leavesNothing)
+  )
+})
