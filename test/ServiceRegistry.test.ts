@@ -1,0 +1,435 @@
+import { assert, describe, it } from "@effect/vitest"
+import {
+  Chunk,
+  Context,
+  Duration,
+  Effect,
+  Fiber,
+  Layer,
+  Option,
+  Schedule,
+  Schema,
+  Stream,
+  TestClock
+} from "effect"
+import { App, Event, EventBus, Failure, Service, ServiceRegistry } from "effect-services"
+import { build, leavesNothing } from "./support.ts"
+
+const Ping = Event.make("ping", { n: Schema.Number })
+
+/** An app that runs, as one sees it from outside. */
+const running = <A, E>(layer: Layer.Layer<A, E, App.Provided>, name = "Shop") =>
+  Effect.gen(function* () {
+    const app = App.make({ name })
+    const fiber = yield* Effect.forkDaemon(app.launch(layer))
+    yield* TestClock.adjust(0)
+    const snapshot = Effect.map(app.snapshot, Option.getOrThrow)
+    /** A line for the app and each service: what it is called, its state, and since when. */
+    const lines = Effect.map(snapshot, ({ name, services, since, state }) => [
+      `${name} ${state._tag} ${since}`,
+      ...services.map((service) => `${service.path} ${service.state._tag} ${service.since}`)
+    ])
+    const stop = Effect.gen(function* () {
+      const stopping = yield* Effect.fork(Fiber.interrupt(fiber))
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.await(stopping)
+    })
+    return { fiber, snapshot, lines, first: Effect.map(snapshot, ({ services }) => services[0]!), stop }
+  })
+
+/** An app of one service that does one thing. */
+const worker = <A, E>(onStart: Effect.Effect<A, E, Service.Scope | EventBus.EventBus>, name?: string) => {
+  class Worker extends Service.make<Worker>()("Worker", { onStart }) {}
+  return running(Worker.layer.pipe(Layer.provideMerge(EventBus.layer)), name)
+}
+
+describe("snapshot", () => {
+  it.effect("tells of the app and of each service its state and since when, from the boot to the end", () =>
+    Effect.gen(function* () {
+      const slow = Effect.sleep("1 second")
+      class Db extends Service.make<Db>()("Db", { onStart: slow, onStop: () => slow }) {}
+      class Web extends Service.make<Web>()("Web", { onStart: Effect.zipRight(Db, slow) }) {}
+      const app = yield* running(Layer.provide(Web.layer, Db.layer))
+      assert.deepStrictEqual(yield* app.lines, ["Shop Starting 0", "Shop > Db Starting 0"])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* app.lines, [
+        "Shop Starting 0",
+        "Shop > Db Running 1000",
+        "Shop > Web Starting 1000"
+      ])
+      yield* TestClock.adjust("4 seconds")
+      assert.deepStrictEqual(yield* app.lines, [
+        "Shop Running 2000",
+        "Shop > Db Running 1000",
+        "Shop > Web Running 2000"
+      ])
+      const stopping = yield* Effect.fork(Fiber.interrupt(app.fiber))
+      yield* TestClock.adjust(0)
+      assert.deepStrictEqual(yield* app.lines, [
+        "Shop Stopping 5000",
+        "Shop > Db Stopping 5000",
+        "Shop > Web Stopped 5000"
+      ])
+      yield* TestClock.adjust("1 second")
+      yield* stopping
+      assert.deepStrictEqual(yield* app.lines, [
+        "Shop Stopped 6000",
+        "Shop > Db Stopped 6000",
+        "Shop > Web Stopped 5000"
+      ])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("tells which services each was given, children too", () =>
+    Effect.gen(function* () {
+      class Pool extends Context.Tag("Pool")<Pool, number>() {}
+      class Db extends Service.make<Db>()("Db", { onStart: Effect.void }) {}
+      class Mail extends Service.make<Mail>()("Mail", { onStart: Effect.void }) {}
+      class Import extends Service.make<Import>()("Import", { onStart: Db }) {}
+      class Web extends Service.make<Web>()("Web", {
+        onStart: Effect.all([Db, Mail, Pool, Service.adopt(Import)])
+      }) {}
+      const layer = Web.layer.pipe(
+        Layer.provide([Db.layer, Mail.layer, Layer.succeed(Pool, 1)]),
+        Layer.provide(EventBus.layer)
+      )
+      const app = yield* running(layer)
+      const dependencies = (service: ServiceRegistry.ServiceStatus): ReadonlyArray<unknown> => [
+        service.name,
+        [...service.dependencies].toSorted(),
+        ...service.children.map(dependencies)
+      ]
+      assert.deepStrictEqual((yield* app.snapshot).services.map(dependencies), [
+        ["Db", []],
+        ["Mail", []],
+        ["Web", ["Shop > Db", "Shop > Mail"], ["Import", ["Shop > Db", "Shop > Mail"]]]
+      ])
+      yield* app.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("tells why an app did not start, or failed, and what failed last", () =>
+    Effect.gen(function* () {
+      const failing = yield* worker(Effect.fail("no disk"))
+      assert.deepStrictEqual((yield* failing.first).state, {
+        _tag: "Failed",
+        reason: "Shop > Worker > onStart: no disk"
+      })
+      yield* Fiber.await(failing.fiber)
+
+      const onFailure = Failure.log
+      const failed = yield* worker(
+        Effect.zipRight(
+          Service.timeout(Effect.fail("no mail"), "1 second", { name: "mail", onFailure }),
+          Service.timeout(Effect.die("bug"), "2 seconds", { name: "sum", onFailure: Failure.escalate })
+        )
+      )
+      yield* TestClock.adjust("1500 millis")
+      assert.deepStrictEqual((yield* failed.first).lastFailure, {
+        at: 1_000,
+        work: "mail",
+        reason: "no mail"
+      })
+      yield* TestClock.adjust("500 millis")
+      yield* Fiber.await(failed.fiber)
+      const { services, state } = yield* failed.snapshot
+      assert.deepStrictEqual(services[0]!.state, { _tag: "Failed", reason: "Shop > Worker > sum: bug" })
+      assert.deepStrictEqual(state, {
+        _tag: "Failed",
+        reason: "Shop > Worker > sum failed, so the app was stopped: bug"
+      })
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("tells of each task what it is, what its runs were, and when the next is", () =>
+    Effect.gen(function* () {
+      let ticks = 0
+      const tick = Effect.suspend(() => {
+        ticks++
+        return ticks === 2
+          ? Effect.fail("no")
+          : ticks === 4
+            ? Effect.sleep("2500 millis")
+            : Effect.sleep("200 millis")
+      })
+      const app = yield* worker(
+        Effect.all([
+          Service.interval(tick, "1 second"),
+          Service.cron(Effect.void, "* * * * *", { timeZone: "UTC", name: "each minute" }),
+          Service.timeout(Effect.void, "50 seconds"),
+          Service.spawn(Effect.never, { name: "feed" })
+        ])
+      )
+      const common = {
+        schedule: "",
+        runs: 0,
+        failures: 0,
+        skipped: 0,
+        isRunning: false,
+        lastStart: undefined,
+        lastDuration: undefined,
+        nextRun: undefined,
+        lastError: undefined
+      }
+      const feed = { ...common, kind: "spawn", name: "feed", runs: 1, isRunning: true, lastStart: 0 } as const
+      const cron = {
+        ...common,
+        kind: "cron",
+        name: "each minute",
+        schedule: "* * * * *",
+        nextRun: 60_000
+      } as const
+      const timeout = {
+        ...common,
+        kind: "timeout",
+        name: "timeout 50s",
+        schedule: "50s",
+        nextRun: 50_000
+      } as const
+      const interval = { ...common, kind: "interval", name: "interval 1s", schedule: "1s" } as const
+      const tasks = Effect.map(app.first, (service) => service.tasks)
+
+      assert.deepStrictEqual(yield* tasks, [{ ...interval, nextRun: 1_000 }, cron, timeout, feed])
+      yield* TestClock.adjust("1100 millis")
+      assert.deepStrictEqual((yield* tasks)[0], { ...interval, runs: 1, isRunning: true, lastStart: 1_000 })
+      yield* TestClock.adjust("1 second")
+      const afterTwo = {
+        ...interval,
+        runs: 2,
+        failures: 1,
+        lastStart: 2_000,
+        lastDuration: Duration.zero,
+        nextRun: 3_000,
+        lastError: "no"
+      }
+      assert.deepStrictEqual((yield* tasks)[0], afterTwo)
+      yield* TestClock.adjust("4500 millis")
+      assert.deepStrictEqual((yield* tasks)[0], {
+        ...afterTwo,
+        runs: 4,
+        skipped: 2,
+        lastStart: 4_000,
+        lastDuration: Duration.millis(2_500),
+        nextRun: 7_000
+      })
+      yield* TestClock.adjust("50 seconds")
+      assert.deepStrictEqual(
+        (yield* tasks).map(({ name }) => name),
+        ["interval 1s", "each minute", "feed"]
+      )
+      yield* app.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("tells of each listener what it handled, and what waits for how long", () =>
+    Effect.gen(function* () {
+      const app = yield* worker(
+        Effect.gen(function* () {
+          yield* Service.listen(Ping, ({ n }) => (n === 2 ? Effect.fail("no") : Effect.sleep("1 second")), {
+            capacity: 2,
+            onFull: "dropNewest"
+          })
+          yield* Service.timeout(
+            Effect.forEach([1, 2, 3, 4, 5], (n) => EventBus.publish(Ping, { n })),
+            "1 second"
+          )
+          yield* Service.timeout(EventBus.emit(Ping, { n: 0 }), "2 seconds")
+        })
+      )
+      const listener = Effect.map(app.first, (service) => service.listeners[0])
+      const nothing = { event: "ping", handled: 0, failed: 0, queued: 0, dropped: 0, lag: Duration.zero }
+      assert.deepStrictEqual(yield* listener, nothing)
+      yield* TestClock.adjust("1900 millis")
+      assert.deepStrictEqual(yield* listener, {
+        ...nothing,
+        queued: 2,
+        dropped: 2,
+        lag: Duration.millis(900)
+      })
+      yield* TestClock.adjust("1200 millis")
+      assert.deepStrictEqual(yield* listener, { ...nothing, handled: 3, failed: 1, dropped: 2 })
+      yield* app.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("keeps the last ten children that failed for good, and no more", () =>
+    Effect.gen(function* () {
+      class Job extends Service.make<Job>()("Job", {
+        onStart: Service.timeout(Effect.die("no"), 1, { onFailure: Failure.escalate })
+      }) {}
+      let n = 0
+      const app = yield* worker(
+        Service.interval(
+          Effect.suspend(() => Service.adopt(Job, { name: `${++n}`, onFailure: Failure.log })),
+          "1 second"
+        )
+      )
+      yield* TestClock.adjust("12500 millis")
+      assert.deepStrictEqual(
+        (yield* app.first).children.map(({ name }) => name),
+        Array.from({ length: 10 }, (_, index) => `Job[${index + 3}]`)
+      )
+      yield* app.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("is one for each app, and outside of one for each composition of layers", () =>
+    Effect.gen(function* () {
+      const [one, two] = yield* Effect.all([worker(Effect.void, "One"), worker(Effect.void, "Two")])
+      assert.deepStrictEqual(
+        (yield* one.snapshot).services.map(({ path }) => path),
+        ["One > Worker"]
+      )
+      assert.deepStrictEqual(
+        (yield* two.snapshot).services.map(({ path }) => path),
+        ["Two > Worker"]
+      )
+
+      class Alone extends Service.make<Alone>()("Alone", { onStart: Effect.void }) {}
+      const plain = yield* build(Layer.merge(Alone.layer, ServiceRegistry.layer))
+      const { name, services, state } = yield* Effect.provide(ServiceRegistry.snapshot, plain.context)
+      assert.deepStrictEqual([name, state._tag], ["", "Running"])
+      assert.deepStrictEqual(
+        services.map(({ path, state }) => [path, state._tag]),
+        [["Alone", "Running"]]
+      )
+      yield* plain.stop
+      assert.deepStrictEqual((yield* Effect.provide(ServiceRegistry.snapshot, plain.context)).services, [])
+      yield* one.stop
+      yield* two.stop
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("changes", () => {
+  it.effect("begins with how it is now, tells of changes at most ten times a second, and slows nobody", () =>
+    Effect.gen(function* () {
+      class Worker extends Service.make<Worker>()("Worker", {
+        onStart: Service.interval(Effect.void, "10 millis")
+      }) {}
+      const running = yield* build(Layer.merge(Worker.layer, ServiceRegistry.layer))
+      const runs = ({ services }: ServiceRegistry.Snapshot) => services[0]?.tasks[0]?.runs
+      const read = (pause: Duration.DurationInput) =>
+        ServiceRegistry.changes.pipe(
+          Stream.tap(() => Effect.sleep(pause)),
+          Stream.takeUntil(({ at }) => at >= 1_000),
+          Stream.runCollect,
+          Effect.map((all) => Chunk.toReadonlyArray(all).map((now) => [now.at, runs(now)])),
+          Effect.provide(running.context),
+          Effect.fork
+        )
+      const [quick, slow] = yield* Effect.all([read(0), read("450 millis")])
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* quick, [
+        [0, 0],
+        ...Array.from({ length: 10 }, (_, n) => [110 + n * 100, 11 + n * 10])
+      ])
+      assert.deepStrictEqual(yield* slow, [
+        [0, 0],
+        [550, 55],
+        [1_100, 110]
+      ])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("is silent while nothing changes", () =>
+    Effect.gen(function* () {
+      class Quiet extends Service.make<Quiet>()("Quiet", { onStart: Effect.void }) {}
+      const running = yield* build(Layer.merge(Quiet.layer, ServiceRegistry.layer))
+      const seen: Array<number> = []
+      const reader = yield* Effect.fork(
+        Effect.provide(
+          Stream.runForEach(ServiceRegistry.changes, ({ at }) => Effect.sync(() => void seen.push(at))),
+          running.context
+        )
+      )
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(seen, [0])
+      yield* Fiber.interrupt(reader)
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("render", () => {
+  it.effect("is a line for each thing that runs, and says what is not well", () =>
+    Effect.gen(function* () {
+      class Import extends Service.make<Import>()("Import", {
+        onStart: Service.spawn(Effect.delay(Effect.die("half a line"), "1 second"), { name: "rows" })
+      }) {}
+      class Inbox extends Service.make<Inbox>()("Inbox", {
+        onStart: Effect.gen(function* () {
+          yield* Service.interval(Effect.fail("no folder"), "10 seconds", { name: "scan" })
+          yield* Service.listen(Ping, () => Effect.void)
+          const onFailure = Failure.restart({ backoff: Schedule.spaced("1 hour") })
+          yield* Service.adopt(Import, { name: "a.csv", onFailure })
+          yield* Service.adopt(Import, { name: "b.csv", onFailure: Failure.log })
+        })
+      }) {}
+      class Mail extends Service.make<Mail>()("Mail", { onStart: Effect.void }) {}
+      const app = yield* running(
+        Layer.merge(Inbox.layer, Layer.provide(Mail.layer, Inbox.layer)).pipe(Layer.provide(EventBus.layer))
+      )
+      yield* TestClock.adjust("75 seconds")
+      assert.strictEqual(
+        ServiceRegistry.render(yield* app.snapshot),
+        `
+Shop: running for 1m 15s
+├─ Inbox: running for 1m 15s, scan failed 5s ago (no folder)
+│  │  scan: 7 runs, 7 failed, last 5s ago for 0ms, next in 5s
+│  │  on ping: 0 handled
+│  ├─ Import[a.csv]: restarting in 58m 46s (Shop > Inbox > Import[a.csv] > rows: half a line) for 1m 14s
+│  └─ Import[b.csv]: failed (Shop > Inbox > Import[b.csv] > rows: half a line) for 1m 14s
+└─ Mail: running for 1m 15s`.trim()
+      )
+      yield* app.stop
+    }).pipe(leavesNothing)
+  )
+
+  const nothing: ServiceRegistry.ServiceStatus = {
+    name: "",
+    path: "",
+    state: { _tag: "Running" },
+    since: 0,
+    restarts: 0,
+    lastFailure: undefined,
+    dependencies: [],
+    tasks: [],
+    listeners: [],
+    children: []
+  }
+
+  it("fits into a screen: of many alike it shows those in trouble, and counts the rest", () => {
+    const children = Array.from({ length: 1_000 }, (_, n) => ({
+      ...nothing,
+      name: `Job[${n}]`,
+      state: n === 500 ? ({ _tag: "Stopping", step: "work" } as const) : nothing.state
+    }))
+    const lines = ServiceRegistry.render({
+      name: "",
+      state: { _tag: "Running" },
+      since: 0,
+      at: 90_061_000,
+      services: [{ ...nothing, name: "Jobs", children }]
+    }).split("\n")
+    assert.deepStrictEqual(lines, [
+      "Services: running for 1d 1h",
+      "└─ Jobs: running for 1d 1h",
+      "   ├─ Job[500]: stopping (work) for 1d 1h",
+      ...[0, 1, 2, 3, 4, 5, 6].map((n) => `   ├─ Job[${n}]: running for 1d 1h`),
+      "   └─ and 992 more"
+    ])
+  })
+
+  it("cuts what is long, and keeps it on its line", () => {
+    const [, line] = ServiceRegistry.render({
+      name: "",
+      state: { _tag: "Running" },
+      since: 0,
+      at: 0,
+      services: [{ ...nothing, name: "Db", state: { _tag: "Failed", reason: "x".repeat(200) } }]
+    }).split("\n")
+    assert.strictEqual(line, `└─ Db: failed (${"x".repeat(99)}…) for 0ms`)
+  })
+})
