@@ -9,7 +9,7 @@
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
 import * as MetricKey from "effect/MetricKey"
-import type * as MetricKeyType from "effect/MetricKeyType"
+import * as MetricKeyType from "effect/MetricKeyType"
 import * as MetricLabel from "effect/MetricLabel"
 
 /** The metrics of all services of a class. */
@@ -128,19 +128,21 @@ const keys = {
   lag: histogram("listener_lag", "How long a published event waits for a listener")
 }
 
+const noLabels: ReadonlyArray<MetricLabel.MetricLabel> = []
+
 /** Updates without Effect, and without looking the metric up: a labelled metric of its own finds its hook once. */
 const measure = (
   key: MetricKey.MetricKey<MetricKeyType.MetricKeyType<number, any>>,
   labels: ReadonlyArray<MetricLabel.MetricLabel>
 ) => {
   const metric = Metric.fromMetricKey(MetricKey.taggedWithLabels(key, labels))
+  // What has not happened yet is 0, and not missing: who watches for an increase needs to see where it began.
+  if (!MetricKeyType.isHistogramKey(key.keyType)) metric.unsafeModify(0, noLabels)
   return {
     update: (value: number): void => metric.unsafeUpdate(value, noLabels),
     modify: (change: number): void => metric.unsafeModify(change, noLabels)
   }
 }
-const noLabels: ReadonlyArray<MetricLabel.MetricLabel> = []
-
 const memoized = <A>(f: (name: string) => A): ((name: string) => A) => {
   const made = new Map<string, A>()
   return (name) => {

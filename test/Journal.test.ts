@@ -1,7 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Duration, Effect, Fiber, Logger, LogLevel, Stream, TestClock } from "effect"
-import { Journal, ServiceRegistry } from "effect-services"
-import { leavesNothing } from "./support.ts"
+import {
+  Cause,
+  Context,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  LogLevel,
+  Redacted,
+  Schema,
+  Stream,
+  TestClock
+} from "effect"
+import { Event, EventBus, Journal, Service, ServiceRegistry } from "effect-services"
+import { build, leavesNothing } from "./support.ts"
 
 const at = { service: "Shop > Inbox" }
 const cause = Cause.fail("no")
@@ -204,5 +218,105 @@ describe("Journal", () => {
         )
       ])
     )
+  )
+
+  const Ping = Event.make("ping", { n: Schema.Number, key: Schema.Redacted(Schema.String) })
+  const ping = { n: 1, key: Redacted.make("open sesame") }
+  class Busy extends Service.make<Busy>()("Busy", {
+    onStart: Effect.gen(function* () {
+      yield* Service.listen(Ping, () => Effect.void)
+      yield* Service.interval(EventBus.emit(Ping, ping), "1 second")
+      yield* Service.timeout(EventBus.publish(Ping, ping), "1500 millis")
+    })
+  }) {}
+  const busy = Layer.merge(Busy.layer, Journal.layer).pipe(Layer.provideMerge(EventBus.layer))
+
+  it.effect("tells of what happens often only while somebody reads it, and of payloads only who asks", () =>
+    Effect.gen(function* () {
+      const running = yield* build(busy)
+      const { reads } = Context.get(running.context, Journal.Journal)
+      const often = ["TaskTicked", "EventEmitted", "EventPublished", "EventHandled"] as const
+      const read = (stream: Stream.Stream<Journal.Entry, never, Journal.Journal>) =>
+        Effect.fork(
+          Effect.provide(Stream.runCollect(Stream.interruptAfter(stream, "1200 millis")), running.context)
+        )
+      assert.deepStrictEqual(often.filter(reads), [])
+      const one = yield* read(Journal.streamOf(["TaskTicked"]))
+      const all = yield* read(Journal.streamOf(often))
+      const payloads = yield* read(Journal.streamOf(["EventHandled", "EventEmitted"], { payloads: true }))
+      const rare = yield* read(Journal.stream)
+      yield* TestClock.adjust("1200 millis")
+      assert.deepStrictEqual(often.filter(reads), [])
+
+      const entries = Effect.map(Fiber.join(all), (chunk) => [...chunk])
+      const ticked: Journal.Entry = {
+        _tag: "TaskTicked",
+        service: "Busy",
+        task: "interval 1s",
+        took: Duration.zero,
+        at: 1_000
+      }
+      assert.deepStrictEqual([...(yield* one)], [ticked])
+      assert.deepStrictEqual(yield* entries, [
+        { _tag: "EventEmitted", event: "ping", sender: "Busy", listeners: 1, at: 1_000 },
+        { _tag: "EventHandled", service: "Busy", event: "ping", took: Duration.zero, at: 1_000 },
+        ticked
+      ])
+      const told = [...(yield* payloads)]
+      assert.deepStrictEqual(
+        told.map((entry) => "payload" in entry && entry.payload),
+        [ping, ping]
+      )
+      assert.notInclude(JSON.stringify(told), "open sesame")
+      assert.deepStrictEqual([...(yield* rare)], [])
+
+      yield* TestClock.adjust("1 minute")
+      const kept = yield* Effect.provide(Journal.recent, running.context)
+      assert.deepStrictEqual(
+        kept.map(({ _tag }) => _tag),
+        ["ServiceStarting", "ServiceStarted"]
+      )
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("streams what is rare, too, and only the kinds that are asked for", () =>
+    Effect.gen(function* () {
+      const running = yield* build(busy)
+      const reader = yield* Effect.fork(
+        Effect.provide(
+          Stream.runCollect(Stream.take(Journal.streamOf(["EventPublished", "ServiceStopped"]), 2)),
+          running.context
+        )
+      )
+      yield* TestClock.adjust("2 seconds")
+      yield* running.stop
+      assert.deepStrictEqual(
+        Array.from(yield* reader, (entry) => Journal.format(entry)),
+        ["ping was published to 1 listener by Busy", "Busy stopped in 0ms"]
+      )
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("refuses kinds that there are not", () =>
+    Effect.gen(function* () {
+      for (const [kinds, options, problem] of [
+        [
+          ["TaskTicked", "Tick"],
+          {},
+          '`kinds` must be a list of kinds of entries, like TaskTicked, but it is "TaskTicked,Tick".'
+        ],
+        [
+          "TaskTicked",
+          {},
+          '`kinds` must be a list of kinds of entries, like TaskTicked, but it is "TaskTicked".'
+        ],
+        [["TaskTicked"], 5, "`options` must be an object, or left out, but it is 5."]
+      ] as const) {
+        const exit = yield* Effect.exit(Stream.runDrain(Journal.streamOf(kinds as any, options as any)))
+        const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+        assert.strictEqual((error as Error).message, `Journal.streamOf: ${problem}`)
+      }
+    }).pipe(Effect.provide(Journal.layer))
   )
 })
