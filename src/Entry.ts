@@ -82,7 +82,8 @@ export type Entry = Data.TaggedEnum<{
     readonly cause: Cause.Cause<unknown>
   }
   /** Work, or a child, has failed more often than its budget allows. */
-  RestartsExhausted: OfService & Answered & { readonly work: string; readonly restarts: number }
+  RestartsExhausted: OfService &
+    Answered & { readonly work: string; readonly restarts: number; readonly origin: string }
   /** An event was sent, to so many listeners. `sender` is a service, where one has sent it. Happens often. */
   EventEmitted: Sent
   EventPublished: Sent

@@ -22,11 +22,11 @@ export const log = (entry: Entry): Effect.Effect<void> => {
 }
 
 /** A cause is shown once: not again for each service, or the app, that fails because one below it has. */
-const hasCause = (entry: Entry): entry is Extract<Entry, { readonly cause: Cause.Cause<unknown> }> =>
-  "cause" in entry &&
-  entry._tag !== "AppStopping" &&
-  !(entry._tag === "RestartsExhausted" && entry.answer === "Escalate") &&
-  !(entry._tag === "ServiceFailed" && entry.origin !== `${entry.service} > ${entry.work}`)
+const hasCause = (entry: Entry): entry is Extract<Entry, { readonly cause: Cause.Cause<unknown> }> => {
+  if (!("cause" in entry) || entry._tag === "AppStopping") return false
+  if (entry._tag === "RestartsExhausted" && entry.answer === "Escalate") return false
+  return !("origin" in entry) || entry.origin === `${entry.service} > ${entry.work}`
+}
 
 const { Debug, Error, Info, Trace, Warning } = LogLevel
 

@@ -121,13 +121,14 @@ export const exhausted = <E, R>(
   policy: Failure.Restart<E, R>,
   failed: Failed<E> & { readonly restarts: number }
 ): Effect.Effect<void, never, R> => {
-  const { cause, restarts, work } = failed
+  const { cause, origin = `${service.path} > ${failed.work}`, restarts, work } = failed
   return Effect.zipRight(
     service.owner.shared.journal.append({
       _tag: "RestartsExhausted",
       service: service.path,
       work,
       restarts,
+      origin,
       cause,
       answer: policy.onExhausted._tag
     }),

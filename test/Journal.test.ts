@@ -119,7 +119,15 @@ const lines: {
     "WARN Shop > Inbox: rows failed, and is run again in 1s 500ms (restart 1)"
   ],
   RestartsExhausted: [
-    { _tag: "RestartsExhausted", ...at, work: "rows", restarts: 5, cause, answer: "Log" },
+    {
+      _tag: "RestartsExhausted",
+      ...at,
+      work: "rows",
+      restarts: 5,
+      origin: "Shop > Inbox > rows",
+      cause,
+      answer: "Log"
+    },
     "ERROR Shop > Inbox: rows failed again after 5 restarts, and is given up"
   ],
   EventEmitted: [

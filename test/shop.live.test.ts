@@ -224,6 +224,41 @@ describe("the shop", () => {
     }
   )
 
+  it("gives up a file that crashes its import, and lives", { timeout: 90_000 }, async () => {
+    const shop = start({ INBOX_SCAN_EVERY: "300 millis" })
+    const orders = await shop.url("/orders")
+    const rest = "A teapot, and what came after it.\n".repeat(1_000)
+    await writeFile(
+      join(dataDir, "inbox", "broken.csv"),
+      `id,email,item,quantity,total\nB-1,a@b.example,Cup,1,12.25\nB-2,a@b.example,"${rest}`
+    )
+    await shop.logged(/child CsvImport\[broken\.csv\] failed again after 3 restarts, and is given up/)
+    await shop.logged(/broken\.csv could not be imported, and is in .*failed/)
+    const restarts = [...shop.log().matchAll(/CsvImport\[broken\.csv\] restarts in/g)]
+    expect(restarts).toHaveLength(3)
+    // How it all is, at one look: the import is given up, and the shop runs.
+    shop.kill("SIGUSR2")
+    await shop.logged(
+      /^Shop: running for .*[^]*├─ Inbox: running.*child CsvImport\[broken\.csv\] failed.*Max Record Size.*[^]*└─ CsvImport\[broken\.csv\]: failed \(Shop > Inbox > CsvImport\[broken\.csv\] > rows: /m
+    )
+    expect((await post(orders, anOrder("H-1"))).status).toBe(201)
+    expect(await csvFiles("inbox")).toEqual([])
+    expect(await csvFiles("inbox", "failed")).toEqual([expect.stringMatching(/Z-broken\.csv$/)])
+
+    // A store that cannot be written any more ends it, and says where.
+    await rm(join(dataDir, "orders.jsonl"))
+    await mkdir(join(dataDir, "orders.jsonl"))
+    for (const id of ["F-1", "F-2", "F-3", "F-4"]) {
+      // One after another, as a customer would try.
+      // eslint-disable-next-line no-await-in-loop
+      expect((await post(orders, anOrder(id))).status).toBe(503)
+    }
+    await shop.endsWith(1)
+    expect(shop.log()).toMatch(
+      /level=ERROR fiber=\S+ message="Shop > Orders > store failed, so the app was stopped: the order could not be written to /
+    )
+  })
+
   it("does not start with what it cannot use, and says so in one line", { timeout: 90_000 }, async () => {
     const other = createServer().listen(0, "127.0.0.1")
     await once(other, "listening")

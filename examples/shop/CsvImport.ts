@@ -16,6 +16,8 @@ import { Settings } from "./Settings.ts"
 
 const columns = ["id", "email", "item", "quantity", "total"]
 const reportEveryRows = 50
+/** No order is so long: a quote was opened and never closed, and the rest of the file would be one row. */
+const longestRow = 10_000
 
 export class CsvImport extends Service.make<CsvImport>()("CsvImport", {
   onStart: ({ file }: { readonly file: string }) =>
@@ -78,7 +80,7 @@ export class CsvImport extends Service.make<CsvImport>()("CsvImport", {
         yield* Service.stop
       })
 
-      // A disk that is full or gone fails the import as a whole. Inbox has said what happens then.
+      // A disk that is full or gone, or a file that is no CSV, fails the import as a whole. Inbox has said what happens then.
       yield* Service.spawn(Effect.zipRight(importRows, Effect.uninterruptible(finish)), {
         name: "rows",
         onFailure: Failure.escalate
@@ -99,16 +101,21 @@ interface Row {
   readonly record: Readonly<Record<string, string>>
 }
 
-/** Parses CSV as spreadsheets write it. A row with a stray quote or too few or many fields is skipped, and told of. */
-const parser = (onSkip: (error: CsvError) => void) =>
-  parse({
+/**
+ * Parses CSV as spreadsheets write it. A row with a stray quote or too few or
+ * many fields is skipped, and told of. One that does not end is the end of all.
+ */
+const parser = (onSkip: (error: CsvError) => void) => {
+  const stream = parse({
     bom: true,
     info: true,
     skip_empty_lines: true,
     trim: true,
+    max_record_size: longestRow,
     skip_records_with_error: true,
     on_skip: (error) => {
-      if (error !== undefined) onSkip(error)
+      if (error?.code === "CSV_MAX_RECORD_SIZE") stream.destroy(error)
+      else if (error !== undefined) onSkip(error)
       return undefined
     },
     columns: (header: Array<string>) => {
@@ -118,6 +125,8 @@ const parser = (onSkip: (error: CsvError) => void) =>
       })
     }
   })
+  return stream
+}
 
 const inWords = (error: ParseResult.ParseError): string =>
   ParseResult.ArrayFormatter.formatErrorSync(error)

@@ -1,6 +1,6 @@
 /** Watches a folder, and adopts an import for each CSV file that is dropped there. */
 import { FileSystem, Path } from "@effect/platform"
-import { Array, Cause, Clock, type Context, Duration, Effect, Option, Stream } from "effect"
+import { Array, Cause, Clock, type Context, DateTime, Duration, Effect, Option, Stream } from "effect"
 import { Failure, Service } from "effect-services"
 import { CsvImport } from "./CsvImport.ts"
 import { Settings } from "./Settings.ts"
@@ -12,7 +12,7 @@ export class Inbox extends Service.make<Inbox>()("Inbox", {
   onStart: Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const path = yield* Path.Path
-    const { inboxDir, inboxScanEvery } = yield* Settings
+    const { failedDir, inboxDir, inboxScanEvery } = yield* Settings
     const imports = new Map<string, Service.Child<Context.Tag.Service<CsvImport>>>()
     const oneAtATime = (yield* Effect.makeSemaphore(1)).withPermits(1)
 
@@ -30,8 +30,17 @@ export class Inbox extends Service.make<Inbox>()("Inbox", {
       for (const name of yield* fs.readDirectory(inboxDir)) {
         const file = path.join(inboxDir, name)
         if (!name.endsWith(".csv") || imports.has(name) || !(yield* isReady(file))) continue
-        // An import that fails is logged; its file is still there, so the next scan tries again.
-        const child = yield* Service.adopt(CsvImport.layer({ file }), { name, onFailure: Failure.log })
+        // It may be the disk, so it is tried again; after the third time it is the file, which then waits for a person.
+        const giveUp = Effect.gen(function* () {
+          const failed = path.join(failedDir, `${DateTime.formatIso(yield* DateTime.now)}-${name}`)
+          yield* fs.rename(file, failed.replaceAll(":", "-"))
+          yield* Effect.logWarning(`${name} could not be imported, and is in ${failedDir}`)
+        })
+        const onFailure = Failure.restart({
+          budget: { restarts: 3, within: "1 minute" },
+          onExhausted: Failure.handle(() => giveUp)
+        })
+        const child = yield* Service.adopt(CsvImport.layer({ file }), { name, onFailure })
         imports.set(name, child)
         yield* Service.spawn(Effect.map(child.await, () => imports.delete(name)))
       }

@@ -1,7 +1,7 @@
 /** Takes orders and keeps them, one JSON line each. An order id is taken once, however often it comes. */
 import { type Error, FileSystem, Path } from "@effect/platform"
-import { Data, DateTime, Effect, Either, Schema } from "effect"
-import { EventBus, Service } from "effect-services"
+import { Data, DateTime, Effect, Either, Queue, Schedule, Schema } from "effect"
+import { EventBus, Failure, Service } from "effect-services"
 import { OrderCompleted } from "./events.ts"
 import { type NewOrder, Order } from "./Order.ts"
 import { Settings } from "./Settings.ts"
@@ -32,7 +32,18 @@ export class Orders extends Service.make<Orders>()("Orders", {
         isTorn = true
         yield* fs.writeFileString(file, line, { flag: "a" })
         isTorn = false
-      }).pipe(Effect.mapError((cause) => new OrderStoreError({ file, cause })))
+      }).pipe(
+        Effect.mapError((cause) => new OrderStoreError({ file, cause })),
+        Effect.tapError((error) => Queue.offer(failures, error))
+      )
+
+    // A customer can come again. But a shop that cannot take orders is better down than up: the fourth failure
+    // within a minute fails this service, and so ends the app, with exit code 1.
+    const failures = yield* Queue.unbounded<OrderStoreError>()
+    yield* Service.spawn(Effect.flatten(Effect.map(Queue.take(failures), Effect.fail)), {
+      name: "store",
+      onFailure: Failure.restart({ backoff: Schedule.forever, budget: { restarts: 3, within: "1 minute" } })
+    })
 
     /** Accepts an order: once this has begun, the order is kept and told of, whatever happens to the caller. */
     const place = (order: NewOrder) =>

@@ -61,10 +61,11 @@ const read = Effect.gen(function* () {
   const dataDir = yield* folder("DATA_DIR", values.dataDir, fileURLToPath(new URL("data", import.meta.url)))
   const inboxDir = yield* folder("INBOX_DIR", values.inboxDir, path.join(dataDir, "inbox"))
   const spoolDir = yield* folder("SPOOL_DIR", values.spoolDir, path.join(dataDir, "spool"))
-  // Below the inbox, and so on the same disk: a file is moved there in one step.
+  // Below the inbox, and so on the same disk: files are moved there in one step.
   const doneDir = path.join(inboxDir, "done")
-  yield* fs.makeDirectory(doneDir, { recursive: true })
-  return { ...values, dataDir, inboxDir, doneDir, spoolDir }
+  const failedDir = path.join(inboxDir, "failed")
+  for (const dir of [doneDir, failedDir]) yield* fs.makeDirectory(dir, { recursive: true })
+  return { ...values, dataDir, inboxDir, doneDir, failedDir, spoolDir }
 })
 
 export class Settings extends Context.Tag("Settings")<Settings, Effect.Effect.Success<typeof read>>() {

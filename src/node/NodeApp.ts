@@ -4,9 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
 import * as App from "../App.ts"
-import type * as Journal from "../Journal.ts"
 import * as Reason from "../Reason.ts"
+import * as ServiceRegistry from "../ServiceRegistry.ts"
 
 /**
  * Launches an app and ends the process with it.
@@ -17,11 +18,14 @@ import * as Reason from "../Reason.ts"
  *   in order.
  * - The exit code is 0 when the app was asked to stop, by a signal or by
  *   `Service.stop`, and did so cleanly and in time. Otherwise it is 1.
+ * - SIGUSR2 writes the tree of services to stderr, as `ServiceRegistry.render`
+ *   does: what runs, since when, and what is not well. (Not on Windows, which
+ *   has no such signal.)
  * - The process ends when the app has, whatever handles are still open.
  *
  * Why an app failed is logged as one line. A defect is a bug, so its stack follows.
  */
-export const runMain = <A, E>(layer: Layer.Layer<A, E, Journal.Journal>, options: App.Options = {}): void => {
+export const runMain = <A, E>(layer: Layer.Layer<A, E, App.Provided>, options: App.Options = {}): void => {
   const app = App.make(options)
   let signalled = false
   let crashed = false
@@ -31,7 +35,7 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, Journal.Journal>, options
   const onSignal = (signal: NodeJS.Signals) => {
     if (signalled) {
       const left = app.unfinished().join(", ") || "none"
-      process.stderr.write(`${signal} again: ending at once, while these had not stopped: ${left}\n`)
+      process.stderr.write(`${signal} again: ending at once, while these had not stopped: ${left}\n${tree()}`)
       process.exit(1)
     }
     signalled = true
@@ -43,8 +47,14 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, Journal.Journal>, options
     const told = Effect.zipRight(Effect.inheritFiberRefs(fiber.getFiberRefs()), app.crash(kind, error))
     Effect.runFork(told)
   }
+  const tree = () =>
+    Option.match(Effect.runSync(app.snapshot), {
+      onNone: () => "",
+      onSome: (snapshot) => `${ServiceRegistry.render(snapshot)}\n`
+    })
   process.on("SIGINT", onSignal)
   process.on("SIGTERM", onSignal)
+  if (process.platform !== "win32") process.on("SIGUSR2", () => void process.stderr.write(tree()))
   process.on("uncaughtException", onCrash("uncaught exception"))
   process.on("unhandledRejection", onCrash("unhandled rejection"))
 
