@@ -5,21 +5,34 @@
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
 
-/**
- * Runs an effect in a span: a trace of its own, or one `"inside"` the span of
- * whoever runs it.
- */
+/** Runs an effect in a span that is a trace of its own. */
 export const around =
-  (name: string, attributes: Record<string, unknown>, place: "root" | "inside" = "root") =>
+  (name: string, attributes: Record<string, unknown>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.tracerWith((tracer) =>
       tracer === ownTracer
         ? effect
-        : Effect.withSpan(effect, name, { attributes, root: place === "root", captureStackTrace: false })
+        : Effect.withSpan(effect, name, { attributes, root: true, captureStackTrace: false })
+    )
+
+/**
+ * Runs the start of something in a span, inside that of whoever starts it. What
+ * a start leaves behind, as a server or a fiber, goes on with the span it began
+ * in, so that is taken for none when it has ended.
+ */
+export const aroundStart =
+  (name: string, attributes: Record<string, unknown>) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.tracerWith((tracer) =>
+      tracer === ownTracer
+        ? effect
+        : Effect.useSpan(name, { attributes, captureStackTrace: false }, (span) =>
+            effect.pipe(Effect.withParentSpan(span), Effect.withTracer(untilEnded(tracer, span)))
+          )
     )
 
 /** Runs a handler in a span that is linked to the sender's, and not below it: the sender may end first. */
@@ -42,6 +55,16 @@ export const outside = <R>(context: Context.Context<R>): Context.Context<R> =>
 /** The runtime for what outlives the span in which it began. */
 export const runtimeOutside = <R>(runtime: Runtime.Runtime<R>): Runtime.Runtime<R> =>
   Runtime.make({ ...runtime, context: outside(runtime.context) })
+
+/** A tracer for which a span is no parent any more when it has ended. */
+const untilEnded = (tracer: Tracer.Tracer, start: Tracer.Span): Tracer.Tracer =>
+  Tracer.make({
+    context: (f, fiber) => tracer.context(f, fiber),
+    span: (name, parent, ...rest) => {
+      const isOver = Option.isSome(parent) && parent.value === start && start.status._tag === "Ended"
+      return tracer.span(name, isOver ? Option.none() : parent, ...rest)
+    }
+  })
 
 /** The one that Effect has when nobody has installed another. */
 const ownTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)

@@ -52,7 +52,7 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
     }
     const starting = inService(onStart, yield* Work.current)
     const ended = yield* run(service, starting, startTimeout).pipe(
-      Spans.around(`${definition.name} start`, { service: service.path }, "inside")
+      Spans.aroundStart(`${definition.name} start`, { service: service.path })
     )
     const exit: Exit.Exit<Shape, E | Cause.TimeoutException> = Option.getOrElse(ended, () =>
       tookTooLong(startTimeout ?? 0)

@@ -12,6 +12,7 @@ const recorder = () => {
     context: (f) => f(),
     span: (name, parent, context, links, startTime, kind) => {
       const attributes = new Map<string, unknown>()
+      let status: Tracer.SpanStatus = { _tag: "Started", startTime }
       const span: Tracer.Span = {
         _tag: "Span",
         spanId: name,
@@ -23,11 +24,14 @@ const recorder = () => {
         kind,
         sampled: true,
         attributes,
-        status: { _tag: "Started", startTime },
+        get status() {
+          return status
+        },
         attribute: (key, value) => void attributes.set(key, value),
         addLinks: () => {},
         event: () => {},
-        end: (_, exit) => {
+        end: (endTime, exit) => {
+          status = { _tag: "Ended", startTime, endTime, exit }
           const above = Option.match(parent, { onNone: () => "", onSome: ({ spanId }) => ` < ${spanId}` })
           const linked = links.map(({ span }) => ` ~ ${span.spanId}`).join("")
           const failed = Exit.isFailure(exit) ? `: ${Cause.pretty(exit.cause).split("\n")[0]}` : ""
@@ -46,6 +50,8 @@ class Worker extends Service.make<Worker>()("Worker", {
     yield* Service.interval(Effect.fail("no"), "1 second", { name: "broken" })
     yield* Service.spawn(Effect.forever(Effect.delay(Effect.withSpan(Effect.void, "poll"), "900 millis")))
     yield* Service.listen(Ping, () => Effect.withSpan(Effect.void, "save"))
+    // What others start in it is not ours to take out of its span.
+    yield* Effect.forkScoped(Effect.delay(Effect.withSpan(Effect.void, "accept"), "900 millis"))
     yield* Effect.withSpan(Effect.void, "connect")
   }),
   onStop: () => Effect.withSpan(Effect.void, "disconnect")
@@ -70,6 +76,7 @@ describe("spans", () => {
         "Worker broken (Worker): Error: no",
         "Worker interval 1s (Worker)",
         "Worker ping (Worker) ~ query",
+        "accept ()",
         "poll ()",
         "query () < Worker interval 1s",
         "save () < Worker ping"

@@ -23,11 +23,15 @@ describe.concurrent("examples", () => {
   for (const file of examples) {
     // They run in real time, and a stalled machine may cost one a tick.
     it(`${file} prints what it says`, { timeout: 40_000, retry: 2 }, async () => {
-      const [, expected] = readFileSync(`examples/${file}`, "utf8").split("// prints:\n")
-      const { stdout } = await promisify(execFile)("node", [...arguments_, `examples/${file}`], {
-        timeout: 30_000
-      })
-      assert.strictEqual(normalize(stdout), normalize(expected!.replaceAll(/^\/\/ ?/gm, "")))
+      const source = readFileSync(`examples/${file}`, "utf8")
+      const [, code = "0", expected] = /\/\/ prints(?:, and exits with (\d))?:\n([^]*)/.exec(source)!
+      const run = promisify(execFile)("node", [...arguments_, `examples/${file}`], { timeout: 30_000 })
+      const ended = await run.then(
+        ({ stdout }) => ({ stdout, code: 0 }),
+        (error: { readonly stdout: string; readonly code: unknown }) => error
+      )
+      assert.strictEqual(normalize(ended.stdout), normalize(expected!.replaceAll(/^\/\/ ?/gm, "")))
+      assert.strictEqual(String(ended.code), code)
     })
   }
 })
