@@ -50,14 +50,15 @@ const show = Effect.gen(function* () {
   yield* Effect.forEach(traced.toSorted(), (line) => Console.log(line))
 
   yield* Effect.promise(() => metricReader.forceFlush())
-  const measured = metrics.getMetrics()[0]!.scopeMetrics.flatMap((scope) =>
-    scope.metrics.flatMap(({ dataPoints, descriptor }) =>
-      dataPoints
-        .filter(({ attributes }) => attributes["event"] === "order:completed")
-        .filter(({ value }) => typeof value === "number" && value > 0)
-        .map(({ attributes, value }) => `${descriptor.name} of ${attributes["service"]}: ${String(value)}`)
+  const measured = metrics
+    .getMetrics()[0]!
+    .scopeMetrics.flatMap((scope) =>
+      scope.metrics.flatMap(({ dataPoints, descriptor }) =>
+        dataPoints
+          .filter(({ attributes, value }) => attributes["event"] === "order:completed" && value === 1)
+          .map(({ attributes }) => `${descriptor.name} of ${attributes["service"]}: 1`)
+      )
     )
-  )
   yield* Effect.forEach(measured.toSorted(), (line) => Console.log(line))
 })
 

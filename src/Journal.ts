@@ -22,7 +22,7 @@ import { type Entry, type Frequent, frequent, type Unstamped } from "./Entry.ts"
 import * as EntryText from "./EntryText.ts"
 import * as Input from "./Input.ts"
 
-export type { Entry, Frequent, Unstamped } from "./Entry.ts"
+export type { Answered, At, Entry, Frequent, OfService, Sent, Unstamped } from "./Entry.ts"
 export { format } from "./EntryText.ts"
 
 /** How many entries `recent` keeps: some hundred kilobytes, and more than a screen of trouble. */
@@ -162,5 +162,5 @@ const isFrequent = (kind: Entry["_tag"]): kind is Frequent =>
 const withoutPayload = (entry: Entry): Entry => {
   if (!("payload" in entry)) return entry
   const { payload: _, ...rest } = entry
-  return rest as Entry
+  return rest
 }

@@ -40,7 +40,7 @@ export interface Owner {
 export const Owner = Context.GenericTag<Owner>("effect-services/Owner")
 
 /** Labels of children, each held by an adoption, which keeps them over its restarts. */
-export interface Labels {
+interface Labels {
   readonly taken: Map<string, Adoption>
   readonly by: Adoption
 }
@@ -65,7 +65,7 @@ export interface Shared {
 }
 
 /** The app itself, or what stands for it where there is none. */
-export interface Root {
+interface Root {
   readonly name: string
   /** Its services, in the order in which they began to start. While the app stops, those that have stopped stay. */
   readonly services: Set<Member>

@@ -13,7 +13,7 @@ import * as MetricKeyType from "effect/MetricKeyType"
 import * as MetricLabel from "effect/MetricLabel"
 
 /** The metrics of all services of a class. */
-export interface OfService {
+interface OfService {
   /** One of them has come from one state into another; none is not to exist. */
   readonly moved: (from: string | undefined, to: string | undefined) => void
   readonly restarted: () => void

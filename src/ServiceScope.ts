@@ -139,7 +139,7 @@ export const make = (
   stopTimeout: number,
   stop: (service: Lifetime) => Effect.Effect<void>
 ): Effect.Effect<Lifetime> =>
-  Effect.map(Effect.all([Scope.make(), Effect.runtime<never>(), Effect.clock]), ([scope, runtime, clock]) => {
+  Effect.zipWith(Scope.make(), Effect.zip(Effect.runtime(), Effect.clock), (scope, [runtime, clock]) => {
     const label = owner.label(definition.name)
     const { changes, metrics, root } = owner.shared
     if (!Owner.takeLabel(owner, label)) throw new DuplicateChildError({ service: owner.path, child: label })
@@ -246,7 +246,7 @@ export const fork = <A, E, R>(
   service: Lifetime,
   name: string,
   effect: Effect.Effect<A, E, R>,
-  status?: (() => TaskStatus) | undefined
+  status?: () => TaskStatus
 ): Effect.Effect<OwnedFiber<A, E>, never, R> =>
   Effect.map(Effect.runtime<R>(), (runtime) => {
     admit(service, "work", name)

@@ -25,7 +25,8 @@ const branches = (services: ReadonlyArray<ServiceStatus>, at: number): ReadonlyA
   if (more > 0) blocks.push([`and ${more} more`])
   return blocks.flatMap(([first, ...rest], index) => {
     const isLast = index === blocks.length - 1
-    return [`${isLast ? "└─" : "├─"} ${first}`, ...rest.map((line) => `${isLast ? "  " : "│ "} ${line}`)]
+    const below = rest.map((line) => `${isLast ? "  " : "│ "} ${line}`)
+    return [`${isLast ? "└─" : "├─"} ${first}`].concat(below)
   })
 }
 

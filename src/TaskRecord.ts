@@ -12,7 +12,7 @@ export interface TaskRecord {
   /** A run begins. */
   readonly begin: () => void
   /** A run has ended, and with a cause has failed. */
-  readonly end: (took: Duration.Duration, cause?: Cause.Cause<unknown> | undefined) => void
+  readonly end: (took: Duration.Duration, cause?: Cause.Cause<unknown>) => void
   readonly skip: (slots: number) => void
   /** The next run is due in so many milliseconds. */
   readonly due: (inMillis: number) => void

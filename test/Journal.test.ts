@@ -14,7 +14,7 @@ import {
   Stream,
   TestClock
 } from "effect"
-import { Event, EventBus, Journal, Service, ServiceRegistry } from "effect-services"
+import { Event, EventBus, Journal, Service, type ServiceRegistry } from "effect-services"
 import { build, leavesNothing } from "./support.ts"
 
 const at = { service: "Shop > Inbox" }

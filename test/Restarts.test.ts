@@ -347,7 +347,7 @@ describe("Failure.restart", () => {
     void Service.spawn(fails, { until: "stop" })
     void Service.spawn(fails, { onFailure: Failure.restart() })
     void Service.spawn(Effect.never)
-    const onNumbers = Failure.handle((_: Cause.Cause<number>) => Effect.void)
+    const onNumbers = Failure.handle((cause: Cause.Cause<number>) => Effect.succeed(cause))
     // @ts-expect-error it fails with something else
     void Service.spawn(fails, { onFailure: onNumbers })
     // @ts-expect-error it fails with something else

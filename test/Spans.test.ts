@@ -11,7 +11,7 @@ const recorder = () => {
   const tracer = Tracer.make({
     context: (f) => f(),
     span: (name, parent, context, links, startTime, kind) => {
-      const attributes = new Map<string, unknown>()
+      const attributes = new Map<string, any>()
       let status: Tracer.SpanStatus = { _tag: "Started", startTime }
       const span: Tracer.Span = {
         _tag: "Span",
