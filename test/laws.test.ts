@@ -1,20 +1,34 @@
 import { assert, it } from "@effect/vitest"
 import type { Layer as LayerType } from "effect"
-import { Effect, FastCheck, Fiber, Layer, TestClock } from "effect"
-import { App, Journal, Service } from "effect-services"
+import { Effect, FastCheck, Fiber, Layer, Schedule, TestClock } from "effect"
+import { App, Failure, Journal, Service } from "effect-services"
 import { leavesNothing } from "./support.ts"
 
 /**
  * Any graph of services, each with children and cleanups, with random delays
- * and failures in start and stop: whatever happens, what was acquired is
- * released once, dependents before dependencies, children before cleanups.
+ * and failures in start and stop, and children that break and restart: whatever
+ * happens, what was acquired is released once, dependents before dependencies,
+ * children before cleanups, and no child lives twice at the same time.
  */
 interface Node {
   readonly needs: ReadonlyArray<number>
   readonly startMillis: number
   readonly stopMillis: number
   readonly fails: "no" | "start" | "stop" | "hang"
+  /** Breaks so long after its start, each time; nothing where it never does. */
+  readonly breaksAfter: number | undefined
+  readonly onFailure: keyof typeof policies
   readonly children: ReadonlyArray<Node>
+}
+
+const policies = {
+  log: Failure.log,
+  escalate: Failure.escalate,
+  restart: Failure.restart({
+    backoff: Schedule.spaced("20 millis"),
+    budget: { restarts: 2, within: "1 second" }
+  }),
+  giveUp: Failure.restart({ backoff: Schedule.recurs(1), onExhausted: Failure.log })
 }
 
 const trouble = FastCheck.constantFrom("no", "no", "no", "no", "no", "start", "stop", "hang" as const)
@@ -23,6 +37,8 @@ const leaf = FastCheck.record({
   startMillis: FastCheck.nat(50),
   stopMillis: FastCheck.nat(50),
   fails: trouble,
+  breaksAfter: FastCheck.option(FastCheck.integer({ min: 1, max: 60 }), { nil: undefined }),
+  onFailure: FastCheck.constantFrom(...Object.keys(policies)),
   children: FastCheck.constant<ReadonlyArray<Node>>([])
 }) as FastCheck.Arbitrary<Node>
 const node = FastCheck.record({
@@ -30,6 +46,9 @@ const node = FastCheck.record({
   startMillis: FastCheck.nat(50),
   stopMillis: FastCheck.nat(50),
   fails: trouble,
+  // Only children do: at the top, that would end most runs at once.
+  breaksAfter: FastCheck.constant(undefined),
+  onFailure: FastCheck.constant("log"),
   children: FastCheck.array(leaf, { maxLength: 3 })
 }) as FastCheck.Arbitrary<Node>
 const graph = FastCheck.record({
@@ -38,7 +57,7 @@ const graph = FastCheck.record({
 })
 
 it.effect.prop(
-  "whatever fails or hangs, and whenever it stops: all is released once, dependents first, children before cleanups",
+  "whatever fails, hangs or breaks, and whenever it stops: all is released once, dependents first, children before cleanups",
   [graph],
   // Set LAW_RUNS to look longer.
   ([{ nodes, stopAt }]) =>
@@ -55,9 +74,12 @@ it.effect.prop(
               onStart: start(childName, child),
               onStop: () => stop(child)
             }) {}
-            yield* Service.adopt(Child)
+            yield* Service.adopt(Child, { onFailure: policies[child.onFailure] })
           }
           yield* Service.interval(Effect.fail("tick"), "1 second")
+          if (node.breaksAfter !== undefined) {
+            yield* Service.timeout(Effect.die("breaks"), node.breaksAfter, { onFailure: Failure.escalate })
+          }
           yield* Effect.sleep(node.startMillis)
           if (node.fails === "start") return yield* Effect.fail(`${name} does not start`)
           yield* note(`up ${name}`)
@@ -90,17 +112,26 @@ it.effect.prop(
       yield* Fiber.await(fiber)
 
       const at = (event: string) => events.indexOf(event)
-      const acquired = events.filter((event) => event.startsWith("+")).map((event) => event.slice(1))
-      assert.deepStrictEqual(
-        events.filter((event) => event.startsWith("-")).toSorted(),
-        acquired.map((name) => `-${name}`).toSorted(),
-        "each released once"
-      )
+      const acquired = new Set(events.filter((event) => /^\+/.test(event)).map((event) => event.slice(1)))
       for (const name of acquired) {
-        const [parent, child] = name.split(".")
-        if (child !== undefined)
-          assert.isBelow(at(`-${name}`), at(`-${parent}`), "children before cleanups of the parent")
-        else {
+        const lives = events.filter((event) => event === `+${name}` || event === `-${name}`)
+        assert.deepStrictEqual(
+          lives,
+          lives.map((_, index) => `${index % 2 === 0 ? "+" : "-"}${name}`),
+          "one life after another"
+        )
+        assert.strictEqual(lives.length % 2, 0, "each released once")
+
+        const [parent, index] = name.split(".")
+        if (index !== undefined) {
+          assert.isBelow(at(`+${parent}`), at(`+${name}`), "children within the life of their parent")
+          assert.isBelow(
+            events.lastIndexOf(`-${name}`),
+            at(`-${parent}`),
+            "children before cleanups of the parent"
+          )
+        } else {
+          assert.strictEqual(lives.length, 2, "services of the app live once")
           for (const need of needsOf[Number(name.slice(1))]!) {
             assert.isBelow(at(`up s${need}`), at(`+${name}`), "starts after what it needs")
             assert.isAtLeast(at(`up s${need}`), 0, "what it needs is up")
@@ -108,11 +139,15 @@ it.effect.prop(
           }
         }
       }
-      for (const node of acquired.filter((name) => name.includes("."))) {
-        const [parent, child] = node.split(".")
-        const younger = `${parent}.${Number(child) + 1}`
-        if (acquired.includes(younger))
-          assert.isBelow(at(`-${younger}`), at(`-${node}`), "children in reverse order")
+      for (const [index, { children }] of nodes.entries()) {
+        for (const [older, child] of children.entries()) {
+          const younger = children[older + 1]
+          // One that broke may be down already when its parent stops.
+          if (child.breaksAfter !== undefined || younger === undefined || younger.breaksAfter !== undefined)
+            continue
+          const [first, then] = [`-s${index}.${older + 1}`, `-s${index}.${older}`]
+          if (at(first) >= 0) assert.isBelow(at(first), at(then), "children in reverse order")
+        }
       }
     }).pipe(leavesNothing, Effect.provide(Journal.layer)),
   { fastCheck: { numRuns: Number(process.env["LAW_RUNS"] ?? 20) }, timeout: 120_000 }
