@@ -224,18 +224,14 @@ export const make = (options: Options = {}): App => {
         }
         const took = yield* Monotonic.since(stoppingAt)
         const { problems } = notes
+        // Before the app is over, for which its services have to be: the end as they left it.
+        const last = yield* registry.snapshot
         const ending: State =
           cause === undefined || Cause.isInterruptedOnly(cause)
             ? { _tag: "Stopped" }
             : { _tag: "Failed", reason: Reason.ofCause(cause) }
         yield* Owner.become(shared, ending)
-        yield* journal.append({
-          _tag: "AppStopped",
-          app: name,
-          took,
-          problems,
-          snapshot: yield* registry.snapshot
-        })
+        yield* journal.append({ _tag: "AppStopped", app: name, took, problems, snapshot: last })
         return yield* outcome(cause, problems)
       })
     )

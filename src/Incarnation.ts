@@ -21,7 +21,7 @@ export interface Plan {
   readonly layer: Layer.Layer<unknown, unknown, any>
   /** What a service of the layer is called below its parent. */
   readonly label: (service: string) => string
-  readonly adoption: Owner.Adoption
+  readonly claim: Owner.Claim
 }
 
 /** What went wrong, and the path down to it. */
@@ -63,7 +63,7 @@ export interface Hooks {
 
 /** Begins to build a layer. */
 export const begin = (
-  { adoption, label, layer, parent }: Plan,
+  { claim, label, layer, parent }: Plan,
   hooks: Hooks
 ): Effect.Effect<Incarnation, never, any> =>
   Effect.gen(function* () {
@@ -82,7 +82,7 @@ export const begin = (
       path: parent.path,
       parent: parent.owner,
       members: new Set(),
-      labels: { taken: parent.childLabels, by: adoption },
+      labels: { taken: parent.childLabels, by: claim },
       label,
       failed: (_, origin, cause) =>
         Effect.sync(() => {

@@ -6,7 +6,6 @@
  * for all its subscribers, and here each listener gives its own.
  */
 import * as Cause from "effect/Cause"
-import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,9 +19,9 @@ import type * as Tracer from "effect/Tracer"
 import * as Backlog from "./Backlog.ts"
 import * as Delivery from "./Delivery.ts"
 import type { Journal } from "./Journal.ts"
+import * as ListenerRecord from "./ListenerRecord.ts"
 import * as Monotonic from "./Monotonic.ts"
 import type * as Owner from "./Owner.ts"
-import type { OfListener } from "./ServiceMetrics.ts"
 import type { ListenerStatus } from "./ServiceStatus.ts"
 import * as Spans from "./Spans.ts"
 import * as Tally from "./Tally.ts"
@@ -34,10 +33,8 @@ export interface Spec<Payload, E, R> extends Delivery.Options {
   /** The name of its class. */
   readonly name: string
   readonly journal: Journal["Type"]
-  readonly metrics: OfListener
-  /** Tells that its status has changed. */
-  readonly changed: () => void
-  readonly clock: Clock.Clock
+  /** Where its record is kept. */
+  readonly keeper: ListenerRecord.Keeper
   /** The owner of the service. */
   readonly owner: Owner.Owner
   readonly handler: (payload: Payload) => Effect.Effect<unknown, E, R>
@@ -107,7 +104,7 @@ export const make = <Payload, E, R>(
   topic: Topic
 ): Effect.Effect<Listener, never, R> =>
   Effect.gen(function* () {
-    const { capacity = 256, changed, concurrency = 1, journal, metrics, onFull = "wait", service } = spec
+    const { capacity = 256, concurrency = 1, journal, onFull = "wait", service } = spec
     const { event } = topic
     Delivery.validate("Service.listen", spec)
     const source = {}
@@ -118,20 +115,9 @@ export const make = <Payload, E, R>(
         Runtime.provideService(runtime, Work.CurrentWork, { service, owner: spec.owner, source, awaitedBy })
       )
     const backlog = Backlog.make<Envelope>(capacity, onFull)
-    const counts = { handled: 0, failed: 0, dropped: 0, queued: 0 }
-    /** Tells how many wait, after the queue has changed. */
-    const requeued = () => {
-      const queued = backlog.size()
-      metrics.queued(queued - counts.queued)
-      counts.queued = queued
-      changed()
-    }
+    const record = ListenerRecord.make(event, backlog, spec.keeper)
     const dropped = (reason: "queue full" | "service stopped") => (count: number) =>
       journal.append({ _tag: "EventsDropped", service, event, count, reason })
-    const drop = (count: number) => {
-      counts.dropped += count
-      metrics.dropped(count)
-    }
     const drops = Tally.make(dropped("queue full"))
     const emitted = new Map<Fiber.RuntimeFiber<Delivery.Outcome>, Deferred.Deferred<Delivery.Outcome>>()
     const consumers = new Set<Fiber.RuntimeFiber<void>>()
@@ -159,9 +145,7 @@ export const make = <Payload, E, R>(
       Effect.flatMap(Monotonic.since(start), (took): Effect.Effect<Delivery.Outcome, never, R> => {
         const at = { service, took }
         if (Exit.isSuccess(exit) && Option.isSome(exit.value)) {
-          counts.handled++
-          metrics.handled()
-          changed()
+          record.handled()
           const outcome = Delivery.Outcome.Handled(at)
           if (!journal.reads("EventHandled")) return Effect.succeed(outcome)
           const { payload } = envelope
@@ -173,11 +157,7 @@ export const make = <Payload, E, R>(
           : Cause.isInterruptedOnly(cause)
             ? Delivery.Outcome.Interrupted(at)
             : Delivery.Outcome.Failed({ ...at, cause })
-        if (outcome._tag !== "Interrupted") {
-          counts.failed++
-          metrics.failed()
-          changed()
-        }
+        if (outcome._tag !== "Interrupted") record.failed()
         return Effect.flatMap(
           spec.onFailure(cause, Duration.toMillis(took)),
           (isAgain): Effect.Effect<Delivery.Outcome, never, R> =>
@@ -211,8 +191,7 @@ export const make = <Payload, E, R>(
     const handlePublished = (envelope: Envelope) =>
       Effect.suspend(() => {
         handling++
-        requeued()
-        metrics.waited(Math.max(0, spec.clock.unsafeCurrentTimeMillis() - envelope.at))
+        record.taken(envelope)
         return Effect.ensuring(
           run(envelope),
           Effect.sync(() => handling--)
@@ -268,15 +247,15 @@ export const make = <Payload, E, R>(
       )
     const queue = (envelope: Envelope): Queued | undefined => {
       const became = backlog.offer(envelope)
-      requeued()
+      record.requeued()
       if (became === "dropped") {
-        drop(1)
+        record.dropped(1)
         return { rest: drops.add(1), withdraw: () => {} }
       }
       if (typeof became === "string") return undefined
       const withdraw = () => {
         became.withdraw()
-        requeued()
+        record.requeued()
       }
       return { rest: warned(became.room), withdraw }
     }
@@ -298,8 +277,8 @@ export const make = <Payload, E, R>(
           const isCaller = Work.isOf(caller, source)
           const unhandled = state === "abandoned" ? 0 : backlog.clear() + (isCaller ? 0 : handling)
           state = "abandoned"
-          drop(unhandled)
-          requeued()
+          record.dropped(unhandled)
+          record.requeued()
           for (const done of emitted.values()) Deferred.unsafeDone(done, interrupted)
           const fibers: ReadonlyArray<Fiber.Fiber<unknown>> = isCaller
             ? []
@@ -313,18 +292,13 @@ export const make = <Payload, E, R>(
             { discard: true }
           )
         }),
-      status: () => {
-        const oldest = backlog.peek()
-        const lag = oldest === undefined ? 0 : Math.max(0, spec.clock.unsafeCurrentTimeMillis() - oldest.at)
-        const { dropped, failed, handled } = counts
-        return { event, handled, failed, queued: backlog.size(), dropped, lag: Duration.millis(lag) }
-      },
+      status: record.status,
       unfinished: () => (emitted.size > 0 || consumers.size > 0 ? [`listener ${event}`] : [])
     }
     // In one step with what it is noted in, so that no event and no stop can come in between.
     spec.own(listener)
     backlog.seed(topic.boot)
-    requeued()
+    record.requeued()
     topic.listeners.add(listener)
     for (let n = 0; n < concurrency; n++) startConsumer()
     return listener

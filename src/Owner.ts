@@ -39,16 +39,16 @@ export interface Owner {
 }
 export const Owner = Context.GenericTag<Owner>("effect-services/Owner")
 
-/** Labels of children, each held by an adoption, which keeps them over its restarts. */
+/** Labels of children, each with who has claimed it. */
 interface Labels {
-  readonly taken: Map<string, Adoption>
-  readonly by: Adoption
+  readonly taken: Map<string, Claim>
+  readonly by: Claim
 }
 
-/** Who holds labels: a layer that was adopted. */
-export interface Adoption {
+/** The claim of a child to its labels, which it keeps over its restarts. */
+export interface Claim {
   readonly labels: Set<string>
-  /** Nothing of it will start any more. */
+  /** Nothing of the child will start any more. */
   isOver: boolean
 }
 
@@ -173,7 +173,7 @@ export const takeLabel = ({ labels, members }: Owner, label: string): boolean =>
   return true
 }
 
-/** Gives back the labels that nobody bears any more, when the adoption is over. */
+/** Gives back the labels that nobody bears any more, when the claim is over. */
 export const freeLabels = ({ labels, members }: Owner): void => {
   if (labels === undefined || !labels.by.isOver) return
   for (const label of labels.by.labels) {

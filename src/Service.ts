@@ -21,21 +21,16 @@ import * as ServiceScope from "./ServiceScope.ts"
 import type { StartError } from "./StartError.ts"
 import * as Startup from "./Startup.ts"
 
-export { adopt, adoptAll, ChildRestartingError, ChildStoppedError } from "./Child.ts"
+export { adopt, adoptAll } from "./Adoption.ts"
+export { ChildRestartingError, ChildStoppedError } from "./Child.ts"
 export { InputError } from "./Input.ts"
 export { DuplicateServiceError } from "./Owner.ts"
 export { DuplicateChildError, ServiceScope as Scope, ServiceStoppedError } from "./ServiceScope.ts"
 export { StartError } from "./StartError.ts"
 export { listen } from "./Subscription.ts"
 export { cron, interval, spawn, TaskEndedError, timeout } from "./Task.ts"
-export type {
-  Adoptable,
-  AllOptions as AdoptAllOptions,
-  Child,
-  Member,
-  Offered,
-  Options as AdoptOptions
-} from "./Child.ts"
+export type { Adoptable, AllOptions as AdoptAllOptions, Member, Options as AdoptOptions } from "./Adoption.ts"
+export type { Child, Offered } from "./Child.ts"
 export type { Strategy } from "./Supervisor.ts"
 export type { Class, ClassWith, Instance } from "./ServiceClass.ts"
 export type { Options as ListenOptions } from "./Subscription.ts"

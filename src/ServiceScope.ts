@@ -53,7 +53,7 @@ export interface Lifetime extends Owner.Member {
   /** The last of those children that failed for good: what is left of them to see. */
   readonly lostChildren: Array<ServiceStatus>
   /** What the services among its children are called. */
-  readonly childLabels: Map<string, Owner.Adoption>
+  readonly childLabels: Map<string, Owner.Claim>
   /** Where `onStart` adds its finalizers. */
   readonly scope: Scope.CloseableScope
   /** Ends `onStart`, when something has failed the service before its start is done. */

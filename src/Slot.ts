@@ -75,7 +75,7 @@ export const lower = (slot: Slot, wanted: "up" | "down", reason: string): void =
 /** It has come up. */
 export const raised = (slot: Slot, life: Incarnation.Incarnation): void => {
   const { clock, lostChildren, owner } = slot.plan.parent
-  slot.services = [...life.owner.members]
+  slot.services = Array.from(life.owner.members, ({ key, label }) => ({ key, label }))
   slot.since = clock.unsafeCurrentTimeMillis()
   const names = new Set(slot.services.map(({ label }) => label))
   lostChildren.splice(0, lostChildren.length, ...lostChildren.filter(({ name }) => !names.has(name)))
@@ -87,8 +87,8 @@ export const raised = (slot: Slot, life: Incarnation.Incarnation): void => {
 
 /** It has gone down for good: what it was called is free again. */
 export const ended = (slot: Slot): void => {
-  const { adoption, parent } = slot.plan
-  adoption.isOver = true
+  const { claim, parent } = slot.plan
+  claim.isOver = true
   if (slot.owned !== undefined) parent.children.delete(slot.owned)
   if (slot.owner !== undefined) Owner.freeLabels(slot.owner)
   count(slot, false)
@@ -113,8 +113,8 @@ export const count = (slot: Slot, isRestarting: boolean): void => {
 
 /** What its services are called, as far as that is known. */
 export const nameOf = ({ life, plan, services }: Slot): string => {
-  const alive = [...(life?.owner.members ?? services)]
-  return alive.map(({ label }) => label).join(", ") || plan.label("a layer")
+  const known = services.length > 0 ? services : [...(life?.owner.members ?? [])]
+  return known.map(({ label }) => label).join(", ") || plan.label("a layer")
 }
 
 /** The services in it. */
@@ -147,7 +147,7 @@ export const status = (slot: Slot): ReadonlyArray<ServiceStatus> => {
 export const state = (slot: Slot): State => {
   const members = [...(slot.life?.owner.members ?? [])]
   const ofServices = members.map((member) => member.status().state).find(({ _tag }) => _tag !== "Running")
-  if (slot.plan.adoption.isOver) {
+  if (slot.plan.claim.isOver) {
     return slot.hasFailed ? { _tag: "Failed", reason: slot.reason ?? "" } : { _tag: "Stopped" }
   }
   if (slot.wanted === "down") return ofServices ?? { _tag: "Stopping", step: "cleanups" }

@@ -65,9 +65,11 @@ export const listen = <A, B, E, R, R2 = never>(
       ...options,
       service: service.path,
       name: service.key,
-      clock: service.clock,
-      metrics: service.metrics.listener(event.name),
-      changed: service.owner.shared.changes.note,
+      keeper: {
+        clock: service.clock,
+        metrics: service.metrics.listener(event.name),
+        changed: service.owner.shared.changes.note
+      },
       owner: service.owner,
       journal,
       handler: (payload) => Effect.scoped(Input.returned("Service.listen", "handler", handler(payload))),

@@ -95,7 +95,7 @@ export const make = <R>(
       const low = slots.findLast(({ isStale, life }) => isStale && life !== undefined)
       if (low !== undefined) return Effect.as(takeDown(low), true)
       for (const slot of slots) {
-        if (slot.wanted === "down" && !slot.plan.adoption.isOver) Slot.ended(slot)
+        if (slot.wanted === "down" && !slot.plan.claim.isOver) Slot.ended(slot)
       }
       if (isStarting) return Effect.succeed(false)
       if (trouble !== undefined) {

@@ -139,7 +139,22 @@ describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
     expect(output).toContain(
       "SIGINT again: ending at once, while these had not stopped: App > Stuck (stopping: onStop)\n"
     )
+    expect(output).toMatch(/^App: stopping \(services\) for .*\n└─ Stuck: stopping \(onStop\) for .*$/m)
     expect(code).toBe(1)
+  })
+
+  it("writes the tree of services on SIGUSR2, in the boot and in the stop too", async () => {
+    const booting = start("bootsForEver")
+    await booting.says(/> Web starts/)
+    booting.signal("SIGUSR2")
+    await booting.says(/^App: starting for .*\n├─ Db: running for .*\n└─ Web: starting for .*\n/m)
+
+    const stopping = start("stuck")
+    await stopping.says(/App started in/)
+    stopping.signal("SIGTERM")
+    await stopping.says(/> Stuck stops/)
+    stopping.signal("SIGUSR2")
+    await stopping.says(/^App: stopping \(services\) for .*\n└─ Stuck: stopping \(onStop\) for .*\n/m)
   })
 
   it("stops in order after an uncaught exception, and exits with 1", async () => {
@@ -203,6 +218,7 @@ describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
     const { code, output, said } = await runAndSend("stuckWithDeadline", "SIGTERM")
     expect(said).toEqual(expect.arrayContaining(stopped))
     expect(output).toContain("Shop > Stuck (stopping: onStop) had not stopped after 500ms")
+    expect(output).toMatch(/^Shop: stopping .*\n├─ Stuck: stopping \(onStop\) for [^]*Web: stopped for /m)
     expect(code).toBe(1)
   })
 

@@ -15,7 +15,7 @@ const levels = [
     "ServiceMetrics",
     "StartError"
   ],
-  ["Entry", "StatusText", "Restarts", "TaskRecord"],
+  ["Entry", "StatusText", "Restarts", "TaskRecord", "ListenerRecord"],
   ["EntryText"],
   ["Journal"],
   ["Owner", "AppNotes"],
@@ -27,6 +27,7 @@ const levels = [
   ["Task", "Slot"],
   ["Subscription", "Supervisor"],
   ["Child"],
+  ["Adoption"],
   ["Service", "App"],
   ["node/NodeApp"],
   ["index", "node/index"]

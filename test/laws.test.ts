@@ -112,7 +112,7 @@ it.effect.prop(
       yield* Fiber.await(fiber)
 
       const at = (event: string) => events.indexOf(event)
-      const acquired = new Set(events.filter((event) => /^\+/.test(event)).map((event) => event.slice(1)))
+      const acquired = new Set(events.filter((event) => event.startsWith("+")).map((event) => event.slice(1)))
       for (const name of acquired) {
         const lives = events.filter((event) => event === `+${name}` || event === `-${name}`)
         assert.deepStrictEqual(
