@@ -1,7 +1,6 @@
 /** The handle of an adopted child. */
 import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -93,7 +92,7 @@ export const own = (
   timeoutMillis: number
 ): Child<unknown> => {
   const { parent } = slot.plan
-  const over = Deferred.await(slot.over)
+  const over = slot.over.await
   const stop = Effect.zipRight(
     Effect.sync(() => supervisor.stop(slot)),
     over
@@ -116,7 +115,7 @@ export const own = (
     const context = Slot.offered(slot)
     if (context !== undefined) return Effect.succeed(offeredBy(context, slot))
     if (slot.wanted === "down") return new ChildStoppedError(names())
-    return Effect.flatMap(Deadline.within(Deferred.await(slot.ready), timeoutMillis), (isReady) =>
+    return Effect.flatMap(Deadline.within(slot.ready.await, timeoutMillis), (isReady) =>
       Option.isSome(isReady)
         ? current
         : new ChildRestartingError({
@@ -129,7 +128,7 @@ export const own = (
   const isUp: Effect.Effect<void, ChildStoppedError> = Effect.suspend(() => {
     if (Slot.offered(slot) !== undefined) return Effect.void
     if (slot.wanted === "down") return new ChildStoppedError(names())
-    return Effect.zipRight(Deferred.await(slot.ready), isUp)
+    return Effect.zipRight(slot.ready.await, isUp)
   })
   return {
     get name() {

@@ -1,7 +1,6 @@
 /** One life of an adopted layer: it is built under a service, and closed once. */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -68,8 +67,8 @@ export const begin = (
 ): Effect.Effect<Incarnation, never, any> =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
-    const closed = Deferred.unsafeMake<void>(FiberId.none)
-    const result = Deferred.unsafeMake<Exit.Exit<Context.Context<unknown>, unknown>>(FiberId.none)
+    const closed = Effect.unsafeMakeLatch()
+    const settled = Effect.unsafeMakeLatch()
     let ended: Exit.Exit<Context.Context<unknown>, unknown> | undefined
     let isClosing = false
     let wantsStop = false
@@ -105,7 +104,7 @@ export const begin = (
     )
     building.addObserver((exit) => {
       ended = exit
-      Deferred.unsafeDone(result, Effect.succeed(exit))
+      settled.unsafeOpen()
     })
 
     const name = () => [...owner.members].map((member) => member.label).join(", ") || label("a layer")
@@ -123,7 +122,7 @@ export const begin = (
         limitMillis: stopLimit(),
         alive: () => Owner.unfinished(owner.members).map(Owner.describe)
       })
-    }).pipe(Effect.ensuring(Deferred.succeed(closed, undefined)))
+    }).pipe(Effect.ensuring(closed.open))
 
     return {
       owner,
@@ -131,9 +130,10 @@ export const begin = (
       stopLimit,
       wantsStop: () => wantsStop,
       context: () => (ended !== undefined && Exit.isSuccess(ended) ? ended.value : undefined),
-      built: Effect.map(Deferred.await(result), (exit) =>
-        early === undefined ? exit : Exit.failCause(causeOf(exit, early.cause))
-      ),
+      built: Effect.map(settled.await, () => {
+        const exit = ended ?? Exit.interrupt(FiberId.none)
+        return early === undefined ? exit : Exit.failCause(causeOf(exit, early.cause))
+      }),
       inherit: Fiber.inheritAll(building),
       failure: () => {
         if (early === undefined && (ended === undefined || Exit.isSuccess(ended))) return undefined
@@ -143,14 +143,14 @@ export const begin = (
       },
       giveUp: () => {
         if (ended === undefined) interrupt()
-        Deferred.unsafeDone(result, Effect.succeed(Exit.interrupt(FiberId.none)))
+        settled.unsafeOpen()
       },
       close: Effect.suspend(() => {
         if (!isClosing) {
           isClosing = true
           Runtime.runFork(parent.runtime)(closing)
         }
-        return Deferred.await(closed)
+        return closed.await
       })
     }
   })

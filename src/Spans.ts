@@ -49,12 +49,19 @@ export const linked =
 
 /** The context for what outlives the span in which it began. */
 export const outside = <R>(context: Context.Context<R>): Context.Context<R> =>
-  // Nothing needs a parent span: it is always optional.
-  Context.omit(Tracer.ParentSpan)(context as Context.Context<R | Tracer.ParentSpan>) as Context.Context<R>
+  // Mostly there is no span, and to copy the context of all that is owned would cost memory for nothing.
+  context.unsafeMap.has(Tracer.ParentSpan.key)
+    ? // Nothing needs a parent span: it is always optional.
+      (Context.omit(Tracer.ParentSpan)(
+        context as Context.Context<R | Tracer.ParentSpan>
+      ) as Context.Context<R>)
+    : context
 
 /** The runtime for what outlives the span in which it began. */
-export const runtimeOutside = <R>(runtime: Runtime.Runtime<R>): Runtime.Runtime<R> =>
-  Runtime.make({ ...runtime, context: outside(runtime.context) })
+export const runtimeOutside = <R>(runtime: Runtime.Runtime<R>): Runtime.Runtime<R> => {
+  const context = outside(runtime.context)
+  return context === runtime.context ? runtime : Runtime.make({ ...runtime, context })
+}
 
 /** A tracer for which a span is no parent any more when it has ended. */
 const untilEnded = (tracer: Tracer.Tracer, start: Tracer.Span): Tracer.Tracer =>

@@ -8,11 +8,9 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type * as Budget from "./Budget.ts"
@@ -64,18 +62,20 @@ export const make = <R>(
   Effect.map(Effect.context<R>(), (context) => {
     const { journal } = parent.owner.shared
     const restarts = policy._tag === "Restart" ? Restarts.make(policy, budget) : undefined
-    const later = laterThan(context)
+    /** Made when it is needed: most children never restart. */
+    const later = <A, E>(effect: Effect.Effect<A, E, R>) =>
+      Effect.suspend(() => Effect.provide(effect, laterThan(context)))
     let isStarting = true
     let trouble: Trouble | undefined
     /** No start before this, in monotonic milliseconds. */
     let notBefore = 0
     let isActive = false
     let isDirty = false
-    let wake = Deferred.unsafeMake<void>(FiberId.none)
+    const wake = Effect.unsafeMakeLatch()
 
     const kick = () => {
       isDirty = true
-      Deferred.unsafeDone(wake, Effect.void)
+      wake.unsafeOpen()
       if (isActive) return
       isActive = true
       // The runtime of a service was taken where nothing can be interrupted.
@@ -83,7 +83,7 @@ export const make = <R>(
     }
     const loop: Effect.Effect<void> = Effect.suspend(() => {
       isDirty = false
-      wake = Deferred.unsafeMake(FiberId.none)
+      wake.unsafeClose()
       return Effect.flatMap(step, (isMore) => {
         if (isMore || isDirty) return loop
         isActive = false
@@ -109,7 +109,7 @@ export const make = <R>(
         Effect.as(now < notBefore ? pause(notBefore - now) : bringUp(next), true)
       )
     })
-    const pause = (millis: number) => Effect.raceFirst(Monotonic.sleep(millis), Deferred.await(wake))
+    const pause = (millis: number) => Effect.raceFirst(Monotonic.sleep(millis), wake.await)
 
     const takeDown = (slot: Slot.Slot): Effect.Effect<void> =>
       Effect.map(slot.life?.close ?? Effect.void, () => {
@@ -131,7 +131,7 @@ export const make = <R>(
         const failure = life.failure() ?? { cause: exit.cause, origin: parent.path, isTold: false }
         if (!failure.isTold) yield* journal.append(startFailed(failure))
         failed(slot, failure, 0)
-      }).pipe(Effect.provide(later))
+      }).pipe(later)
 
     const begin = (slot: Slot.Slot): Effect.Effect<Incarnation.Incarnation, never, R> => {
       const now = () => parent.clock.unsafeCurrentTimeMillis()
@@ -191,7 +191,7 @@ export const make = <R>(
           each.nextStart = parent.clock.unsafeCurrentTimeMillis() + allowed.value
           yield* journal.append(restarting(each, allowed.value, origin))
         }
-      }).pipe(Effect.provide(later))
+      }).pipe(later)
 
     /** The policy is work of the parent: it ends with the parent at the latest. */
     const asWork = (work: string, effect: Effect.Effect<void, never, R>) =>
@@ -231,7 +231,7 @@ export const make = <R>(
             continue
           }
           for (const each of slots) stop(each)
-          yield* Effect.forEach(slots, ({ over }) => Deferred.await(over), { discard: true })
+          yield* Effect.forEach(slots, ({ over }) => over.await, { discard: true })
           if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) return yield* exit
           return yield* trouble === undefined ? Effect.interrupt : Effect.die(Cause.squash(trouble.cause))
         }
