@@ -22,7 +22,7 @@ export interface Options<out R = never> {
    * What to do with a child that failed, when it has been stopped. With
    * `Failure.restart` it is started anew. Defaults to `Failure.escalate`.
    */
-  readonly onFailure?: Failure.Failure<unknown, R> | undefined
+  readonly onFailure?: Failure.Policy<unknown, R> | undefined
   /**
    * How long `current` waits for a child that restarts. Defaults to `5 seconds`:
    * longer than the first restarts take, shorter than most clients wait.

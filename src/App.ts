@@ -144,12 +144,13 @@ export const make = (options: Options = {}): App => {
         const journal = AppNotes.taking(notes, yield* Journal.inherited, name, unfinished)
         launched = journal
         const shared = yield* Owner.makeShared(name, journal)
-        registry = ServiceRegistry.of(shared)
+        registry = ServiceRegistry.make(shared)
         const owner: Owner.Owner = {
           shared,
           path: name,
           parent: undefined,
           members,
+          offers: new Map(),
           labels: undefined,
           label: (service) => service,
           failed: (_, origin, cause) => Deferred.succeed(end, { _tag: "Failed", origin, cause }),
@@ -182,6 +183,7 @@ export const make = (options: Options = {}): App => {
           Exit.isSuccess(booted) && booted.value._tag === "Booted" && Exit.isSuccess(booted.value.exit)
         if (isUp) {
           notes.phase = "up"
+          Owner.forgetStopped(shared, members)
           yield* Owner.become(shared, { _tag: "Running" })
           yield* Fiber.inheritAll(boot)
           const took = yield* Monotonic.since(startedAt)

@@ -1,7 +1,8 @@
 /**
  * Tells readers that something has changed. Whatever changes is not slowed by
- * them: a reader is told once, however often it happened while it was away.
+ * them: a reader looks once, however often it happened while it was away.
  */
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 
@@ -9,55 +10,29 @@ import * as Stream from "effect/Stream"
 export interface Changes {
   /** It has changed. */
   readonly note: () => void
-  /** An element at once, and one when it has changed since. */
-  readonly stream: Stream.Stream<void>
+  /** What one sees of it now, and again so long after a change: whatever changes in that time is seen at once. */
+  readonly looks: <A>(look: Effect.Effect<A>, after: Duration.DurationInput) => Stream.Stream<A>
 }
 
 /** Nothing has changed yet. */
 export const make = (): Changes => {
-  const readers = new Set<Reader>()
+  const readers = new Set<Effect.Latch>()
+  const add = Effect.sync(() => {
+    const reader = Effect.unsafeMakeLatch()
+    readers.add(reader)
+    return reader
+  })
   return {
     note: () => {
-      for (const reader of readers) reader.tell()
+      for (const reader of readers) reader.unsafeOpen()
     },
-    stream: Effect.acquireRelease(
-      Effect.sync(() => {
-        const reader = makeReader()
-        readers.add(reader)
-        return reader
-      }),
-      (reader) => Effect.sync(() => readers.delete(reader))
-    ).pipe(
-      Effect.map((reader) => Stream.repeatEffect(reader.next)),
-      Stream.unwrapScoped
-    )
-  }
-}
-
-interface Reader {
-  readonly tell: () => void
-  readonly next: Effect.Effect<void>
-}
-
-const makeReader = (): Reader => {
-  let isBehind = true
-  let wake: (() => void) | undefined
-  const take = () => {
-    isBehind = false
-    wake = undefined
-  }
-  return {
-    tell: () => {
-      isBehind = true
-      wake?.()
-    },
-    next: Effect.async((resume) => {
-      const done = () => {
-        take()
-        resume(Effect.void)
-      }
-      if (isBehind) done()
-      else wake = done
-    })
+    looks: (look, after) =>
+      Effect.acquireRelease(add, (reader) => Effect.sync(() => readers.delete(reader))).pipe(
+        Effect.map((reader) => {
+          const pause = Effect.zipRight(reader.await, Effect.delay(reader.close, after))
+          return Stream.concat(Stream.fromEffect(look), Stream.repeatEffect(Effect.zipRight(pause, look)))
+        }),
+        Stream.unwrapScoped
+      )
   }
 }

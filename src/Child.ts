@@ -14,12 +14,14 @@ import * as Work from "./Work.ts"
 
 /** An adopted child. */
 export interface Child<out Offered> {
+  /** What it is called below its parent. */
   readonly name: string
   /**
    * What the child offers. While it restarts, this waits, up to `currentTimeout`.
    * Ask again for each use: after a restart it is another.
    */
   readonly current: Effect.Effect<Offered, ChildStoppedError | ChildRestartingError>
+  /** How it is now, as the registry shows it; of several services in a layer, as the first that does not simply run. */
   readonly status: Effect.Effect<State>
   /**
    * Stops the child, for good, and waits until it has stopped. Called from
@@ -28,12 +30,13 @@ export interface Child<out Offered> {
   readonly stop: Effect.Effect<void>
   /**
    * Stops the child in order and starts it anew, at once, whatever its policy
-   * and budget, and waits until it is up. A start that fails is a failure of the
-   * child. Called from within the child's own work, it does not wait.
+   * and budget, and waits until it is up: this child alone, whatever the strategy
+   * of its siblings. A start that fails is a failure of the child. Called from
+   * within the child's own work, it does not wait.
    */
   readonly restart: Effect.Effect<void, ChildStoppedError>
-  /** Waits until the child has stopped for good, for whatever reason. Its name is free then. */
-  readonly await: Effect.Effect<void>
+  /** Waits until the child has stopped for good, and tells whether it has failed. Its name is free then. */
+  readonly await: Effect.Effect<Extract<State, { readonly _tag: "Stopped" | "Failed" }>>
 }
 
 /** A child was used after it had stopped. */
@@ -41,9 +44,12 @@ export class ChildStoppedError extends Data.TaggedError("ChildStoppedError")<{
   /** The path of the service that adopted it. */
   readonly service: string
   readonly child: string
+  /** Why, where it has failed: the path to what failed, and what that said. */
+  readonly reason: string | undefined
 }> {
   override get message(): string {
-    return `Service "${this.service}" adopted "${this.child}", which has stopped. Adopt it again to use it.`
+    const why = this.reason === undefined ? "" : ` Why it stopped: ${this.reason}`
+    return `Service "${this.service}" adopted "${this.child}", which has stopped. Adopt it again to use it.${why}`
   }
 }
 
@@ -105,6 +111,7 @@ export const own = (
   }
   parent.children.add(slot.owned)
 
+  const stopped = () => new ChildStoppedError({ ...names(), reason: Slot.reasonOf(slot) })
   const names = () => ({ service: parent.path, child: Slot.nameOf(slot) })
   /** Work of the child, or what it waits for, must not wait for the child's end. */
   const unlessWithin = <A, E>(waits: Effect.Effect<A, E>): Effect.Effect<A | void, E> =>
@@ -114,20 +121,20 @@ export const own = (
   const current: Child<unknown>["current"] = Effect.suspend(() => {
     const context = Slot.offered(slot)
     if (context !== undefined) return Effect.succeed(offeredBy(context, slot))
-    if (slot.wanted === "down") return new ChildStoppedError(names())
+    if (slot.wanted._tag === "Down") return stopped()
     return Effect.flatMap(Deadline.within(slot.ready.await, timeoutMillis), (isReady) =>
       Option.isSome(isReady)
         ? current
         : new ChildRestartingError({
             ...names(),
             waited: Duration.millis(timeoutMillis),
-            reason: slot.reason ?? "it has not started yet"
+            reason: Slot.reasonOf(slot) ?? "it has not started yet"
           })
     )
   })
   const isUp: Effect.Effect<void, ChildStoppedError> = Effect.suspend(() => {
     if (Slot.offered(slot) !== undefined) return Effect.void
-    if (slot.wanted === "down") return new ChildStoppedError(names())
+    if (slot.wanted._tag === "Down") return stopped()
     return Effect.zipRight(slot.ready.await, isUp)
   })
   return {
@@ -141,7 +148,10 @@ export const own = (
       unlessWithin(over)
     ),
     restart: Effect.zipRight(supervisor.restart(slot), unlessWithin(isUp)),
-    await: over
+    await: Effect.map(over, () => {
+      const reason = Slot.reasonOf(slot)
+      return reason === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason }
+    })
   }
 }
 

@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as LogLevel from "effect/LogLevel"
 import * as StatusText from "./StatusText.ts"
+import { counted } from "./Words.ts"
 import type { Answered, Entry, Sent, Unstamped } from "./Entry.ts"
 
 /** An entry as a line of text. */
@@ -38,7 +39,7 @@ const lines: {
 } = {
   AppStarted: (entry) => [
     Info,
-    `${entry.app} started in ${duration(entry.took)}, with ${count(entry.services, "service")}`
+    `${entry.app} started in ${duration(entry.took)}, with ${counted(entry.services, "service")}`
   ],
   BootWaiting: (entry) => [
     Error,
@@ -85,7 +86,7 @@ const lines: {
   TaskFailed: (entry) => [levelOf(entry), `${entry.service}: ${entry.task} failed`],
   TicksSkipped: (entry) => [
     Warning,
-    `${entry.service}: ${entry.task} skipped ${count(entry.missed, "run")}, because it ran long or late`
+    `${entry.service}: ${entry.task} skipped ${counted(entry.missed, "run")}, because it ran long or late`
   ],
   WorkRestarting: (entry) => [
     Warning,
@@ -93,21 +94,23 @@ const lines: {
   ],
   RestartsExhausted: (entry) => [
     entry.answer === "Log" ? Error : Warning,
-    `${entry.service}: ${entry.work} failed again after ${count(entry.restarts, "restart")}, and is given up`
+    entry.restarts === 0
+      ? `${entry.service}: ${entry.work} failed with no restart left, and is given up`
+      : `${entry.service}: ${entry.work} failed again after ${counted(entry.restarts, "restart")}, and is given up`
   ],
   EventEmitted: (entry) => [
     Trace,
-    `${entry.event} was emitted to ${count(entry.listeners, "listener")}${by(entry)}`
+    `${entry.event} was emitted to ${counted(entry.listeners, "listener")}${by(entry)}`
   ],
   EventPublished: (entry) => [
     Trace,
-    `${entry.event} was published to ${count(entry.listeners, "listener")}${by(entry)}`
+    `${entry.event} was published to ${counted(entry.listeners, "listener")}${by(entry)}`
   ],
   EventHandled: (entry) => [Trace, `${entry.service} handled ${entry.event} in ${duration(entry.took)}`],
   HandlerFailed: (entry) => [levelOf(entry), `${entry.service}: the listener of ${entry.event} failed`],
   EventsDropped: (entry) => [
     Warning,
-    `${entry.service}: the listener of ${entry.event} missed ${count(entry.count, "event")}, ${entry.reason}`
+    `${entry.service}: the listener of ${entry.event} missed ${counted(entry.count, "event")}, ${entry.reason}`
   ],
   PublishWaiting: (entry) => [
     Warning,
@@ -130,8 +133,6 @@ const by = ({ sender }: Sent | Omit<Sent, "at">): string => (sender === undefine
 /** `Duration.format` has no unit for nothing. */
 const duration = (took: Duration.Duration): string =>
   Duration.toMillis(took) < 1 ? "0ms" : Duration.format(took)
-
-const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`
 
 /** At most five names, so that a line stays a line. */
 const some = (names: ReadonlyArray<string>): string =>

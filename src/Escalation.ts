@@ -7,69 +7,54 @@ import * as Option from "effect/Option"
 import type * as Failure from "./Failure.ts"
 import type * as Journal from "./Journal.ts"
 import * as Monotonic from "./Monotonic.ts"
-import * as Restarts from "./Restarts.ts"
+import * as Reason from "./Reason.ts"
+import type * as Restarts from "./Restarts.ts"
 import { become, type Lifetime, noteFailure } from "./ServiceScope.ts"
+import { rootOf } from "./StartError.ts"
 
 /** Work whose failures are answered. */
 export interface Answered<in E, out R> {
   readonly service: Lifetime
   readonly work: string
-  readonly policy: Failure.Failure<E, R>
-  readonly restarts: Restarts.Restarts<E, R> | undefined
+  readonly answer: Restarts.Answer<E, R>
   /** The entry that tells of a failure. */
-  readonly entry: (cause: Cause.Cause<unknown>, answer: Failure.Failure<E, R>["_tag"]) => Journal.Unstamped
+  readonly entry: (cause: Cause.Cause<unknown>, answer: Journal.Answered["answer"]) => Journal.Unstamped
 }
 
-/** A policy for one piece of work, with restarts of its own. */
+/** Work of a service whose failures a policy answers. */
 export const answered = <E, R>(
   service: Lifetime,
   work: string,
-  policy: Failure.Failure<E, R>,
-  entry: Answered<E, R>["entry"] = (cause, answer) => ({
-    _tag: "TaskFailed",
-    service: service.path,
-    task: work,
-    cause,
-    answer
-  })
-): Answered<E, R> => ({
-  service,
-  work,
-  policy,
-  entry,
-  restarts: policy._tag === "Restart" ? Restarts.make(policy) : undefined
-})
+  answer: Restarts.Answer<E, R>,
+  entry: Answered<E, R>["entry"] = taskFailed(service, work)
+): Answered<E, R> => ({ service, work, answer, entry })
 
 /**
  * Journals a failure and does what the policy says: whether to run the work
  * again, for which the pause is over then. An interruption is journaled, and is
  * no failure.
  */
-export const answer = <E, R>(
-  { entry, policy, restarts, service, work }: Answered<E, R>,
+export const respond = <E, R>(
+  { answer, entry, service, work }: Answered<E, R>,
   cause: Cause.Cause<E>,
   ranMillis: number,
   onPause: (millis: number) => void = () => {}
 ): Effect.Effect<boolean, never, R> => {
   const { journal } = service.owner.shared
+  const told = tell(service, work, cause, entry(cause, answer._tag))
   // Not run when the work is cancelled, or ends with its service: then its fiber is over.
-  if (Cause.isInterruptedOnly(cause))
-    return Effect.as(journal.append({ _tag: "WorkInterrupted", service: service.path, work }), false)
-  noteFailure(service, work, cause)
-  const journaled = journal.append(entry(cause, policy._tag))
-  if (policy._tag !== "Restart" || restarts === undefined) {
-    // Only a restart has restarts.
-    const final = policy as Failure.Final<E, R>
-    return Effect.as(Effect.zipRight(journaled, conclude(service, final, { work, cause })), false)
-  }
-  return Effect.zipRight(journaled, restarts.next(cause, ranMillis)).pipe(
+  if (Cause.isInterruptedOnly(cause)) return Effect.as(told, false)
+  const failed = { work, cause }
+  if (answer._tag !== "Restart")
+    return Effect.as(Effect.zipRight(told, conclude(service, answer, failed)), false)
+  const { restarts } = answer
+  return Effect.zipRight(told, restarts.next(cause, ranMillis)).pipe(
     Effect.flatMap(
       Option.match({
-        onNone: () =>
-          Effect.as(exhausted(service, policy, { work, cause, restarts: restarts.count() }), false),
+        onNone: () => Effect.as(exhausted(service, answer, failed), false),
         onSome: (millis) => {
-          const pause = Duration.millis(millis)
           onPause(millis)
+          const pause = Duration.millis(millis)
           return journal
             .append({
               _tag: "WorkRestarting",
@@ -108,7 +93,9 @@ export const conclude = <E, R>(
     case "Handle": {
       const handler = `the failure handler of ${work}`
       return Effect.suspend(() => policy.handle(cause, { service: service.path, work })).pipe(
-        Effect.catchAllCause((failure) => taskFailed(service, handler, failure)),
+        Effect.catchAllCause((failure) =>
+          tell(service, handler, failure, taskFailed(service, handler)(failure, "Log"))
+        ),
         Effect.asVoid
       )
     }
@@ -118,42 +105,42 @@ export const conclude = <E, R>(
 /** Journals that the budget of restarts is used up, and does what the policy says then. */
 export const exhausted = <E, R>(
   service: Lifetime,
-  policy: Failure.Restart<E, R>,
-  failed: Failed<E> & { readonly restarts: number }
+  { onExhausted, restarts }: Extract<Restarts.Answer<E, R>, { readonly _tag: "Restart" }>,
+  failed: Failed<E>
 ): Effect.Effect<void, never, R> => {
-  const { cause, origin = `${service.path} > ${failed.work}`, restarts, work } = failed
+  const { cause, origin = `${service.path} > ${failed.work}`, work } = failed
   return Effect.zipRight(
     service.owner.shared.journal.append({
       _tag: "RestartsExhausted",
       service: service.path,
       work,
-      restarts,
+      restarts: restarts.count(),
       origin,
       cause,
-      answer: policy.onExhausted._tag
+      answer: onExhausted._tag
     }),
-    conclude(service, policy.onExhausted, failed)
+    conclude(service, onExhausted, failed)
   )
 }
 
-/** Journals the failure of work that has no policy of its own. */
-export const taskFailed = (
+/** Journals the failure of work, or that it was interrupted, which is none. */
+export const tell = (
   service: Lifetime,
-  task: string,
+  work: string,
   cause: Cause.Cause<unknown>,
-  answer: "Log" | "Escalate" = "Log"
+  entry: Journal.Unstamped
 ): Effect.Effect<void> => {
+  const { journal } = service.owner.shared
   if (Cause.isInterruptedOnly(cause))
-    return service.owner.shared.journal.append({ _tag: "WorkInterrupted", service: service.path, work: task })
-  noteFailure(service, task, cause)
-  return service.owner.shared.journal.append({
-    _tag: "TaskFailed",
-    service: service.path,
-    task,
-    cause,
-    answer
-  })
+    return journal.append({ _tag: "WorkInterrupted", service: service.path, work })
+  noteFailure(service, work, cause)
+  return journal.append(entry)
 }
+
+/** The entry that tells of the failure of a task. */
+export const taskFailed =
+  (service: Lifetime, task: string): Answered<never, never>["entry"] =>
+  (cause, answer) => ({ _tag: "TaskFailed", service: service.path, task, cause, answer })
 
 /**
  * Work that answers its own failures can still fail: by a bug in a policy or
@@ -166,8 +153,9 @@ export const guarded =
     Effect.onExit(effect, (exit) => {
       if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.void
       const { cause } = exit
-      if (Cause.isInterrupted(cause)) return taskFailed(service, work, cause)
-      return Effect.zipRight(taskFailed(service, work, cause, "Escalate"), fail(service, work, cause))
+      const entry = taskFailed(service, work)
+      if (Cause.isInterrupted(cause)) return tell(service, work, cause, entry(cause, "Log"))
+      return Effect.zipRight(tell(service, work, cause, entry(cause, "Escalate")), fail(service, work, cause))
     })
 
 /** Asks the owner to stop the service; one that still starts is stopped when it has started. */
@@ -182,7 +170,7 @@ export const askStop = (service: Lifetime): Effect.Effect<void> =>
   })
 
 /** Fails the service: its owner decides what follows. */
-const fail = (
+export const fail = (
   service: Lifetime,
   work: string,
   cause: Cause.Cause<unknown>,
@@ -197,12 +185,12 @@ const fail = (
       origin,
       cause
     })
-    noteFailure(service, work, cause)
     // One that has failed or is stopping is being dealt with already, but it must not fail further in silence.
     if (state._tag !== "Starting" && state._tag !== "Running") return failed
-    service.failure = `${origin}: ${service.lastFailure?.reason}`
-    if (state._tag === "Running") become(service, { _tag: "Failed", onStop: state.onStop })
-    else {
+    if (state._tag === "Running") {
+      const reason = `${origin}: ${Reason.ofCause(rootOf(cause).cause)}`
+      become(service, { _tag: "Failed", onStop: state.onStop, reason })
+    } else {
       service.state = { _tag: "Starting", pending: cause }
       service.interruptStart()
     }

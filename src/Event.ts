@@ -4,6 +4,7 @@
  * Define an event once and import it: the value is its identity, and its name
  * is what logs, metrics and brokers show.
  */
+import * as Array from "effect/Array"
 import * as Data from "effect/Data"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
@@ -24,11 +25,11 @@ export interface Event<out Name extends string, in out Payload> {
 /** A payload did not fit the schema of its event, so nobody was told of it. */
 export class PayloadError extends Data.TaggedError("PayloadError")<{
   readonly event: string
-  /** The schema's own words. */
+  /** What does not fit, and where; without the values, which may be personal or secret. */
   readonly problem: string
 }> {
   override get message(): string {
-    return `Event "${this.event}" was refused, because its payload does not fit its schema.\n${this.problem}`
+    return `Event "${this.event}" was refused, because its payload does not fit its schema: ${this.problem}`
   }
 }
 
@@ -62,7 +63,7 @@ export const make: {
       const result = validate(payload)
       return Either.isRight(result)
         ? undefined
-        : new PayloadError({ event: name, problem: ParseResult.TreeFormatter.formatIssueSync(result.left) })
+        : new PayloadError({ event: name, problem: problemsOf(result.left, []).join("; ") })
     }
   }
 }
@@ -94,3 +95,32 @@ const schemaOf = (of: Schema.Schema.Any | Schema.Struct.Fields): Schema.Schema.A
 }
 
 const isField = (u: unknown): boolean => Schema.isSchema(u) || Schema.isPropertySignature(u)
+
+/** What is wrong, in words without values: Effect's own formatters quote what they find. */
+const problemsOf = (
+  issue: ParseResult.ParseIssue,
+  path: ReadonlyArray<PropertyKey>
+): ReadonlyArray<string> => {
+  const at = path.length === 0 ? "it" : path.map(String).join(".")
+  switch (issue._tag) {
+    case "Composite":
+      return Array.ensure(issue.issues).flatMap((inner) => problemsOf(inner, path))
+    case "Pointer":
+      return problemsOf(issue.issue, [...path, ...Array.ensure(issue.path)])
+    case "Refinement":
+      return issue.kind === "From" ? problemsOf(issue.issue, path) : [`${at} must be ${String(issue.ast)}`]
+    case "Transformation":
+      return problemsOf(issue.issue, path)
+    case "Missing":
+      return [`${at} is missing`]
+    case "Unexpected":
+      return [`${at} is not expected`]
+    case "Forbidden":
+      return [`${at} cannot be checked at once`]
+    case "Type": {
+      const { actual } = issue
+      const is = actual === null ? "null" : globalThis.Array.isArray(actual) ? "an array" : typeof actual
+      return [`${at} must be ${String(issue.ast)}, but is of type ${is}`]
+    }
+  }
+}

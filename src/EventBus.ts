@@ -15,13 +15,14 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Tracer from "effect/Tracer"
 import type * as Delivery from "./Delivery.ts"
 import * as Event from "./Event.ts"
 import type * as Journal from "./Journal.ts"
 import * as Input from "./Input.ts"
 import * as Listener from "./Listener.ts"
+import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
+import * as Spans from "./Spans.ts"
 import * as Tally from "./Tally.ts"
 import * as Work from "./Work.ts"
 
@@ -156,9 +157,9 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
       const topic = topicOf(`EventBus.${verb}`, event)
       const rejected = validate ? event.reject(payload) : undefined
       if (rejected !== undefined) return Effect.die(rejected)
-      const span = Context.getOption(context, Tracer.ParentSpan)
+      const span = Spans.current(context)
       const sender = Work.of(context)
-      const envelope: Listener.Envelope = { payload, span, sender, at: clock.unsafeCurrentTimeMillis() }
+      const envelope: Listener.Envelope = { payload, span, sender, at: Monotonic.unsafeMillis(clock) }
       if (holds > 0) topic.boot.push(envelope)
       const accepted = Effect.succeed({ listeners: [...topic.listeners], envelope })
       const kind = verb === "emit" ? "EventEmitted" : "EventPublished"

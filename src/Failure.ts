@@ -5,13 +5,13 @@
  * never treated as a failure.
  */
 import type * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 import * as Input from "./Input.ts"
 
-/** The answer to a failure of type `E`. `R` is what it needs. */
-export type Failure<E, R = never> = Final<E, R> | Restart<E, R>
+/** What to do about a failure of type `E`. `R` is what that needs. */
+export type Policy<E, R = never> = Final<E, R> | Restart<E, R>
 
 /** An answer after which the failed work is not run again. */
 export type Final<E, R = never> = Log | Escalate | Handle<E, R>
@@ -36,8 +36,8 @@ export interface Handle<in E, out R> {
 export interface Restart<in E, out R> {
   readonly _tag: "Restart"
   readonly backoff: Schedule.Schedule<unknown, Cause.Cause<E>, R>
-  readonly healthyAfterMillis: number
-  readonly budget: { readonly restarts: number; readonly withinMillis: number } | "unlimited"
+  readonly healthyAfter: Duration.Duration
+  readonly budget: { readonly restarts: number; readonly within: Duration.Duration } | "unlimited"
   readonly onExhausted: Final<E, R>
 }
 
@@ -125,20 +125,20 @@ export const restart = <E = unknown, R = never>(options: RestartOptions<E, R> = 
   return {
     _tag: "Restart",
     backoff,
-    healthyAfterMillis: Input.positiveMillis(where, "healthyAfter", healthyAfter),
+    healthyAfter: Duration.millis(Input.positiveMillis(where, "healthyAfter", healthyAfter)),
     budget:
       budget === "unlimited"
         ? budget
         : {
             restarts: Input.positiveInteger(where, "budget.restarts", budget.restarts),
-            withinMillis: Input.positiveMillis(where, "budget.within", budget.within)
+            within: Duration.millis(Input.positiveMillis(where, "budget.within", budget.within))
           },
     onExhausted
   }
 }
 
 /** The policy that was given, if one was. Throws `InputError` when it was not made by this module. */
-export const check = <F extends Failure<never, unknown>>(
+export const check = <F extends Policy<never, unknown>>(
   where: string,
   policy: F | undefined
 ): F | undefined => {

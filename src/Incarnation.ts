@@ -8,10 +8,14 @@ import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
+import type * as Journal from "./Journal.ts"
+import type * as Labels from "./Labels.ts"
 import * as Owner from "./Owner.ts"
+import * as Reason from "./Reason.ts"
 import type * as ServiceScope from "./ServiceScope.ts"
 import * as Shutdown from "./Shutdown.ts"
-import { StartError } from "./StartError.ts"
+import * as Spans from "./Spans.ts"
+import { rootOf } from "./StartError.ts"
 
 /** What is brought to life, as often as it takes. */
 export interface Plan {
@@ -20,15 +24,17 @@ export interface Plan {
   readonly layer: Layer.Layer<unknown, unknown, any>
   /** What a service of the layer is called below its parent. */
   readonly label: (service: string) => string
-  readonly claim: Owner.Claim
+  readonly claim: Labels.Claim
 }
 
 /** What went wrong, and the path down to it. */
 export interface Failure {
   readonly cause: Cause.Cause<unknown>
   readonly origin: string
-  /** Whether the service that failed has journaled it. */
-  readonly isTold: boolean
+  /** The origin, and what went wrong there, in words. */
+  readonly reason: string
+  /** The entry that tells of it, where the service that failed has not journaled it. */
+  readonly entry: Journal.Unstamped | undefined
 }
 
 /** One life. */
@@ -42,8 +48,8 @@ export interface Incarnation {
   readonly built: Effect.Effect<Exit.Exit<Context.Context<unknown>, unknown>>
   /** Takes over what the build has changed in its fiber, as a build in this fiber would. */
   readonly inherit: Effect.Effect<void>
-  /** Why it was not built, when `built` has told so. */
-  readonly failure: () => Failure | undefined
+  /** Why it was not built, when `built` has told that it was not. */
+  readonly failure: () => Failure
   /** Ends the build, if it still goes on, and the waiting for it. */
   readonly giveUp: () => void
   /** Stops all of it, in order and within its deadlines, and waits for that. */
@@ -81,12 +87,13 @@ export const begin = (
       path: parent.path,
       parent: parent.owner,
       members: new Set(),
+      offers: new Map(),
       labels: { taken: parent.childLabels, by: claim },
       label,
       failed: (_, origin, cause) =>
         Effect.sync(() => {
-          if (ended !== undefined) return hooks.failed({ cause, origin, isTold: true })
-          early ??= { cause, origin, isTold: true }
+          if (ended !== undefined) return hooks.failed(told(origin, cause))
+          early ??= told(origin, cause)
           interrupt()
         }),
       stopAsked: () =>
@@ -99,6 +106,7 @@ export const begin = (
     const building = yield* Layer.makeMemoMap.pipe(
       Effect.flatMap((memoMap) => Layer.buildWithMemoMap(layer, memoMap, scope)),
       Effect.provideService(Owner.Owner, owner),
+      Spans.forgetting,
       Effect.interruptible,
       Effect.forkDaemon
     )
@@ -136,10 +144,16 @@ export const begin = (
       }),
       inherit: Fiber.inheritAll(building),
       failure: () => {
-        if (early === undefined && (ended === undefined || Exit.isSuccess(ended))) return undefined
-        const cause = causeOf(ended ?? Exit.void, early?.cause ?? Cause.empty)
-        const origin = early?.origin ?? originOf(cause, `${parent.path} > ${label("a layer")} > its build`)
-        return { cause, origin, isTold: early !== undefined }
+        if (early !== undefined) return early
+        const itself = new Cause.InterruptedException("it interrupted itself")
+        const failed = ended !== undefined && Exit.isFailure(ended) ? ended.cause : Cause.empty
+        const cause = Cause.isInterruptedOnly(failed) ? Cause.die(itself) : failed
+        const root = rootOf(cause)
+        const service = root.at?.service ?? `${parent.path} > ${label("a layer")}`
+        const work = root.at?.step ?? "its build"
+        const origin = `${service} > ${work}`
+        const entry = { _tag: "ServiceFailed", service, work, origin, cause: root.cause } as const
+        return { cause, origin, reason: `${origin}: ${Reason.ofCause(root.cause)}`, entry }
       },
       giveUp: () => {
         if (ended === undefined) interrupt()
@@ -162,9 +176,10 @@ const causeOf = (exit: Exit.Exit<unknown, unknown>, early: Cause.Cause<unknown>)
   return Exit.isFailure(exit) ? exit.cause : Cause.empty
 }
 
-/** The path down to the step of the service that did not start. */
-const originOf = (cause: Cause.Cause<unknown>, otherwise: string): string => {
-  const errors = [...Cause.failures(cause), ...Cause.defects(cause)]
-  const error = errors.find((_) => _ instanceof StartError)
-  return error === undefined ? otherwise : originOf(error.cause, `${error.service} > ${error.step}`)
-}
+/** A failure that its service has journaled. */
+const told = (origin: string, cause: Cause.Cause<unknown>): Failure => ({
+  cause,
+  origin,
+  reason: `${origin}: ${Reason.ofCause(rootOf(cause).cause)}`,
+  entry: undefined
+})

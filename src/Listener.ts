@@ -6,6 +6,7 @@
  * for all its subscribers, and here each listener gives its own.
  */
 import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -18,11 +19,11 @@ import { identity } from "effect/Function"
 import type * as Tracer from "effect/Tracer"
 import * as Backlog from "./Backlog.ts"
 import * as Delivery from "./Delivery.ts"
-import type { Journal } from "./Journal.ts"
 import * as ListenerRecord from "./ListenerRecord.ts"
 import * as Monotonic from "./Monotonic.ts"
 import type * as Owner from "./Owner.ts"
 import type { ListenerStatus } from "./ServiceStatus.ts"
+import type { OfListener } from "./ServiceMetrics.ts"
 import * as Spans from "./Spans.ts"
 import * as Tally from "./Tally.ts"
 import * as Work from "./Work.ts"
@@ -32,22 +33,23 @@ export interface Spec<Payload, E, R> extends Delivery.Options {
   readonly service: string
   /** The name of its class. */
   readonly name: string
-  readonly journal: Journal["Type"]
-  /** Where its record is kept. */
-  readonly keeper: ListenerRecord.Keeper
+  readonly clock: Clock.Clock
+  readonly metrics: OfListener
   /** The owner of the service. */
   readonly owner: Owner.Owner
   readonly handler: (payload: Payload) => Effect.Effect<unknown, E, R>
-  /** What the listener's service does with a failure of the handler; gives whether to run it again. */
-  readonly onFailure: (
-    cause: Cause.Cause<E | Cause.TimeoutException>,
-    ranMillis: number
-  ) => Effect.Effect<boolean, never, R>
+  /** What the listener's service does with the failures of one handling; gives each time whether to run it again. */
+  readonly respond: () => Respond<E, R>
   /** The handler has failed in what it does when it is interrupted. */
   readonly onLeak: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
   /** Notes the listener with its service. Throws when the service takes none any more. */
   readonly own: (listener: Listener) => void
 }
+
+type Respond<E, R> = (
+  cause: Cause.Cause<E | Cause.TimeoutException>,
+  ranMillis: number
+) => Effect.Effect<boolean, never, R>
 
 /** An event on its way: its payload, and the span it was sent in. */
 export interface Envelope {
@@ -55,7 +57,7 @@ export interface Envelope {
   readonly span: Option.Option<Tracer.AnySpan>
   /** The work that has sent it. */
   readonly sender: Work.Work | undefined
-  /** When it was sent, in milliseconds since the epoch. */
+  /** When it was sent, in monotonic milliseconds. */
   readonly at: number
 }
 
@@ -104,7 +106,8 @@ export const make = <Payload, E, R>(
   topic: Topic
 ): Effect.Effect<Listener, never, R> =>
   Effect.gen(function* () {
-    const { capacity = 256, concurrency = 1, journal, onFull = "wait", service } = spec
+    const { capacity = 256, clock, concurrency = 1, metrics, onFull = "wait", service } = spec
+    const { changes, journal } = spec.owner.shared
     const { event } = topic
     Delivery.validate("Service.listen", spec)
     const source = {}
@@ -115,7 +118,7 @@ export const make = <Payload, E, R>(
         Runtime.provideService(runtime, Work.CurrentWork, { service, owner: spec.owner, source, awaitedBy })
       )
     const backlog = Backlog.make<Envelope>(capacity, onFull)
-    const record = ListenerRecord.make(event, backlog, spec.keeper)
+    const record = ListenerRecord.make(event, backlog, { clock, metrics, changed: changes.note })
     const dropped = (reason: "queue full" | "service stopped") => (count: number) =>
       journal.append({ _tag: "EventsDropped", service, event, count, reason })
     const drops = Tally.make(dropped("queue full"))
@@ -131,17 +134,22 @@ export const make = <Payload, E, R>(
     const traced = (envelope: Envelope) =>
       Spans.linked(`${spec.name} ${event}`, envelope.span, { service, event })
 
-    const run = (envelope: Envelope): Effect.Effect<Delivery.Outcome, never, R> =>
+    const run = (envelope: Envelope, respond?: Respond<E, R>): Effect.Effect<Delivery.Outcome, never, R> =>
       Effect.flatMap(Monotonic.millis, (start) =>
         Effect.suspend(() => spec.handler(envelope.payload)).pipe(
-          limited,
           isTraced(envelope) ? traced(envelope) : identity,
+          limited,
           Effect.exit,
-          Effect.flatMap((exit) => settle(exit, start, envelope))
+          Effect.flatMap((exit) => settle(exit, start, envelope, respond))
         )
       )
 
-    const settle = (exit: Exit.Exit<Option.Option<unknown>, E>, start: number, envelope: Envelope) =>
+    const settle = (
+      exit: Exit.Exit<Option.Option<unknown>, E>,
+      start: number,
+      envelope: Envelope,
+      begun: Respond<E, R> | undefined
+    ) =>
       Effect.flatMap(Monotonic.since(start), (took): Effect.Effect<Delivery.Outcome, never, R> => {
         const at = { service, took }
         if (Exit.isSuccess(exit) && Option.isSome(exit.value)) {
@@ -158,10 +166,11 @@ export const make = <Payload, E, R>(
             ? Delivery.Outcome.Interrupted(at)
             : Delivery.Outcome.Failed({ ...at, cause })
         if (outcome._tag !== "Interrupted") record.failed()
+        const respond = begun ?? spec.respond()
         return Effect.flatMap(
-          spec.onFailure(cause, Duration.toMillis(took)),
+          respond(cause, Duration.toMillis(took)),
           (isAgain): Effect.Effect<Delivery.Outcome, never, R> =>
-            isAgain ? run(envelope) : Effect.succeed(outcome)
+            isAgain ? run(envelope, respond) : Effect.succeed(outcome)
         )
       })
     /** What a handler fails in when it is cut is nowhere else to be seen. */

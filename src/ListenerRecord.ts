@@ -2,6 +2,7 @@
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import type * as Backlog from "./Backlog.ts"
+import * as Monotonic from "./Monotonic.ts"
 import type * as ServiceMetrics from "./ServiceMetrics.ts"
 import type { ListenerStatus } from "./ServiceStatus.ts"
 
@@ -25,7 +26,7 @@ export interface ListenerRecord {
   readonly taken: (event: Queued) => void
 }
 
-/** An event that was sent, in milliseconds since the epoch. */
+/** An event that was sent, in monotonic milliseconds. */
 interface Queued {
   readonly at: number
 }
@@ -40,7 +41,7 @@ export const make = (
   let failed = 0
   let dropped = 0
   let queued = 0
-  const waited = ({ at }: Queued) => Math.max(0, clock.unsafeCurrentTimeMillis() - at)
+  const waited = ({ at }: Queued) => Math.max(0, Math.round(Monotonic.unsafeMillis(clock) - at))
   const requeued = () => {
     const before = queued
     queued = backlog.size()

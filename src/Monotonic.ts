@@ -12,6 +12,10 @@ export const millis: Effect.Effect<number> = Effect.map(
   (nanos) => Number(nanos / 1_000n) / 1_000
 )
 
+/** The same, read without an effect. */
+export const unsafeMillis = (clock: Clock.Clock): number =>
+  Number(clock.unsafeCurrentTimeNanos() / 1_000n) / 1_000
+
 /** The time since a reading of `millis`. */
 export const since = (start: number): Effect.Effect<Duration.Duration> =>
   Effect.map(millis, (now) => Duration.millis(Math.round(now - start)))

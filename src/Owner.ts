@@ -16,8 +16,9 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Changes from "./Changes.ts"
 import * as Journal from "./Journal.ts"
+import type { Labels } from "./Labels.ts"
 import * as ServiceMetrics from "./ServiceMetrics.ts"
-import type { ServiceStatus, State } from "./ServiceStatus.ts"
+import type { LastFailure, ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
 
 /** The owner of the services that are built in this context. */
 export interface Owner {
@@ -28,6 +29,8 @@ export interface Owner {
   readonly parent: Owner | undefined
   /** Its services that have begun to start and have not yet stopped. */
   readonly members: Set<Member>
+  /** What its services have offered, by key; that of those that have stopped stays. */
+  readonly offers: Map<string, { readonly path: string; readonly shape: unknown }>
   /** The labels that are taken, where a label must be unique: among the children of one service. */
   readonly labels: Labels | undefined
   /** What a service is called here. An adopted one bears the name it was adopted under. */
@@ -39,25 +42,14 @@ export interface Owner {
 }
 export const Owner = Context.GenericTag<Owner>("effect-services/Owner")
 
-/** Labels of children, each with who has claimed it. */
-interface Labels {
-  readonly taken: Map<string, Claim>
-  readonly by: Claim
-}
-
-/** The claim of a child to its labels, which it keeps over its restarts. */
-export interface Claim {
-  readonly labels: Set<string>
-  /** Nothing of the child will start any more. */
-  isOver: boolean
-}
-
 /** What the services of one app share. */
 export interface Shared {
   readonly journal: Journal.Journal["Type"]
   readonly boot: Boot
   readonly root: Root
   readonly changes: Changes.Changes
+  /** How all services are, now. */
+  readonly snapshot: Effect.Effect<Snapshot>
   /** What is measured of a service class. */
   readonly metrics: (service: string) => ServiceMetrics.ServiceMetrics
   /** The services by name, and how many of each there are, so that two of one name are told apart. */
@@ -93,11 +85,14 @@ export interface Member {
   /** What it is called below its owner. */
   readonly label: string
   readonly path: string
+  /** The last failure of its work. */
+  readonly lastFailure: LastFailure | undefined
   readonly stop: Effect.Effect<void>
   /** How long its stop may take at most, in milliseconds, with all that it owns. */
   readonly stopLimit: () => number
   /** What in it has not stopped: the service itself and its children. */
   readonly unfinished: () => ReadonlyArray<Unfinished>
+  readonly shown: () => State
   readonly status: () => ServiceStatus
 }
 
@@ -139,20 +134,30 @@ export const stopMembers = (members: ReadonlySet<Member>): Effect.Effect<void> =
 /** The state that the services of a new app share. */
 export const makeShared = (name: string, journal: Journal.Journal["Type"]): Effect.Effect<Shared> =>
   Effect.zipWith(Clock.currentTimeMillis, FiberRef.get(FiberRef.currentMetricLabels), (since, labels) => {
-    const metrics = new Map<string, ServiceMetrics.ServiceMetrics>()
+    const root: Root = { name, services: new Set(), state: { _tag: "Starting" }, since }
     return {
       journal,
       boot: { isOpen: false, onOpen: [] },
-      root: { name, services: new Set(), state: { _tag: "Starting" }, since },
+      root,
       changes: Changes.make(),
-      metrics: (service) => {
-        const known = metrics.get(service) ?? ServiceMetrics.make(service, labels)
-        metrics.set(service, known)
-        return known
-      },
+      snapshot: Effect.map(Clock.currentTimeMillis, (at) => ({
+        name,
+        state: root.state,
+        since: root.since,
+        at,
+        services: Array.from(root.services, (service) => service.status())
+      })),
+      metrics: ServiceMetrics.of(labels),
       definitions: new Map()
     }
   })
+
+/** Forgets the services that did not start, when the app is up all the same. */
+export const forgetStopped = ({ root }: Shared, members: ReadonlySet<Member>): void => {
+  for (const service of root.services) {
+    if (!members.has(service)) root.services.delete(service)
+  }
+}
 
 /** The app comes into another state. */
 export const become = ({ changes, root }: Shared, state: State): Effect.Effect<void> =>
@@ -162,37 +167,15 @@ export const become = ({ changes, root }: Shared, state: State): Effect.Effect<v
     changes.note()
   })
 
-/** Takes a label for a service, if it is free, or was left by an earlier life of the same child. */
-export const takeLabel = ({ labels, members }: Owner, label: string): boolean => {
-  if (labels === undefined) return true
-  const holder = labels.taken.get(label)
-  if (holder !== undefined && holder !== labels.by) return false
-  if (holder !== undefined && [...members].some((member) => member.label === label)) return false
-  labels.taken.set(label, labels.by)
-  labels.by.labels.add(label)
-  return true
-}
-
-/** Gives back the labels that nobody bears any more, when the claim is over. */
-export const freeLabels = ({ labels, members }: Owner): void => {
-  if (labels === undefined || !labels.by.isOver) return
-  for (const label of labels.by.labels) {
-    if ([...members].some((member) => member.label === label)) continue
-    labels.by.labels.delete(label)
-    labels.taken.delete(label)
-  }
-}
-
 /** The paths of the services in a context, of this owner and of those above it. */
 export const pathsIn = (owner: Owner, context: Context.Context<never>): ReadonlyArray<string> => {
   const paths: Array<string> = []
-  const seen = new Set<string>()
-  for (let above: Owner | undefined = owner; above !== undefined; above = above.parent) {
-    for (const { key, path } of above.members) {
-      if (seen.has(key) || !context.unsafeMap.has(key)) continue
-      seen.add(key)
-      paths.push(path)
-    }
+  for (const [key, shape] of context.unsafeMap) {
+    let above: Owner | undefined = owner
+    while (above !== undefined && !above.offers.has(key)) above = above.parent
+    const offer = above?.offers.get(key)
+    // A key alone tells little: a mock may have been given in its place.
+    if (offer !== undefined && offer.shape === shape) paths.push(offer.path)
   }
   return paths
 }
@@ -245,6 +228,7 @@ const standalone = (journal: Journal.Journal["Type"]): Effect.Effect<Owner> =>
       path: "",
       parent: undefined,
       members: new Set(),
+      offers: new Map(),
       labels: undefined,
       label: (name: string) => name,
       // The journal has told of it already, and the scope belongs to somebody else.

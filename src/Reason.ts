@@ -12,10 +12,10 @@ export const ofCause = (cause: Cause.Cause<unknown>): string => {
 /** The message of an error, or of what caused it, or the error's own tag or text. */
 const ofError = (error: unknown): string => {
   if (Cause.isCause(error)) return ofCause(error)
-  if (typeof error !== "object" || error === null) return String(error)
+  if (typeof error !== "object" || error === null) return inOneLine(String(error))
   if (ConfigError.isConfigError(error)) return ofConfigError(error)
   if ("message" in error && typeof error.message === "string" && error.message !== "") {
-    return error.message.replaceAll(/\s*\n\s*/g, " ")
+    return inOneLine(error.message)
   }
   if ("cause" in error && error.cause !== undefined) return ofError(error.cause)
   if ("_tag" in error) return String(error._tag)
@@ -27,3 +27,5 @@ const ofConfigError = (error: ConfigError.ConfigError): string =>
   error._op === "And" || error._op === "Or"
     ? `${ofConfigError(error.left)}; ${ofConfigError(error.right)}`
     : [error.path.join("."), error.message].filter((part) => part !== "").join(": ")
+
+const inOneLine = (text: string): string => text.replaceAll(/\s*[\n\r]\s*/g, " ")

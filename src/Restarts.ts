@@ -1,6 +1,7 @@
 /** Whether and when failed work is run again: the backoff of one piece of work, and its budget. */
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as ScheduleDecision from "effect/ScheduleDecision"
@@ -22,16 +23,36 @@ export interface Restarts<in E, out R> {
   readonly reset: () => void
 }
 
-/** The budget that a policy allows; none when it is unlimited. */
-export const budgetOf = <E, R>({ budget }: Failure.Restart<E, R>): Budget.Budget | undefined =>
-  budget === "unlimited" ? undefined : Budget.make(budget.restarts, budget.withinMillis)
+/** What is done about failures of one piece of work: a policy, with the restarts that there have been. */
+export type Answer<E, R> =
+  | Failure.Final<E, R>
+  | {
+      readonly _tag: "Restart"
+      readonly restarts: Restarts<E, R>
+      readonly onExhausted: Failure.Final<E, R>
+    }
+
+/** A policy at work. Several may share a budget; each has a backoff of its own. */
+export const answerOf = <E, R>(
+  policy: Failure.Policy<E, R>,
+  budget: Budget.Budget | undefined = budgetOf(policy)
+): Answer<E, R> =>
+  policy._tag === "Restart"
+    ? { _tag: "Restart", restarts: make(policy, budget), onExhausted: policy.onExhausted }
+    : policy
+
+/** The budget that a policy allows; none when it is unlimited, or does not restart. */
+export const budgetOf = (policy: Failure.Policy<never, unknown>): Budget.Budget | undefined =>
+  policy._tag !== "Restart" || policy.budget === "unlimited"
+    ? undefined
+    : Budget.make(policy.budget.restarts, Duration.toMillis(policy.budget.within))
 
 /** No restarts yet. */
-export const make = <E, R>(
-  policy: Failure.Restart<E, R>,
-  budget: Budget.Budget | undefined = budgetOf(policy)
+const make = <E, R>(
+  { backoff, healthyAfter }: Failure.Restart<E, R>,
+  budget: Budget.Budget | undefined
 ): Restarts<E, R> => {
-  const { backoff, healthyAfterMillis } = policy
+  const healthyAfterMillis = Duration.toMillis(healthyAfter)
   let state = backoff.initial
   let count = 0
   const reset = () => {

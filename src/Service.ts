@@ -18,6 +18,7 @@ import * as Input from "./Input.ts"
 import * as Owner from "./Owner.ts"
 import type { Class, ClassWith } from "./ServiceClass.ts"
 import * as ServiceScope from "./ServiceScope.ts"
+import * as Spans from "./Spans.ts"
 import type { StartError } from "./StartError.ts"
 import * as Startup from "./Startup.ts"
 
@@ -197,7 +198,7 @@ export const addCleanup = <A, E, R>(
     Input.effect("Service.addCleanup", "cleanup", cleanup)
     if (service.state._tag === "Stopped") ServiceScope.admit(service, "cleanups", "a cleanup")
     // A failure is journaled as the step's; `orDie` only fits it into the type of a finalizer.
-    return Scope.addFinalizer(service.scope, Effect.orDie(Effect.provide(cleanup, context)))
+    return Scope.addFinalizer(service.scope, Effect.orDie(Effect.provide(cleanup, Spans.outside(context))))
   })
 
 /**

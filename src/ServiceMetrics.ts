@@ -14,9 +14,12 @@ import * as MetricLabel from "effect/MetricLabel"
 
 /** The metrics of all services of a class. */
 interface OfService {
-  /** One of them has come from one state into another; none is not to exist. */
+  /** A service has changed its state; undefined is before its start or after its stop. */
   readonly moved: (from: string | undefined, to: string | undefined) => void
+  /** A service is started anew; that start may fail. */
   readonly restarted: () => void
+  /** A service has failed at something: its work, its start or its stop. */
+  readonly failed: () => void
 }
 
 /** The metrics of a task, in all services of a class. */
@@ -37,19 +40,27 @@ export interface OfListener {
   readonly waited: (millis: number) => void
 }
 
-/** The metrics of a service class. Made once for each class of an app. */
+/** The metrics of a service class. */
 export interface ServiceMetrics extends OfService {
   readonly task: (name: string) => OfTask
   readonly listener: (event: string) => OfListener
 }
 
-/** The metrics of one service class, with labels that all of them bear besides. */
-export const make = (
-  service: string,
-  labels: ReadonlyArray<MetricLabel.MetricLabel> = []
-): ServiceMetrics => {
+/** The metrics of each service class, with labels that all of them bear besides. */
+export const of = (labels: ReadonlyArray<MetricLabel.MetricLabel>): ((service: string) => ServiceMetrics) => {
+  const key = JSON.stringify(labels.map((label) => [label.key, label.value]))
+  const known = byLabels.get(key) ?? memoized((service) => make(service, labels))
+  byLabels.set(key, known)
+  return known
+}
+
+/** As long as the process, and not as an app: Effect's own registry of metrics forgets none. */
+const byLabels = new Map<string, (service: string) => ServiceMetrics>()
+
+const make = (service: string, labels: ReadonlyArray<MetricLabel.MetricLabel>): ServiceMetrics => {
   const ofService = [...labels, MetricLabel.make("service", service)]
   const restarts = measure(keys.restarts, ofService)
+  const failures = measure(keys.failures, ofService)
   const states = memoized((state) => measure(keys.state, [...ofService, MetricLabel.make("state", state)]))
   const ofTask = memoized((task) => {
     const all = [...ofService, MetricLabel.make("task", task)]
@@ -77,6 +88,7 @@ export const make = (
       if (to !== undefined) states(to).modify(1)
     },
     restarted: () => restarts.update(1),
+    failed: () => failures.update(1),
     task: (name) => {
       if (tasks.size < mostTasks) tasks.add(name)
       return ofTask(tasks.has(name) ? name : "other")
@@ -116,13 +128,14 @@ const histogram = (name: string, description: string) =>
 
 const keys = {
   state: inUnit(gauge("state", "Services in this state"), "{service}"),
-  restarts: inUnit(counter("restarts", "Services started anew by those that adopted them"), "{restart}"),
+  restarts: inUnit(counter("restarts", "Starts of services anew, by those that adopted them"), "{restart}"),
+  failures: inUnit(counter("failures", "Failures of work, starts and stops"), "{failure}"),
   taskRuns: inUnit(counter("task_runs", "Runs of a task that have ended"), "{run}"),
   taskFailures: inUnit(counter("task_failures", "Runs of a task that failed"), "{run}"),
   taskSkipped: inUnit(counter("task_skipped", "Runs that were left out because one took too long"), "{run}"),
   taskDuration: histogram("task_duration", "How long a run of a task takes"),
   handled: inUnit(counter("listener_handled", "Events that a listener has handled"), "{event}"),
-  failed: inUnit(counter("listener_failed", "Events that a listener has failed to handle"), "{event}"),
+  failed: inUnit(counter("listener_failed", "Tries to handle an event that failed"), "{event}"),
   dropped: inUnit(counter("listener_dropped", "Events that a listener did not get"), "{event}"),
   queueDepth: inUnit(gauge("listener_queue_depth", "Published events that wait for a listener"), "{event}"),
   lag: histogram("listener_lag", "How long a published event waits for a listener")

@@ -7,7 +7,6 @@
  * composition knows the services there. It is put together when it is read, so
  * it costs nothing while nobody reads it.
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -49,29 +48,20 @@ export const changes: Stream.Stream<Snapshot, never, ServiceRegistry> = Stream.u
   Effect.map(ServiceRegistry, (_) => _.changes)
 )
 
+/** The registry of the services that share this. */
+export const make = ({
+  changes,
+  snapshot
+}: Pick<Owner.Shared, "changes" | "snapshot">): ServiceRegistry["Type"] => ({
+  snapshot,
+  changes: changes.looks(snapshot, betweenChanges)
+})
+
 /** As often as a person can follow. */
 const betweenChanges = "100 millis"
-
-/** The registry of some services. */
-export const of = ({ changes, root }: Owner.Shared): ServiceRegistry["Type"] => {
-  const snapshot = Effect.map(Clock.currentTimeMillis, (at) => ({
-    name: root.name,
-    state: root.state,
-    since: root.since,
-    at,
-    services: Array.from(root.services, (service) => service.status())
-  }))
-  return {
-    snapshot,
-    // The pause comes before the next look, and not before the first.
-    changes: Stream.zipWithIndex(changes.stream).pipe(
-      Stream.mapEffect(([, index]) => Effect.delay(snapshot, index === 0 ? 0 : betweenChanges))
-    )
-  }
-}
 
 /** The registry of the app, or else of the services in the same composition of layers. */
 export const layer: Layer.Layer<ServiceRegistry> = Layer.effect(
   ServiceRegistry,
-  Effect.map(Owner.Owner, ({ shared }) => of(shared))
+  Effect.map(Owner.Owner, ({ shared }) => make(shared))
 ).pipe(Layer.provide(Owner.layer))

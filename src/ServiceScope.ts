@@ -15,6 +15,7 @@ import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type * as Listener from "./Listener.ts"
+import * as Labels from "./Labels.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
 import * as Spans from "./Spans.ts"
@@ -50,10 +51,12 @@ export interface Lifetime extends Owner.Member {
   readonly fibers: Set<OwnedFiber>
   readonly listeners: Set<Listener.Listener>
   readonly children: Set<OwnedChild>
+  /** Services that its own work has provided to itself, as for one request. */
+  readonly provided: Set<Owner.Member>
   /** The last of those children that failed for good: what is left of them to see. */
   readonly lostChildren: Array<ServiceStatus>
   /** What the services among its children are called. */
-  readonly childLabels: Map<string, Owner.Claim>
+  readonly childLabels: Map<string, Labels.Claim>
   /** Where `onStart` adds its finalizers. */
   readonly scope: Scope.CloseableScope
   /** Ends `onStart`, when something has failed the service before its start is done. */
@@ -63,8 +66,6 @@ export interface Lifetime extends Owner.Member {
   state: State
   /** When it came into its state. */
   since: number
-  /** Why it has failed, if it has. */
-  failure: string | undefined
   lastFailure: LastFailure | undefined
 }
 
@@ -74,9 +75,10 @@ export type State = Data.TaggedEnum<{
   Starting: { readonly pending?: "stop" | Cause.Cause<unknown> | undefined }
   Running: { readonly onStop: Effect.Effect<unknown, unknown> | undefined }
   /** It failed, and its owner is about to stop it. */
-  Failed: { readonly onStop: Effect.Effect<unknown, unknown> | undefined }
-  Stopping: { readonly step: Step; readonly deadline: number }
-  Stopped: {}
+  Failed: { readonly onStop: Effect.Effect<unknown, unknown> | undefined; readonly reason: string }
+  /** With a failure, because of that. */
+  Stopping: { readonly step: Step; readonly deadline: number; readonly failure: string | undefined }
+  Stopped: { readonly failure: string | undefined }
 }>
 
 /** The steps of stopping, in their order. */
@@ -139,17 +141,20 @@ export const make = (
   stopTimeout: number,
   stop: (service: Lifetime) => Effect.Effect<void>
 ): Effect.Effect<Lifetime> =>
-  Effect.zipWith(Scope.make(), Effect.zip(Effect.runtime(), Effect.clock), (scope, [runtime, clock]) => {
+  Effect.zipWith(Scope.make(), Effect.zip(Effect.runtime(), Effect.clock), (scope, [ambient, clock]) => {
     const label = owner.label(definition.name)
     const { changes, metrics, root } = owner.shared
-    if (!Owner.takeLabel(owner, label)) throw new DuplicateChildError({ service: owner.path, child: label })
+    if (!Labels.take(owner, label)) throw new DuplicateChildError({ service: owner.path, child: label })
     Owner.define(owner.shared, definition)
-    let dependencies: ReadonlyArray<string> | undefined
+    const path = owner.path === "" ? label : `${owner.path} > ${label}`
+    // It runs for longer than what begins it, and is not part of it.
+    const runtime = Runtime.make({ ...ambient, context: Spans.outside(Work.outside(ambient.context)) })
+    const dependencies = Owner.pathsIn(owner, runtime.context)
     const service: Lifetime = {
       key: definition.name,
       definition,
       label,
-      path: owner.path === "" ? label : `${owner.path} > ${label}`,
+      path,
       owner,
       stopTimeout,
       clock,
@@ -158,6 +163,7 @@ export const make = (
       fibers: new Set(),
       listeners: new Set(),
       children: new Set(),
+      provided: new Set(),
       lostChildren: [],
       childLabels: new Map(),
       scope,
@@ -165,7 +171,6 @@ export const make = (
       stopped: Deferred.unsafeMake(FiberId.none),
       state: { _tag: "Starting" },
       since: clock.unsafeCurrentTimeMillis(),
-      failure: undefined,
       lastFailure: undefined,
       stop: Effect.suspend(() => stop(service)),
       stopLimit: () =>
@@ -176,9 +181,10 @@ export const make = (
         const { state } = service
         if (state._tag === "Stopped") return []
         const doing = state._tag === "Stopping" ? `stopping: ${state.step}` : state._tag.toLowerCase()
-        const children = [...service.children].flatMap((child) => child.unfinished())
+        const children = [...service.children, ...service.provided].flatMap((child) => child.unfinished())
         return [{ path: service.path, state: state._tag, doing }, ...children]
       },
+      shown: () => shown(service),
       status: () => ({
         name: label,
         path: service.path,
@@ -186,11 +192,14 @@ export const make = (
         since: service.since,
         restarts: 0,
         lastFailure: service.lastFailure,
-        // Not at the start: to look for each among all would make a start of many slow.
-        dependencies: (dependencies ??= Owner.pathsIn(owner, runtime.context)),
+        dependencies,
         tasks: [...service.fibers].flatMap(({ status }) => status?.() ?? []),
         listeners: [...service.listeners].map((listener) => listener.status()),
-        children: [...[...service.children].flatMap((child) => child.status()), ...service.lostChildren]
+        children: [
+          ...[...service.children].flatMap((child) => child.status()),
+          ...Array.from(service.provided, (member) => member.status()),
+          ...service.lostChildren
+        ]
       })
     }
     owner.members.add(service)
@@ -214,21 +223,22 @@ export const become = (service: Lifetime, state: State): void => {
 
 /** Notes a failure of its work as its last. */
 export const noteFailure = (service: Lifetime, work: string, cause: Cause.Cause<unknown>): void => {
+  service.metrics.failed()
   service.lastFailure = { at: service.clock.unsafeCurrentTimeMillis(), work, reason: Reason.ofCause(cause) }
   service.owner.shared.changes.note()
 }
 
-const shown = ({ failure, state }: Lifetime): ShownState => {
+const shown = ({ state }: Lifetime): ShownState => {
   switch (state._tag) {
     case "Starting":
     case "Running":
       return { _tag: state._tag }
+    case "Failed":
+      return { _tag: "Failed", reason: state.reason }
     case "Stopping":
       return { _tag: "Stopping", step: state.step }
     case "Stopped":
-      return failure === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason: failure }
-    case "Failed":
-      return { _tag: "Failed", reason: failure ?? "" }
+      return state.failure === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason: state.failure }
   }
 }
 

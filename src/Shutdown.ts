@@ -13,9 +13,17 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.ts"
+import * as Labels from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
-import { become, finalizersOf, lateStepMillis, type Lifetime, type Step } from "./ServiceScope.ts"
+import {
+  become,
+  finalizersOf,
+  lateStepMillis,
+  type Lifetime,
+  noteFailure,
+  type Step
+} from "./ServiceScope.ts"
 import * as Spans from "./Spans.ts"
 import * as Work from "./Work.ts"
 
@@ -25,7 +33,9 @@ export const stop = (service: Lifetime): Effect.Effect<void> =>
     Effect.flatMap(Effect.zip(Monotonic.millis, Work.current), ([now, caller]) => {
       const { state } = service
       if (state._tag !== "Stopping" && state._tag !== "Stopped") {
-        become(service, { _tag: "Stopping", step: "onStop", deadline: now + service.stopTimeout })
+        const failure = state._tag === "Failed" ? state.reason : undefined
+        const deadline = now + service.stopTimeout
+        become(service, { _tag: "Stopping", step: "onStop", deadline, failure })
         const onStop = state._tag === "Starting" ? undefined : state.onStop
         const all = runSteps(service, onStop, now, caller).pipe(
           Spans.around(`${service.key} stop`, { service: service.path }),
@@ -59,9 +69,13 @@ export const step = (
     if (Option.isNone(exit)) {
       const alive = options.alive?.() ?? []
       const after = Duration.millis(limit)
+      noteFailure(service, `its stop (${name})`, Cause.fail(`it hung for ${Duration.format(after)}`))
+      yield* Effect.annotateCurrentSpan("failed", name)
       yield* journal.append({ _tag: "StopTimedOut", service: service.path, step: name, after, alive })
     } else if (Exit.isFailure(exit.value) && !Cause.isInterruptedOnly(exit.value.cause)) {
       const { cause } = exit.value
+      noteFailure(service, `its stop (${name})`, cause)
+      yield* Effect.annotateCurrentSpan("failed", name)
       yield* journal.append({ _tag: "StopStepFailed", service: service.path, step: name, cause })
     }
   })
@@ -123,21 +137,22 @@ const ended = (service: Lifetime): Effect.Effect<void> =>
   })
 
 const forget = (service: Lifetime): void => {
-  if (service.state._tag === "Stopped") return
-  const { owner } = service
+  const { owner, state } = service
+  if (state._tag === "Stopped") return
   const { root } = owner.shared
-  become(service, { _tag: "Stopped" })
+  const failure = state._tag === "Stopping" ? state.failure : undefined
+  become(service, { _tag: "Stopped", failure })
   Owner.undefine(owner.shared, service.definition)
   owner.members.delete(service)
-  Owner.freeLabels(owner)
-  const isKept =
-    root.state._tag === "Stopping" || (root.state._tag === "Starting" && service.failure !== undefined)
+  Labels.free(owner)
+  // What did not start, or stops with the app, is shown until the app is up, or for good.
+  const isKept = root.state._tag === "Stopping" || (root.state._tag === "Starting" && failure !== undefined)
   if (!isKept) root.services.delete(service)
 }
 
 const enter = (service: Lifetime, next: Step, moreMillis = 0): void => {
   if (service.state._tag === "Stopping") {
-    become(service, { _tag: "Stopping", step: next, deadline: service.state.deadline + moreMillis })
+    become(service, { ...service.state, step: next, deadline: service.state.deadline + moreMillis })
   }
 }
 

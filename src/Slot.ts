@@ -1,164 +1,242 @@
 /** A child that is kept running, over all its lives: what is wanted of it, and how it is. */
 import type * as Context from "effect/Context"
+import type * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Incarnation from "./Incarnation.ts"
-import * as Owner from "./Owner.ts"
+import * as Labels from "./Labels.ts"
+import * as Monotonic from "./Monotonic.ts"
+import type * as Owner from "./Owner.ts"
 import type { OwnedChild } from "./ServiceScope.ts"
-import type { ServiceStatus, State } from "./ServiceStatus.ts"
+import type { LastFailure, ServiceStatus, State } from "./ServiceStatus.ts"
 
 /** A child that is kept running. */
 export interface Slot {
   readonly plan: Incarnation.Plan
+  wanted: Wanted
+  /** What there is of it now. */
   life: Incarnation.Incarnation | undefined
+  /** Open while it is up, and when it is over. */
+  readonly ready: Effect.Latch
+  /** Open when it will not come up again. */
+  readonly over: Effect.Latch
   /** What its parent knows of it. */
   owned: OwnedChild | undefined
   /** The owner of the services of its last life. */
   owner: Owner.Owner | undefined
-  wanted: "up" | "down"
-  /** Its life is to end, to be followed by another. */
-  isStale: boolean
-  /** Open while it is up, and when it is over. (A latch has a quarter of the size of a `Deferred`.) */
-  readonly ready: Effect.Latch
-  /** Open when it will not come up again. */
-  readonly over: Effect.Latch
-  /** Its services when it was last up: what they are called, and the keys of their classes. */
-  services: ReadonlyArray<Pick<Owner.Member, "key" | "label">>
+  /** Its services when it was last up, each with its last failure in an earlier life. */
+  services: ReadonlyArray<Known>
+  /** How often it was begun anew. */
   restarts: number
-  /** When it came up, or began to come up again, in milliseconds since the epoch. */
-  since: number
-  /** Why it went down, and whether that is the end of it. */
-  reason: string | undefined
-  hasFailed: boolean
-  /** Whether metrics count its services as restarting. */
-  isCounted: boolean
-  /** When it is to come up, in milliseconds since the epoch, while it waits for that. */
-  nextStart: number | undefined
+  /** When it came up, by both clocks. */
+  upSince: number
+  upAt: number
 }
 
-/** A child that is not up yet. */
+/** What is to become of a child. A life that is not wanted ends; what is wanted follows. */
+export type Wanted = Data.TaggedEnum<{
+  /** With `again`, it is on its way up after a restart. */
+  Up: { readonly again: Again | undefined }
+  /** To be begun anew, not before a time, in monotonic milliseconds; undefined until that is decided. */
+  Restart: Again & { readonly notBefore: number | undefined }
+  /** To be down for good; with a failure, because of that. */
+  Down: { readonly since: number; readonly failure: string | undefined }
+}>
+
+/** Why and since when it is not up. */
+interface Again {
+  readonly reason: string
+  readonly since: number
+}
+
+interface Known extends Pick<Owner.Member, "key" | "label"> {
+  readonly lastFailure: LastFailure | undefined
+}
+
+/** A child that has not been begun. */
 export const make = (plan: Incarnation.Plan): Slot => ({
   plan,
+  wanted: { _tag: "Up", again: undefined },
   life: undefined,
-  owned: undefined,
-  owner: undefined,
-  wanted: "up",
-  isStale: false,
   ready: Effect.unsafeMakeLatch(),
   over: Effect.unsafeMakeLatch(),
+  owned: undefined,
+  owner: undefined,
   services: [],
   restarts: 0,
-  since: plan.parent.clock.unsafeCurrentTimeMillis(),
-  reason: undefined,
-  hasFailed: false,
-  isCounted: false,
-  nextStart: undefined
+  upSince: plan.parent.clock.unsafeCurrentTimeMillis(),
+  upAt: 0
 })
 
 /** What it offers, if it is up and is to stay so. */
-export const offered = (slot: Slot): Context.Context<unknown> | undefined =>
-  slot.wanted === "up" && !slot.isStale ? slot.life?.context() : undefined
+export const offered = ({ life, wanted }: Slot): Context.Context<unknown> | undefined =>
+  wanted._tag === "Up" ? life?.context() : undefined
 
-/** It is to go down: for good, or to come up again. */
-export const lower = (slot: Slot, wanted: "up" | "down", reason: string): void => {
-  if (slot.wanted === "down") return
-  if (offered(slot) !== undefined) slot.since = slot.plan.parent.clock.unsafeCurrentTimeMillis()
-  slot.reason = reason
-  slot.wanted = wanted
-  slot.isStale = true
-  slot.nextStart = undefined
+/** Why it restarts, or has ended, as far as it failed. */
+export const reasonOf = ({ wanted }: Slot): string | undefined => {
+  switch (wanted._tag) {
+    case "Up":
+      return wanted.again?.reason
+    case "Restart":
+      return wanted.reason
+    case "Down":
+      return wanted.failure
+  }
+}
+
+/** It is to be begun anew. What is down for good stays so. */
+export const wantRestart = (slot: Slot, reason: string, notBefore: number | undefined): void => {
+  const { wanted } = slot
+  const since = (wanted._tag === "Up" ? wanted.again?.since : wanted.since) ?? now(slot)
+  if (wanted._tag !== "Down") want(slot, { _tag: "Restart", reason, since, notBefore })
+}
+
+/** It is to be down for good. */
+export const wantDown = (slot: Slot, failure: string | undefined): void => {
+  if (slot.wanted._tag !== "Down") want(slot, { _tag: "Down", since: now(slot), failure })
+}
+
+const want = (slot: Slot, wanted: Wanted): void => {
+  slot.services = knownServices(slot)
   slot.ready.unsafeClose()
   slot.life?.giveUp()
+  change(slot, () => {
+    slot.wanted = wanted
+  })
+}
+
+/** Its life has ended. */
+export const wentDown = (slot: Slot): void =>
+  change(slot, () => {
+    slot.life = undefined
+  })
+
+/** Another life of it begins. */
+export const begins = (slot: Slot): void => {
+  slot.restarts++
+  for (const { key } of slot.services) slot.plan.parent.owner.shared.metrics(key).restarted()
+  change(slot, () => {
+    slot.wanted = { _tag: "Up", again: slot.wanted._tag === "Restart" ? slot.wanted : undefined }
+  })
+}
+
+/** It is up. */
+export const cameUp = (slot: Slot): void => {
+  const { clock, lostChildren } = slot.plan.parent
+  slot.upSince = now(slot)
+  slot.upAt = Monotonic.unsafeMillis(clock)
+  slot.wanted = { _tag: "Up", again: undefined }
+  const members = [...(slot.life?.owner.members ?? [])]
+  slot.services = knownServices(slot).filter(({ label }) => members.some((member) => member.label === label))
+  const names = new Set(slot.services.map(({ label }) => label))
+  lostChildren.splice(0, lostChildren.length, ...lostChildren.filter(({ name }) => !names.has(name)))
+  slot.ready.unsafeOpen()
   slot.plan.parent.owner.shared.changes.note()
 }
 
-/** It has come up. */
-export const raised = (slot: Slot, life: Incarnation.Incarnation): void => {
-  const { clock, lostChildren, owner } = slot.plan.parent
-  slot.services = Array.from(life.owner.members, ({ key, label }) => ({ key, label }))
-  slot.since = clock.unsafeCurrentTimeMillis()
-  const names = new Set(slot.services.map(({ label }) => label))
-  lostChildren.splice(0, lostChildren.length, ...lostChildren.filter(({ name }) => !names.has(name)))
-  if (slot.restarts > 0) {
-    for (const { key } of slot.services) owner.shared.metrics(key).restarted()
-  }
-  tell(slot)
-}
-
-/** It has gone down for good: what it was called is free again. */
-export const ended = (slot: Slot): void => {
+/** It is down for good: what it was called is free again. */
+export const isOver = (slot: Slot): void => {
   const { claim, parent } = slot.plan
   claim.isOver = true
   if (slot.owned !== undefined) parent.children.delete(slot.owned)
-  if (slot.owner !== undefined) Owner.freeLabels(slot.owner)
-  count(slot, false)
-  if (slot.hasFailed) {
+  if (slot.owner !== undefined) Labels.free(slot.owner)
+  if (slot.wanted._tag === "Down" && slot.wanted.failure !== undefined) {
     parent.lostChildren.push(...status(slot))
     parent.lostChildren.splice(0, parent.lostChildren.length - mostLost)
   }
   slot.over.unsafeOpen()
-  tell(slot)
-}
-
-/** Whether metrics are to count its services as restarting. */
-export const count = (slot: Slot, isRestarting: boolean): void => {
-  if (slot.isCounted === isRestarting) return
-  slot.isCounted = isRestarting
-  for (const { key } of slot.services) {
-    const metrics = slot.plan.parent.owner.shared.metrics(key)
-    if (isRestarting) metrics.moved(undefined, "restarting")
-    else metrics.moved("restarting", undefined)
-  }
+  slot.ready.unsafeOpen()
+  parent.owner.shared.changes.note()
 }
 
 /** What its services are called, as far as that is known. */
-export const nameOf = ({ life, plan, services }: Slot): string => {
-  const known = services.length > 0 ? services : [...(life?.owner.members ?? [])]
-  return known.map(({ label }) => label).join(", ") || plan.label("a layer")
-}
+export const nameOf = (slot: Slot): string => namesOf(slot).join(", ")
+
+/** The paths of its services. */
+export const pathsOf = (slot: Slot): ReadonlyArray<string> => namesOf(slot).map((name) => pathOf(slot, name))
 
 /** The services in it. */
 export const status = (slot: Slot): ReadonlyArray<ServiceStatus> => {
-  const { label, parent } = slot.plan
-  const alive = new Map<string, ServiceStatus>()
-  for (const member of slot.life?.owner.members ?? []) alive.set(member.label, member.status())
-  const names = new Set([...slot.services.map((service) => service.label), ...alive.keys()])
-  if (names.size === 0) names.add(label("a layer"))
+  const members = new Map(Array.from(slot.life?.owner.members ?? [], (member) => [member.label, member]))
+  const known = new Map(slot.services.map((service) => [service.label, service]))
   const ofAll = state(slot)
-  return Array.from(names, (name) => {
-    const own = alive.get(name)
+  return namesOf(slot).map((name): ServiceStatus => {
+    const own = members.get(name)?.status()
+    // One of several may have stopped before the others.
+    const rest: State = ofAll._tag === "Stopping" && members.size > 0 ? { _tag: "Stopped" } : ofAll
     const isOwn = own !== undefined && ofAll._tag !== "Restarting"
     return {
+      dependencies: [],
+      tasks: [],
+      listeners: [],
+      children: [],
+      ...own,
       name,
-      path: `${parent.path} > ${name}`,
-      state: isOwn ? own.state : ofAll,
-      since: isOwn ? own.since : slot.since,
+      path: pathOf(slot, name),
+      state: isOwn ? own.state : rest,
+      since: isOwn ? own.since : sinceOf(slot),
       restarts: slot.restarts,
-      lastFailure: own?.lastFailure,
-      dependencies: own?.dependencies ?? [],
-      tasks: own?.tasks ?? [],
-      listeners: own?.listeners ?? [],
-      children: own?.children ?? []
+      lastFailure: own?.lastFailure ?? known.get(name)?.lastFailure
     }
   })
 }
 
 /** How it is as a whole; of several services, as the first is that does not simply run. */
 export const state = (slot: Slot): State => {
+  const { plan, wanted } = slot
   const members = [...(slot.life?.owner.members ?? [])]
-  const ofServices = members.map((member) => member.status().state).find(({ _tag }) => _tag !== "Running")
-  if (slot.plan.claim.isOver) {
-    return slot.hasFailed ? { _tag: "Failed", reason: slot.reason ?? "" } : { _tag: "Stopped" }
+  const ofServices = members.map((member) => member.shown()).find(({ _tag }) => _tag !== "Running")
+  switch (wanted._tag) {
+    case "Up":
+      if (wanted.again !== undefined)
+        return { _tag: "Restarting", reason: wanted.again.reason, nextStart: undefined }
+      return ofServices ?? { _tag: offered(slot) === undefined ? "Starting" : "Running" }
+    case "Restart": {
+      const { clock } = plan.parent
+      const left =
+        wanted.notBefore === undefined ? undefined : wanted.notBefore - Monotonic.unsafeMillis(clock)
+      const nextStart = left === undefined ? undefined : Math.round(now(slot) + left)
+      return { _tag: "Restarting", reason: wanted.reason, nextStart }
+    }
+    case "Down":
+      if (!plan.claim.isOver) return ofServices ?? { _tag: "Stopping", step: "cleanups" }
+      return wanted.failure === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason: wanted.failure }
   }
-  if (slot.wanted === "down") return ofServices ?? { _tag: "Stopping", step: "cleanups" }
-  if (offered(slot) !== undefined) return ofServices ?? { _tag: "Running" }
-  return slot.reason === undefined
-    ? { _tag: "Starting" }
-    : { _tag: "Restarting", reason: slot.reason, nextStart: slot.nextStart }
 }
 
-const tell = (slot: Slot): void => {
-  slot.ready.unsafeOpen()
-  slot.plan.parent.owner.shared.changes.note()
+const namesOf = (slot: Slot): ReadonlyArray<string> => {
+  const known = knownServices(slot)
+  return known.length === 0 ? [slot.plan.label("a layer")] : known.map(({ label }) => label)
+}
+const pathOf = ({ plan }: Slot, name: string): string => `${plan.parent.path} > ${name}`
+
+const sinceOf = ({ upSince, wanted }: Slot): number =>
+  wanted._tag === "Up" ? (wanted.again?.since ?? upSince) : wanted.since
+
+const now = (slot: Slot): number => slot.plan.parent.clock.unsafeCurrentTimeMillis()
+
+/** Those of the life there is, or else of the last one. */
+const knownServices = ({ life, services }: Slot): ReadonlyArray<Known> => {
+  const before = new Map(services.map((service) => [service.label, service]))
+  for (const member of life?.owner.members ?? []) {
+    const { key, label } = member
+    const lastFailure = member.lastFailure ?? before.get(label)?.lastFailure
+    before.set(label, { key, label, lastFailure })
+  }
+  return [...before.values()]
+}
+
+/** Changes what is wanted or is there, and tells metrics whether its services are now on their way up again. */
+const change = (slot: Slot, f: () => void): void => {
+  const isRestarting = () => slot.life === undefined && slot.wanted._tag === "Restart"
+  const { changes, metrics } = slot.plan.parent.owner.shared
+  const was = isRestarting()
+  f()
+  const is = isRestarting()
+  if (was !== is) {
+    const [from, to] = is ? [undefined, "restarting"] : ["restarting", undefined]
+    for (const { key } of slot.services) metrics(key).moved(from, to)
+  }
+  changes.note()
 }
 
 /** A service shows the last ten of its children that failed for good: a screenful, and no leak. */

@@ -10,19 +10,27 @@ import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
 
 /** Runs an effect in a span that is a trace of its own. */
-export const around =
-  (name: string, attributes: Record<string, unknown>) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.tracerWith((tracer) =>
-      tracer === ownTracer
-        ? effect
-        : Effect.withSpan(effect, name, { attributes, root: true, captureStackTrace: false })
-    )
+export const around = (name: string, attributes: Record<string, unknown>) => rootSpan(name, { attributes })
+
+/**
+ * Runs a handler in a span that is linked to the one that the event was sent
+ * in, and not below it: that one may end first.
+ */
+export const linked = (
+  name: string,
+  sender: Option.Option<Tracer.AnySpan>,
+  attributes: Record<string, unknown>
+) =>
+  rootSpan(name, {
+    attributes,
+    kind: "consumer",
+    links: Option.toArray(Option.map(sender, (span) => ({ _tag: "SpanLink", span, attributes: {} }) as const))
+  })
 
 /**
  * Runs the start of something in a span, inside that of whoever starts it. What
- * a start leaves behind, as a server or a fiber, goes on with the span it began
- * in, so that is taken for none when it has ended.
+ * a start leaves behind, as a server or a fiber, goes on in the spans it began
+ * in. When they have ended, they are taken for none.
  */
 export const aroundStart =
   (name: string, attributes: Record<string, unknown>) =>
@@ -30,22 +38,18 @@ export const aroundStart =
     Effect.tracerWith((tracer) =>
       tracer === ownTracer
         ? effect
-        : Effect.useSpan(name, { attributes, captureStackTrace: false }, (span) =>
-            effect.pipe(Effect.withParentSpan(span), Effect.withTracer(untilEnded(tracer, span)))
-          )
+        : forgetting(Effect.withSpan(effect, name, { attributes, captureStackTrace: false }))
     )
 
-/** Runs a handler in a span that is linked to the sender's, and not below it: the sender may end first. */
-export const linked =
-  (name: string, sender: Option.Option<Tracer.AnySpan>, attributes: Record<string, unknown>) =>
-  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    Effect.withSpan(effect, name, {
-      root: true,
-      kind: "consumer",
-      links: sender._tag === "None" ? [] : [{ _tag: "SpanLink", span: sender.value, attributes: {} }],
-      attributes,
-      captureStackTrace: false
-    })
+/** Runs what leaves something behind: for that, a span that has ended is no parent. */
+export const forgetting = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.tracerWith((tracer) =>
+    tracer === ownTracer ? effect : Effect.withTracer(effect, forgetful(tracer))
+  )
+
+/** The span of a context, unless it has ended. */
+export const current = (context: Context.Context<never>): Option.Option<Tracer.AnySpan> =>
+  Option.filter(Context.getOption(context, Tracer.ParentSpan), (span) => !hasEnded(span))
 
 /** The context for what outlives the span in which it began. */
 export const outside = <R>(context: Context.Context<R>): Context.Context<R> =>
@@ -63,15 +67,33 @@ export const runtimeOutside = <R>(runtime: Runtime.Runtime<R>): Runtime.Runtime<
   return context === runtime.context ? runtime : Runtime.make({ ...runtime, context })
 }
 
-/** A tracer for which a span is no parent any more when it has ended. */
-const untilEnded = (tracer: Tracer.Tracer, start: Tracer.Span): Tracer.Tracer =>
-  Tracer.make({
+const rootSpan =
+  (name: string, options: Tracer.SpanOptions) =>
+  <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    Effect.tracerWith((tracer) =>
+      tracer === ownTracer
+        ? effect
+        : Effect.withSpan(effect, name, { ...options, root: true, captureStackTrace: false })
+    )
+
+/** A tracer for which a span that has ended is no parent. */
+const forgetful = (tracer: Tracer.Tracer): Tracer.Tracer => {
+  if (forgetfuls.has(tracer)) return tracer
+  const made = Tracer.make({
     context: (f, fiber) => tracer.context(f, fiber),
-    span: (name, parent, ...rest) => {
-      const isOver = Option.isSome(parent) && parent.value === start && start.status._tag === "Ended"
-      return tracer.span(name, isOver ? Option.none() : parent, ...rest)
-    }
+    span: (name, parent, ...rest) =>
+      tracer.span(
+        name,
+        Option.filter(parent, (span) => !hasEnded(span)),
+        ...rest
+      )
   })
+  forgetfuls.add(made)
+  return made
+}
+const forgetfuls = new WeakSet<Tracer.Tracer>()
+
+const hasEnded = (span: Tracer.AnySpan): boolean => span._tag === "Span" && span.status._tag === "Ended"
 
 /** The one that Effect has when nobody has installed another. */
 const ownTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)

@@ -8,13 +8,14 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.ts"
+import * as Escalation from "./Escalation.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Shutdown from "./Shutdown.ts"
 import * as Spans from "./Spans.ts"
-import { StartError } from "./StartError.ts"
+import { rootOf, StartError } from "./StartError.ts"
 import * as Work from "./Work.ts"
 
 /** What a service is made of, checked. */
@@ -39,6 +40,7 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
     const startedAt = yield* Monotonic.millis
     yield* journal.append({ _tag: "ServiceStarting", service: service.path })
 
+    const within = ownerWithin(service)
     const outer = Spans.outside(yield* Effect.context<R>())
     const inService = <A, E2>(
       effect: Effect.Effect<A, E2, R | ServiceScope.ServiceScope | Scope.Scope>,
@@ -46,16 +48,22 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
     ) => {
       const inner = Context.make(ServiceScope.ServiceScope, service).pipe(
         Context.add(Scope.Scope, service.scope),
+        Context.add(Owner.Owner, within),
         Context.add(Work.CurrentWork, { service: service.path, owner, source: service, awaitedBy })
       )
       return Effect.annotateLogs(Effect.provide(effect, Context.merge(outer, inner)), "service", service.path)
     }
-    const starting = inService(onStart, yield* Work.current)
-    const ended = yield* run(service, starting, startTimeout).pipe(
-      Spans.aroundStart(`${definition.name} start`, { service: service.path })
+    let step: StartError<E>["step"] = "onStart"
+    const inTime = run(service, inService(onStart, yield* Work.current), startTimeout).pipe(
+      Effect.flatMap(
+        Option.getOrElse((): Exit.Exit<Shape, E | Cause.TimeoutException> => {
+          step = "startTimeout"
+          return tookTooLong(startTimeout ?? 0)
+        })
+      )
     )
-    const exit: Exit.Exit<Shape, E | Cause.TimeoutException> = Option.getOrElse(ended, () =>
-      tookTooLong(startTimeout ?? 0)
+    const exit = yield* Effect.exit(
+      Spans.aroundStart(`${definition.name} start`, { service: service.path })(inTime)
     )
 
     const failure = failureOf(service)
@@ -67,21 +75,39 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
               Effect.suspend(() => onStop(exit.value)),
               undefined
             )
+      owner.offers.set(definition.name, { path: service.path, shape: exit.value })
       yield* started(service, yield* Monotonic.since(startedAt), stopping)
       return exit.value
     }
     const cause: Cause.Cause<unknown> = failure ?? (Exit.isFailure(exit) ? exit.cause : Cause.empty)
-    if (!Cause.isInterruptedOnly(cause))
-      service.failure ??= `${service.path} > onStart: ${Reason.ofCause(cause)}`
+    if (service.state._tag === "Starting" && !Cause.isInterruptedOnly(cause)) {
+      // What failed it from outside of `onStart` has been noted.
+      if (failure === undefined) ServiceScope.noteFailure(service, step, cause)
+      const reason = `${service.path} > ${step}: ${Reason.ofCause(rootOf(cause).cause)}`
+      ServiceScope.become(service, { _tag: "Failed", onStop: undefined, reason })
+    }
     yield* service.stop
     // An interruption has no error to say which service it was.
     if (Cause.isInterruptedOnly(cause)) return yield* Effect.interrupt
-    const step = Option.isNone(ended) ? "startTimeout" : "onStart"
     yield* journal.append({ _tag: "StartFailed", service: service.path, step, cause })
     const error = new StartError<E>({ service: service.path, step, cause })
     // A defect stays one, and so does what failed the service from outside of `onStart`.
     return yield* failure === undefined && Cause.isFailure(cause) ? Effect.fail(error) : Effect.die(error)
   })
+
+/** Who the services answer to that work of this service provides to itself, as for one request. */
+const ownerWithin = (service: ServiceScope.Lifetime): Owner.Owner => ({
+  shared: service.owner.shared,
+  path: service.path,
+  parent: service.owner,
+  members: service.provided,
+  offers: new Map(),
+  // Many at a time may be alike.
+  labels: undefined,
+  label: (name) => name,
+  failed: ({ label }, origin, cause) => Escalation.fail(service, `service ${label}`, cause, origin),
+  stopAsked: ({ path }) => service.owner.shared.journal.append({ _tag: "StopNotPossible", service: path })
+})
 
 /**
  * The exit of `onStart`, or none when it has passed its timeout. It has a fiber

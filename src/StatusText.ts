@@ -1,27 +1,40 @@
 /** The tree of services as text, to be read in one screen of a terminal. */
 import * as Duration from "effect/Duration"
+import { counted } from "./Words.ts"
 import type { ListenerStatus, ServiceStatus, Snapshot, State, TaskStatus } from "./ServiceStatus.ts"
 
 /**
- * A line for the app, each service, task and listener. Of many alike, those
- * that are in trouble come first, and the rest is counted.
+ * A line for the app, each service, task and listener, fifty at most. Of many
+ * alike, those that are not well come first, and the rest is counted.
  */
-export const render = ({ at, name, services, since, state }: Snapshot): string =>
-  [
-    `${name === "" ? "Services" : name}: ${describe(state, at)} for ${span(at - since)}`,
-    ...branches(services, at)
-  ].join("\n")
+export const render = (snapshot: Snapshot): string => {
+  const fitting = mostAlike.map((most) => lines(snapshot, most)).find((all) => all.length <= mostLines)
+  return (fitting ?? lines(snapshot, 1).slice(0, mostLines)).join("\n")
+}
 
-/** How many lines of a kind a service may take: with more, a screen would not hold a shop. */
-const mostAlike = 8
+/** A screen. */
+const mostLines = 50
 
-/** Where a reason is cut, so that a line stays a line. */
+/** How many services, tasks or listeners of one service are shown: the most for which all fits. */
+const mostAlike = [8, 5, 3, 2, 1]
+
+/** Where names and reasons are cut, so that a line stays a line. */
+const longestName = 60
 const longestReason = 100
 
-const branches = (services: ReadonlyArray<ServiceStatus>, at: number): ReadonlyArray<string> => {
-  const shown = some(services, ({ state }) => state._tag !== "Running")
+const lines = ({ at, name, services, since, state }: Snapshot, most: number): ReadonlyArray<string> => [
+  `${name === "" ? "Services" : cut(name, longestName)}: ${describe(state, at, since)}`,
+  ...branches(services, at, most)
+]
+
+const branches = (
+  services: ReadonlyArray<ServiceStatus>,
+  at: number,
+  most: number
+): ReadonlyArray<string> => {
+  const shown = some(services, most, isWell)
   const more = services.length - shown.length
-  const blocks = shown.map((service) => block(service, at))
+  const blocks = shown.map((service) => block(service, at, most))
   if (more > 0) blocks.push([`and ${more} more`])
   return blocks.flatMap(([first, ...rest], index) => {
     const isLast = index === blocks.length - 1
@@ -30,37 +43,50 @@ const branches = (services: ReadonlyArray<ServiceStatus>, at: number): ReadonlyA
   })
 }
 
-const block = (service: ServiceStatus, at: number): ReadonlyArray<string> => {
+const block = (service: ServiceStatus, at: number, most: number): ReadonlyArray<string> => {
   const { children, lastFailure, listeners, name, restarts, since, state, tasks } = service
-  const facts = [`${describe(state, at)} for ${span(at - since)}`]
+  const facts = [describe(state, at, since)]
   if (restarts > 0) facts.push(counted(restarts, "restart"))
-  if (lastFailure !== undefined && state._tag !== "Failed") {
-    facts.push(`${lastFailure.work} failed ${span(at - lastFailure.at)} ago (${cut(lastFailure.reason)})`)
+  // One that restarts or has failed says why already.
+  if (lastFailure !== undefined && state._tag !== "Failed" && state._tag !== "Restarting") {
+    const { at: then, reason, work } = lastFailure
+    facts.push(`${cut(work, longestName)} failed ${span(at - then)} ago (${cut(reason, longestReason)})`)
   }
-  const works = some(tasks, ({ failures }) => failures > 0).map((task) => describeTask(task, at))
-  if (tasks.length > works.length) works.push(`and ${tasks.length - works.length} more tasks`)
-  const ears = some(listeners, ({ dropped, failed }) => failed + dropped > 0).map(describeListener)
-  if (listeners.length > ears.length) ears.push(`and ${listeners.length - ears.length} more listeners`)
+  const works = some(tasks, most, isTaskWell).map((task) => describeTask(task, at))
+  if (tasks.length > works.length) works.push(`and ${counted(tasks.length - works.length, "more task")}`)
+  const ears = some(listeners, most, isListenerWell).map(describeListener)
+  if (listeners.length > ears.length)
+    ears.push(`and ${counted(listeners.length - ears.length, "more listener")}`)
   return [
-    `${name}: ${facts.join(", ")}`,
+    `${cut(name, longestName)}: ${facts.join(", ")}`,
     ...[...works, ...ears].map((line) => `${children.length > 0 ? "│" : " "}  ${line}`),
-    ...branches(children, at)
+    ...branches(children, at, most)
   ]
 }
 
-const describe = (state: State, at: number): string => {
+const isTaskWell = ({ failures, skipped }: TaskStatus): boolean => failures + skipped === 0
+const isListenerWell = ({ dropped, failed, queued }: ListenerStatus): boolean =>
+  failed + dropped + queued === 0
+const isWell = ({ children, lastFailure, listeners, state, tasks }: ServiceStatus): boolean =>
+  (state._tag === "Running" || state._tag === "Stopped") &&
+  lastFailure === undefined &&
+  tasks.every(isTaskWell) &&
+  listeners.every(isListenerWell) &&
+  children.every(isWell)
+
+const describe = (state: State, at: number, since: number): string => {
+  const age = `for ${span(at - since)}`
   switch (state._tag) {
     case "Restarting": {
-      const { nextStart, reason } = state
-      const when = nextStart === undefined ? "" : ` in ${span(nextStart - at)}`
-      return `restarting${when} (${cut(reason)})`
+      const next = state.nextStart === undefined ? "" : `, next start in ${span(state.nextStart - at)}`
+      return `restarting ${age}${next} (${cut(state.reason, longestReason)})`
     }
     case "Stopping":
-      return `stopping (${state.step})`
+      return `stopping (${state.step}) ${age}`
     case "Failed":
-      return `failed (${cut(state.reason)})`
+      return `failed ${age} (${cut(state.reason, longestReason)})`
     default:
-      return state._tag.toLowerCase()
+      return `${state._tag.toLowerCase()} ${age}`
   }
 }
 
@@ -74,7 +100,7 @@ const describeTask = (task: TaskStatus, at: number): string => {
     facts.push(`last ${span(at - lastStart)} ago for ${span(Duration.toMillis(lastDuration))}`)
   }
   if (nextRun !== undefined) facts.push(`next in ${span(nextRun - at)}`)
-  return `${name}: ${facts.join(", ")}`
+  return `${cut(name, longestName)}: ${facts.join(", ")}`
 }
 
 const describeListener = ({ dropped, event, failed, handled, lag, queued }: ListenerStatus): string => {
@@ -82,19 +108,19 @@ const describeListener = ({ dropped, event, failed, handled, lag, queued }: List
   if (failed > 0) facts.push(`${failed} failed`)
   if (dropped > 0) facts.push(`${dropped} dropped`)
   if (queued > 0) facts.push(`${queued} queued for ${span(Duration.toMillis(lag))}`)
-  return `on ${event}: ${facts.join(", ")}`
+  return `on ${cut(event, longestName)}: ${facts.join(", ")}`
 }
 
-/** So many as there is room for, those in trouble before the others, else in their order. */
-const some = <A>(all: ReadonlyArray<A>, isTrouble: (a: A) => boolean): ReadonlyArray<A> =>
-  all.length <= mostAlike
-    ? all
-    : [...all.filter(isTrouble), ...all.filter((a) => !isTrouble(a))].slice(0, mostAlike)
+/** So many as there is room for, those that are not well before the others, else in their order. */
+const some = <A>(all: ReadonlyArray<A>, most: number, isWell: (a: A) => boolean): ReadonlyArray<A> =>
+  all.length <= most ? all : [...all.filter((a) => !isWell(a)), ...all.filter(isWell)].slice(0, most)
 
-const counted = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`
-
-const cut = (reason: string): string =>
-  reason.length <= longestReason ? reason : `${reason.slice(0, longestReason - 1)}…`
+/** Names may come from outside, as those of files, and reasons from anywhere. */
+const cut = (text: string, longest: number): string => {
+  // oxlint-disable-next-line no-control-regex
+  const line = text.replaceAll(/[\s\u0000-\u001F\u007F-\u009F]+/g, " ").trim()
+  return line.length <= longest ? line : `${line.slice(0, longest - 1)}…`
+}
 
 const units = [
   ["d", 86_400_000],
@@ -108,6 +134,7 @@ const span = (millis: number): string => {
   const rounded = Math.max(0, Math.round(millis))
   const first = units.findIndex(([, size]) => rounded >= size)
   if (first === -1) return `${rounded}ms`
+  // It was found there.
   const [unit, size] = units[first]!
   const next = units[first + 1]
   const rest = next === undefined ? 0 : Math.floor((rounded % size) / next[1])

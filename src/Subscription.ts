@@ -9,6 +9,7 @@ import * as Event from "./Event.ts"
 import * as EventBus from "./EventBus.ts"
 import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
+import * as Restarts from "./Restarts.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Shutdown from "./Shutdown.ts"
 import type { Handle } from "./Task.ts"
@@ -17,7 +18,7 @@ import * as Work from "./Work.ts"
 /** Options of `listen`. */
 export interface Options<E, out R = never> extends Delivery.Options {
   /** What to do when the handler fails or passes its `timeout`. Defaults to `Failure.log`. */
-  readonly onFailure?: Failure.Failure<E | Cause.TimeoutException, R> | undefined
+  readonly onFailure?: Failure.Policy<E | Cause.TimeoutException, R> | undefined
 }
 
 /**
@@ -45,36 +46,33 @@ export const listen = <A, B, E, R, R2 = never>(
     Event.check("Service.listen", event)
     Input.callable("Service.listen", "handler", handler)
     Input.options("Service.listen", options)
-    const { journal } = service.owner.shared
-    const policy: Failure.Failure<E | Cause.TimeoutException, R2> =
+    const policy: Failure.Policy<E | Cause.TimeoutException, R2> =
       Failure.check("Service.listen", options.onFailure) ?? Failure.log
     const name = `listener ${event.name}`
-    const answered = Escalation.answered<E | Cause.TimeoutException, R2>(
-      service,
-      name,
-      policy,
-      (cause, answer) => ({
-        _tag: "HandlerFailed",
-        service: service.path,
-        event: event.name,
-        cause,
-        answer
-      })
-    )
+    const budget = Restarts.budgetOf(policy)
+    const entry: Escalation.Answered<never, never>["entry"] = (cause, answer) => ({
+      _tag: "HandlerFailed",
+      service: service.path,
+      event: event.name,
+      cause,
+      answer
+    })
+    /** Each event has a backoff of its own, and all have one budget. */
+    const respond = () => {
+      const answered = Escalation.answered(service, name, Restarts.answerOf(policy, budget), entry)
+      return (cause: Cause.Cause<E | Cause.TimeoutException>, ranMillis: number) =>
+        Escalation.respond(answered, cause, ranMillis)
+    }
     const listener = yield* bus.listen<A, E, Exclude<R, Scope.Scope> | R2>(event, {
       ...options,
       service: service.path,
       name: service.key,
-      keeper: {
-        clock: service.clock,
-        metrics: service.metrics.listener(event.name),
-        changed: service.owner.shared.changes.note
-      },
+      clock: service.clock,
+      metrics: service.metrics.listener(event.name),
       owner: service.owner,
-      journal,
       handler: (payload) => Effect.scoped(Input.returned("Service.listen", "handler", handler(payload))),
-      onFailure: (cause, ranMillis) => Escalation.answer(answered, cause, ranMillis),
-      onLeak: (cause) => Escalation.taskFailed(service, name, cause),
+      respond,
+      onLeak: (cause) => Escalation.tell(service, name, cause, entry(cause, "Log")),
       own: (made) => {
         ServiceScope.admit(service, "listeners", name)
         service.listeners.add(made)

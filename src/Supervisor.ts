@@ -17,9 +17,7 @@ import type * as Budget from "./Budget.ts"
 import * as Escalation from "./Escalation.ts"
 import type * as Failure from "./Failure.ts"
 import * as Incarnation from "./Incarnation.ts"
-import type * as Journal from "./Journal.ts"
 import * as Monotonic from "./Monotonic.ts"
-import * as Reason from "./Reason.ts"
 import * as Restarts from "./Restarts.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Slot from "./Slot.ts"
@@ -32,7 +30,7 @@ export type Strategy = "oneForOne" | "oneForAll" | "restForOne"
 /** What is to be done about failures. */
 export interface Settings<R> {
   readonly strategy: Strategy
-  readonly policy: Failure.Failure<unknown, R>
+  readonly policy: Failure.Policy<unknown, R>
   /** The budget of a policy that restarts. */
   readonly budget: Budget.Budget | undefined
 }
@@ -61,14 +59,9 @@ export const make = <R>(
 ): Effect.Effect<Supervisor, never, R> =>
   Effect.map(Effect.context<R>(), (context) => {
     const { journal } = parent.owner.shared
-    const restarts = policy._tag === "Restart" ? Restarts.make(policy, budget) : undefined
-    /** Made when it is needed: most children never restart. */
-    const later = <A, E>(effect: Effect.Effect<A, E, R>) =>
-      Effect.suspend(() => Effect.provide(effect, laterThan(context)))
+    const answer = Restarts.answerOf(policy, budget)
     let isStarting = true
     let trouble: Trouble | undefined
-    /** No start before this, in monotonic milliseconds. */
-    let notBefore = 0
     let isActive = false
     let isDirty = false
     const wake = Effect.unsafeMakeLatch()
@@ -90,76 +83,68 @@ export const make = <R>(
         return Effect.void
       })
     })
-    /** Does one thing, if there is one to do. Gives whether there may be more. */
+    /** Does one thing, if there is one to do. Gives whether there may be more. Runs no code of others but builds. */
     const step: Effect.Effect<boolean> = Effect.suspend(() => {
-      const low = slots.findLast(({ isStale, life }) => isStale && life !== undefined)
+      const low = slots.findLast(({ life, wanted }) => life !== undefined && wanted._tag !== "Up")
       if (low !== undefined) return Effect.as(takeDown(low), true)
       for (const slot of slots) {
-        if (slot.wanted === "down" && !slot.plan.claim.isOver) Slot.ended(slot)
+        if (slot.wanted._tag === "Down" && !slot.plan.claim.isOver) Slot.isOver(slot)
       }
       if (isStarting) return Effect.succeed(false)
       if (trouble !== undefined) {
         const now = trouble
         trouble = undefined
-        return Effect.as(answer(now), true)
+        return Effect.as(respond(now), true)
       }
-      const next = slots.find(({ life, wanted }) => life === undefined && wanted === "up")
-      if (next === undefined || !ServiceScope.admits(parent, "children")) return Effect.succeed(false)
-      return Effect.flatMap(Monotonic.millis, (now) =>
-        Effect.as(now < notBefore ? pause(notBefore - now) : bringUp(next), true)
-      )
+      const next = slots.find(({ wanted }) => wanted._tag === "Restart")
+      if (next?.wanted._tag !== "Restart" || next.wanted.notBefore === undefined) return Effect.succeed(false)
+      if (!ServiceScope.admits(parent, "children")) return Effect.succeed(false)
+      const left = next.wanted.notBefore - Monotonic.unsafeMillis(parent.clock)
+      const pause = Effect.raceFirst(Monotonic.sleep(left), wake.await)
+      return Effect.as(left > 0 ? pause : bringUp(next), true)
     })
-    const pause = (millis: number) => Effect.raceFirst(Monotonic.sleep(millis), wake.await)
 
     const takeDown = (slot: Slot.Slot): Effect.Effect<void> =>
-      Effect.map(slot.life?.close ?? Effect.void, () => {
-        slot.life = undefined
-        Slot.count(slot, slot.wanted === "up")
-      })
+      Effect.map(slot.life?.close ?? Effect.void, () => Slot.wentDown(slot))
 
     const bringUp = (slot: Slot.Slot): Effect.Effect<void> =>
       Effect.gen(function* () {
-        slot.isStale = false
-        slot.nextStart = undefined
-        slot.restarts++
-        Slot.count(slot, false)
+        Slot.begins(slot)
         const life = yield* begin(slot)
         const exit = yield* life.built
         // Meanwhile something else may have happened to it, and comes next.
-        if (slot.isStale) return
+        if (slot.wanted._tag !== "Up") return
         if (Exit.isSuccess(exit)) return up(slot, life)
-        const failure = life.failure() ?? { cause: exit.cause, origin: parent.path, isTold: false }
-        if (!failure.isTold) yield* journal.append(startFailed(failure))
+        const failure = life.failure()
+        if (failure.entry !== undefined) yield* journal.append(failure.entry)
         failed(slot, failure, 0)
-      }).pipe(later)
+      }).pipe(Effect.provide(contextOfRestarts(context)))
 
-    const begin = (slot: Slot.Slot): Effect.Effect<Incarnation.Incarnation, never, R> => {
-      const now = () => parent.clock.unsafeCurrentTimeMillis()
-      return Effect.map(
+    const begin = (slot: Slot.Slot): Effect.Effect<Incarnation.Incarnation, never, R> =>
+      Effect.map(
         Incarnation.begin(slot.plan, {
-          failed: (failure) => failed(slot, failure, now() - slot.since),
+          failed: (failure) => failed(slot, failure, Monotonic.unsafeMillis(parent.clock) - slot.upAt),
           stopAsked: () => stop(slot)
         }),
         (life) => {
           slot.life = life
           slot.owner = life.owner
-          if (slot.isStale) life.giveUp()
+          if (slot.wanted._tag !== "Up") life.giveUp()
           return life
         }
       )
-    }
     const up = (slot: Slot.Slot, life: Incarnation.Incarnation): void => {
-      Slot.raised(slot, life)
+      Slot.cameUp(slot)
       if (life.wantsStop()) stop(slot)
     }
 
     const failed = (slot: Slot.Slot, failure: Incarnation.Failure, ranMillis: number): void => {
-      if (slot.wanted === "down") return
+      if (slot.wanted._tag === "Down") return
       trouble ??= { ...failure, slot, ranMillis }
-      const reason = `${failure.origin}: ${Reason.ofCause(failure.cause)}`
-      const wanted = policy._tag === "Restart" ? "up" : "down"
-      slot.hasFailed = wanted === "down"
-      for (const each of goingDownWith(slot)) Slot.lower(each, wanted, reason)
+      for (const each of goingDownWith(slot)) {
+        if (answer._tag === "Restart") Slot.wantRestart(each, failure.reason, undefined)
+        else Slot.wantDown(each, each === slot ? failure.reason : undefined)
+      }
       kick()
     }
     const goingDownWith = (slot: Slot.Slot): ReadonlyArray<Slot.Slot> => {
@@ -167,57 +152,72 @@ export const make = <R>(
       return strategy === "oneForOne" ? [slot] : slots.slice(slots.indexOf(slot))
     }
 
-    /** What the policy says, when all that went down with the failed child has stopped. */
-    const answer = ({ cause, origin, ranMillis, slot }: Trouble): Effect.Effect<void> =>
-      Effect.gen(function* () {
-        const work = `child ${Slot.nameOf(slot)}`
-        ServiceScope.noteFailure(parent, work, cause)
-        if (policy._tag !== "Restart" || restarts === undefined) {
-          // Only a restart has restarts.
-          const final = policy as Failure.Final<unknown, R>
-          return yield* asWork(work, Escalation.conclude(parent, final, { work, cause, origin }))
+    /** What the policy says, when all that went down with the failed child has stopped. It is work of the parent. */
+    const respond = ({ cause, origin, ranMillis, reason, slot }: Trouble): Effect.Effect<void> => {
+      const work = `child ${Slot.nameOf(slot)}`
+      const failure = { work, cause, origin }
+      ServiceScope.noteFailure(parent, work, cause)
+      const undecided = () =>
+        slots.filter(({ wanted }) => wanted._tag === "Restart" && wanted.notBefore === undefined)
+      const giveUp = () => {
+        for (const each of undecided()) Slot.wantDown(each, each === slot ? reason : undefined)
+        kick()
+      }
+      if (answer._tag !== "Restart") return asWork(work, Escalation.conclude(parent, answer, failure))
+      if (undecided().length === 0) return Effect.void
+      const decide = Effect.gen(function* () {
+        const pause = yield* answer.restarts.next(cause, ranMillis)
+        if (Option.isNone(pause)) {
+          giveUp()
+          return yield* Escalation.exhausted(parent, answer, failure)
         }
-        const waiting = slots.filter(({ life, wanted }) => life === undefined && wanted === "up")
-        if (waiting.length === 0 || !ServiceScope.admits(parent, "children")) return
-        const allowed = yield* restarts.next(cause, ranMillis)
-        if (Option.isNone(allowed)) {
-          slot.hasFailed = true
-          for (const each of waiting) Slot.lower(each, "down", slot.reason ?? origin)
-          const failure = { work, cause, origin, restarts: restarts.count() }
-          return yield* asWork(work, Escalation.exhausted(parent, policy, failure))
+        const notBefore = (yield* Monotonic.millis) + pause.value
+        for (const each of undecided()) {
+          Slot.wantRestart(each, reason, notBefore)
+          yield* tellRestart(each, pause.value, origin)
         }
-        notBefore = (yield* Monotonic.millis) + allowed.value
-        for (const each of waiting) {
-          each.nextStart = parent.clock.unsafeCurrentTimeMillis() + allowed.value
-          yield* journal.append(restarting(each, allowed.value, origin))
-        }
-      }).pipe(later)
-
-    /** The policy is work of the parent: it ends with the parent at the latest. */
+        kick()
+      })
+      // A schedule may have a bug, and what waits for its word must not wait for ever.
+      return asWork(
+        work,
+        Effect.onError(decide, () => Effect.sync(giveUp))
+      )
+    }
     const asWork = (work: string, effect: Effect.Effect<void, never, R>) =>
-      ServiceScope.fork(
-        parent,
-        `the failure policy of ${work}`,
-        Escalation.guarded(parent, work)(effect)
-      ).pipe(
+      Effect.provide(effect, contextOfRestarts(context)).pipe(
+        Escalation.guarded(parent, work),
+        (owned) => ServiceScope.fork(parent, `the failure policy of ${work}`, owned),
         // The parent stops itself, and everything of it with it.
         Effect.catchAllDefect((defect) =>
           defect instanceof ServiceScope.ServiceStoppedError ? Effect.void : Effect.die(defect)
         )
       )
 
-    const restarting = (slot: Slot.Slot, millis: number, origin: string | undefined): Journal.Unstamped => ({
-      _tag: "ServiceRestarting",
-      service: `${parent.path} > ${Slot.nameOf(slot)}`,
-      restarts: slot.restarts + 1,
-      pause: Duration.millis(millis),
-      origin
-    })
+    const tellRestart = (slot: Slot.Slot, millis: number, origin: string | undefined) =>
+      Effect.forEach(
+        Slot.pathsOf(slot),
+        (service) =>
+          journal.append({
+            _tag: "ServiceRestarting",
+            service,
+            restarts: slot.restarts + 1,
+            pause: Duration.millis(millis),
+            origin
+          }),
+        { discard: true }
+      )
 
     const stop = (slot: Slot.Slot): void => {
-      Slot.lower(slot, "down", "it was stopped")
+      Slot.wantDown(slot, undefined)
       kick()
     }
+    const restart = (slot: Slot.Slot) =>
+      Effect.suspend(() => {
+        if (slot.wanted._tag === "Down") return Effect.void
+        Slot.wantRestart(slot, Slot.reasonOf(slot) ?? "it was asked to", 0)
+        return Effect.zipRight(tellRestart(slot, 0, undefined), Effect.sync(kick))
+      })
 
     /** Until all are up, whatever fails is the failure of the start, and not a matter of policy. */
     const start = Effect.uninterruptibleMask((restore) =>
@@ -225,7 +225,7 @@ export const make = <R>(
         for (const slot of slots) {
           const life = yield* begin(slot)
           const exit = Exit.flatten(yield* Effect.exit(restore(life.built)))
-          if (Exit.isSuccess(exit) && !slot.isStale && trouble === undefined) {
+          if (Exit.isSuccess(exit) && slot.wanted._tag === "Up" && trouble === undefined) {
             yield* life.inherit
             up(slot, life)
             continue
@@ -240,31 +240,9 @@ export const make = <R>(
       })
     )
 
-    return {
-      start: Effect.provide(start, context),
-      stop,
-      restart: (slot) =>
-        Effect.suspend(() => {
-          if (slot.wanted === "down") return Effect.void
-          const journaled = journal.append(restarting(slot, 0, undefined))
-          notBefore = 0
-          Slot.lower(slot, "up", "it was asked to restart")
-          kick()
-          return journaled
-        })
-    }
+    return { start: Effect.provide(start, context), stop, restart }
   })
 
 /** A restart is not part of the work that adopted the child, nor of its span. */
-const laterThan = <R>(context: Context.Context<R>): Context.Context<R> =>
-  // Nothing needs the current work: it is always optional.
-  Spans.outside(
-    Context.omit(Work.CurrentWork)(context as Context.Context<R | Work.CurrentWork>) as Context.Context<R>
-  )
-
-/** The start of a restart is nobody's to handle but the supervisor's, so it journals as the service would. */
-const startFailed = ({ cause, origin }: Incarnation.Failure): Journal.Unstamped => {
-  const end = origin.lastIndexOf(" > ")
-  const work = origin.slice(end + " > ".length)
-  return { _tag: "ServiceFailed", service: origin.slice(0, end), work, origin, cause }
-}
+const contextOfRestarts = <R>(context: Context.Context<R>): Context.Context<R> =>
+  Spans.outside(Work.outside(context))

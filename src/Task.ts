@@ -51,7 +51,7 @@ export interface Options<E, out R = never> {
    * `Failure.escalate`. With `Failure.restart`, a run that failed is run again
    * after a pause, and slots that come due meanwhile are skipped.
    */
-  readonly onFailure?: Failure.Failure<E, R> | undefined
+  readonly onFailure?: Failure.Policy<E, R> | undefined
 }
 
 /** Options of `spawn`. */
@@ -66,7 +66,7 @@ export interface SpawnOptions<E, out R = never> extends Options<E, R> {
 
 /** Options of `spawn` for an effect that can fail: the compiler asks what is to happen then. */
 export interface FallibleSpawnOptions<E, out R = never> extends SpawnOptions<E, R> {
-  readonly onFailure: Failure.Failure<E, R>
+  readonly onFailure: Failure.Policy<E, R>
 }
 
 /** A task that was to run until its service stops has ended before. */
@@ -118,27 +118,33 @@ export const interval = <A, E, R, R2 = never>(
       ["afterOnePeriod", "atOnce"],
       options.first ?? "afterOnePeriod"
     )
-    return background(service, "interval", Duration.format(millis), effect, options, (tick, skipped, due) =>
-      Effect.flatMap(Monotonic.millis, (start) => {
-        // Slots are numbered from the start, so that a timer that is early or late never doubles or loses one.
-        let slot = first === "atOnce" ? 0 : 1
-        due(slot * millis)
-        return Effect.forever(
-          Effect.zipRight(
-            Monotonic.sleepUntil(Monotonic.millis, () => start + slot * millis),
-            tick
-          ).pipe(
-            Effect.zipRight(Monotonic.millis),
-            Effect.flatMap((now) => {
-              const next = Math.max(slot + 1, Math.ceil((now - start) / millis))
-              const missed = next - slot - 1
-              slot = next
-              due(start + slot * millis - now)
-              return missed === 0 ? Effect.void : skipped.add(missed)
-            })
+    return background(
+      service,
+      "interval",
+      Duration.format(millis),
+      effect,
+      options,
+      (tick, skipped, { due }) =>
+        Effect.flatMap(Monotonic.millis, (start) => {
+          // Slots are numbered from the start, so that a timer that is early or late never doubles or loses one.
+          let slot = first === "atOnce" ? 0 : 1
+          due(slot * millis)
+          return Effect.forever(
+            Effect.zipRight(
+              Monotonic.sleepUntil(Monotonic.millis, () => start + slot * millis),
+              tick
+            ).pipe(
+              Effect.zipRight(Monotonic.millis),
+              Effect.flatMap((now) => {
+                const next = Math.max(slot + 1, Math.ceil((now - start) / millis))
+                const missed = next - slot - 1
+                slot = next
+                due(start + slot * millis - now)
+                return missed === 0 ? Effect.void : skipped.add(missed)
+              })
+            )
           )
-        )
-      })
+        })
     )
   })
 
@@ -164,7 +170,7 @@ export const cron = <A, E, R, R2 = never>(
         Input.options("Service.cron", options).timeZone,
         registeredAt
       )
-      return background(service, "cron", expression, effect, options, (tick, skipped, due) => {
+      return background(service, "cron", expression, effect, options, (tick, skipped, { dueAt }) => {
         let last = registeredAt
         return Effect.forever(
           Effect.gen(function* () {
@@ -173,7 +179,7 @@ export const cron = <A, E, R, R2 = never>(
             if (missed > 0) yield* skipped.add(missed)
             // A slot may be due this very millisecond. Not before `last`: a clock that is set back fires no slot twice.
             last = Cron.next(parsed, new Date(Math.max(last, now - 1))).getTime()
-            due(last - now)
+            dueAt(last)
             yield* Monotonic.sleepUntil(Clock.currentTimeMillis, () => last)
             yield* tick
           })
@@ -195,7 +201,7 @@ export const timeout = <A, E, R, R2 = never>(
   Effect.flatMap(ServiceScope.lifetime, (service) => {
     const millis = Input.positiveMillis("Service.timeout", "after", after)
     Input.options("Service.timeout", options)
-    return background(service, "timeout", Duration.format(millis), effect, options, (run, _, due) => {
+    return background(service, "timeout", Duration.format(millis), effect, options, (run, _, { due }) => {
       due(millis)
       return Effect.zipRight(Monotonic.sleep(millis), run)
     })
@@ -234,7 +240,7 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
       effect,
       Effect.suspend(() => Effect.die(new TaskEndedError({ service: service.path, task: name })))
     )
-    const work = TaskRuns.runs(service, record, until === "stop" ? endless : effect, policy, false)
+    const work = TaskRuns.runs(service, record, until === "stop" ? endless : effect, policy)
     return Effect.map(
       ServiceScope.fork(
         service,
@@ -256,7 +262,7 @@ const background = <A, E, R, R2, A2, R3>(
   loop: (
     run: Effect.Effect<void, never, Exclude<R, Scope.Scope> | R2>,
     skipped: Tally.Tally,
-    due: TaskRecord.TaskRecord["due"]
+    record: Pick<TaskRecord.TaskRecord, "due" | "dueAt">
   ) => Effect.Effect<A2, never, R3>
 ): Effect.Effect<Handle, never, R3> => {
   const name =
@@ -264,7 +270,7 @@ const background = <A, E, R, R2, A2, R3>(
   Input.effect(`Service.${kind}`, "effect", effect)
   const policy = Failure.check(`Service.${kind}`, options.onFailure) ?? Failure.log
   const record = TaskRuns.recordOf(service, { kind, name, schedule })
-  const run = Effect.asVoid(TaskRuns.runs(service, record, effect, policy, true))
+  const run = Effect.asVoid(TaskRuns.runs(service, record, effect, policy))
   const tally = Tally.make((missed) =>
     service.owner.shared.journal.append({ _tag: "TicksSkipped", service: service.path, task: name, missed })
   )
@@ -275,7 +281,7 @@ const background = <A, E, R, R2, A2, R3>(
       return tally.add(slots)
     }
   }
-  const whole = loop(run, skipped, record.due).pipe(
+  const whole = loop(run, skipped, record).pipe(
     Escalation.guarded(service, name),
     Effect.ensuring(skipped.end)
   )

@@ -2,6 +2,7 @@
 import type * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
+import * as Monotonic from "./Monotonic.ts"
 import * as Reason from "./Reason.ts"
 import type * as ServiceMetrics from "./ServiceMetrics.ts"
 import type { TaskStatus } from "./ServiceStatus.ts"
@@ -14,8 +15,10 @@ export interface TaskRecord {
   /** A run has ended, and with a cause has failed. */
   readonly end: (took: Duration.Duration, cause?: Cause.Cause<unknown>) => void
   readonly skip: (slots: number) => void
-  /** The next run is due in so many milliseconds. */
+  /** The next run is due in so many milliseconds, however the wall clock is set meanwhile. */
   readonly due: (inMillis: number) => void
+  /** The next run is due when the wall clock shows this. */
+  readonly dueAt: (millis: number) => void
 }
 
 /** A task that has not run yet. */
@@ -31,7 +34,7 @@ export const make = (
   let isRunning = false
   let lastStart: number | undefined
   let lastDuration: Duration.Duration | undefined
-  let nextRun: number | undefined
+  let nextRun: () => number | undefined = () => undefined
   let lastError: string | undefined
   return {
     status: () => ({
@@ -42,14 +45,14 @@ export const make = (
       isRunning,
       lastStart,
       lastDuration,
-      nextRun: isRunning ? undefined : nextRun,
+      nextRun: nextRun(),
       lastError
     }),
     begin: () => {
       runs++
       isRunning = true
       lastStart = clock.unsafeCurrentTimeMillis()
-      nextRun = undefined
+      nextRun = () => undefined
       changed()
     },
     end: (took, cause) => {
@@ -69,7 +72,12 @@ export const make = (
       changed()
     },
     due: (inMillis) => {
-      nextRun = Math.round(clock.unsafeCurrentTimeMillis() + inMillis)
+      const at = Monotonic.unsafeMillis(clock) + inMillis
+      nextRun = () => Math.round(clock.unsafeCurrentTimeMillis() + at - Monotonic.unsafeMillis(clock))
+      changed()
+    },
+    dueAt: (millis) => {
+      nextRun = () => millis
       changed()
     }
   }

@@ -9,6 +9,7 @@ import type * as Failure from "./Failure.ts"
 import * as Monotonic from "./Monotonic.ts"
 import type * as ServiceScope from "./ServiceScope.ts"
 import type { TaskStatus } from "./ServiceStatus.ts"
+import * as Restarts from "./Restarts.ts"
 import * as Spans from "./Spans.ts"
 import * as TaskRecord from "./TaskRecord.ts"
 
@@ -27,12 +28,12 @@ export const runs = <A, E, R, R2>(
   service: ServiceScope.Lifetime,
   record: TaskRecord.TaskRecord,
   effect: Effect.Effect<A, E, R>,
-  policy: Failure.Failure<E, R2>,
-  isTick: boolean
+  policy: Failure.Policy<E, R2>
 ): Effect.Effect<Exit.Exit<A, E>, never, Exclude<R, Scope.Scope> | R2> => {
-  const { name } = record.status()
+  const { kind, name } = record.status()
+  const isTick = kind !== "spawn"
   const { journal } = service.owner.shared
-  const answered = Escalation.answered(service, name, policy)
+  const answered = Escalation.answered(service, name, Restarts.answerOf(policy))
   const attempt = Effect.exit(
     isTick
       ? Spans.around(`${service.key} ${name}`, { service: service.path, task: name })(Effect.scoped(effect))
@@ -48,7 +49,7 @@ export const runs = <A, E, R, R2>(
           const took = Duration.millis(Math.round(ranMillis))
           if (Exit.isSuccess(exit)) {
             record.end(took)
-            answered.restarts?.reset()
+            if (answered.answer._tag === "Restart") answered.answer.restarts.reset()
             if (!isTick || !journal.reads("TaskTicked")) return Effect.succeed(exit)
             return Effect.as(
               journal.append({ _tag: "TaskTicked", service: service.path, task: name, took }),
@@ -57,7 +58,7 @@ export const runs = <A, E, R, R2>(
           }
           record.end(took, Cause.isInterruptedOnly(exit.cause) ? undefined : exit.cause)
           return Effect.flatMap(
-            Escalation.answer(answered, exit.cause, ranMillis, record.due),
+            Escalation.respond(answered, exit.cause, ranMillis, record.due),
             (isAgain): typeof again => (isAgain ? again : Effect.succeed(exit))
           )
         })

@@ -31,6 +31,13 @@ export const current: Effect.Effect<Work | undefined> = Effect.contextWith(
 export const of = (context: Context.Context<never>): Work | undefined =>
   Option.getOrUndefined(Context.getOption(context, CurrentWork))
 
+/** The context for what is not part of the work that begins it. */
+export const outside = <R>(context: Context.Context<R>): Context.Context<R> =>
+  context.unsafeMap.has(CurrentWork.key)
+    ? // Nothing needs the current work: it is always optional.
+      (Context.omit(CurrentWork)(context as Context.Context<R | CurrentWork>) as Context.Context<R>)
+    : context
+
 /** Some work, what waits for it, what waits for that, and so on. */
 function* andWaiters(work: Work | undefined): Generator<Work> {
   for (let next = work; next !== undefined; next = next.awaitedBy) yield next

@@ -190,37 +190,21 @@ describe("emit", () => {
     }).pipe(leavesNothing)
   )
 
-  it.effect("logs and traces its handlers as the listener's service, linked to the emitter's span", () =>
+  it.effect("logs as the listener's service, whoever sends", () =>
     Effect.gen(function* () {
       const logged: Array<unknown> = []
       const logger = Logger.make(({ annotations, message }) => {
         logged.push([String(message), Option.getOrUndefined(HashMap.get(annotations, "service"))])
       })
-      const spans: Array<unknown> = []
-      const handler = Effect.gen(function* () {
-        yield* Effect.log("hello")
-        const span = yield* Effect.currentSpan
-        spans.push([
-          span.name,
-          span.parent._tag,
-          span.links.map((link) => link.span._tag === "Span" && link.span.name)
-        ])
-      })
-      const bus = yield* listening({ L: Service.listen(Ping, () => handler) }).pipe(
+      const bus = yield* listening({ L: Service.listen(Ping, () => Effect.log("hello")) }).pipe(
         Effect.provide(Logger.replace(Logger.defaultLogger, logger))
       )
-      yield* bus
-        .inside(EventBus.emit(Ping, { n: 1 }))
-        .pipe(Effect.withSpan("request"), Effect.annotateLogs("service", "X"))
-      yield* bus.inside(EventBus.publish(Ping, { n: 1 })).pipe(Effect.withSpan("request 2"))
+      yield* bus.inside(EventBus.emit(Ping, { n: 1 })).pipe(Effect.annotateLogs("service", "X"))
+      yield* bus.inside(EventBus.publish(Ping, { n: 1 }))
       yield* TestClock.adjust(0)
       assert.deepStrictEqual(logged.slice(-2), [
         ["hello", "L"],
         ["hello", "L"]
-      ])
-      assert.deepStrictEqual(spans, [
-        ["L ping", "None", ["request"]],
-        ["L ping", "None", ["request 2"]]
       ])
       yield* bus.stop
     }).pipe(leavesNothing)
@@ -744,11 +728,11 @@ describe("what cannot be used is refused where it is given, and reaches nobody",
   const bad: ReadonlyArray<readonly [Effect.Effect<unknown, never, EventBus.EventBus>, string]> = [
     [
       EventBus.emit(Ping, { n: "1" } as any),
-      'Event "ping" was refused, because its payload does not fit its schema.\n{ readonly n: number }\n└─ ["n"]\n   └─ Expected number, actual "1"'
+      'Event "ping" was refused, because its payload does not fit its schema: n must be number, but is of type string'
     ],
     [
       EventBus.publish(Ping, null as any),
-      'Event "ping" was refused, because its payload does not fit its schema.\nExpected { readonly n: number }, actual null'
+      'Event "ping" was refused, because its payload does not fit its schema: it must be { readonly n: number }, but is of type null'
     ],
     [
       EventBus.emit("ping" as any, {}),

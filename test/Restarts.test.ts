@@ -233,7 +233,7 @@ describe("Failure.restart", () => {
           })
         )
         yield* TestClock.adjust(0)
-        assert.include((yield* running.lines).at(-1), "task failed again after 0 restarts, and is given up")
+        assert.include((yield* running.lines).at(-1), "task failed with no restart left, and is given up")
         yield* running.stop
       }
     }).pipe(leavesNothing)

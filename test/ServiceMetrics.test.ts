@@ -44,6 +44,7 @@ describe("metrics", () => {
       const running = yield* build(MeasuredTasks.layer)
       yield* TestClock.adjust("5500 millis")
       assert.deepStrictEqual(yield* measured("MeasuredTasks"), [
+        "failures : 1 {failure}",
         "restarts : 0 {restart}",
         "state running: 1 {service}",
         "state starting: 0 {service}",

@@ -322,7 +322,7 @@ describe("changes", () => {
       yield* TestClock.adjust("2 seconds")
       assert.deepStrictEqual(yield* quick, [
         [0, 0],
-        ...Array.from({ length: 10 }, (_, n) => [110 + n * 100, 11 + n * 10])
+        ...Array.from({ length: 10 }, (_, n) => [110 + n * 110, 11 + n * 11])
       ])
       assert.deepStrictEqual(yield* slow, [
         [0, 0],
@@ -379,8 +379,8 @@ Shop: running for 1m 15s
 ├─ Inbox: running for 1m 15s, scan failed 5s ago (no folder)
 │  │  scan: 7 runs, 7 failed, last 5s ago for 0ms, next in 5s
 │  │  on ping: 0 handled
-│  ├─ Import[a.csv]: restarting in 58m 46s (Shop > Inbox > Import[a.csv] > rows: half a line) for 1m 14s
-│  └─ Import[b.csv]: failed (Shop > Inbox > Import[b.csv] > rows: half a line) for 1m 14s
+│  ├─ Import[a.csv]: restarting for 1m 14s, next start in 58m 46s (Shop > Inbox > Import[a.csv] > rows: half a line)
+│  └─ Import[b.csv]: failed for 1m 14s (Shop > Inbox > Import[b.csv] > rows: half a line)
 └─ Mail: running for 1m 15s`.trim()
       )
       yield* app.stop
@@ -430,6 +430,6 @@ Shop: running for 1m 15s
       at: 0,
       services: [{ ...nothing, name: "Db", state: { _tag: "Failed", reason: "x".repeat(200) } }]
     }).split("\n")
-    assert.strictEqual(line, `└─ Db: failed (${"x".repeat(99)}…) for 0ms`)
+    assert.strictEqual(line, `└─ Db: failed for 0ms (${"x".repeat(99)}…)`)
   })
 })

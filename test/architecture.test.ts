@@ -4,7 +4,19 @@ import { dirname, join, normalize } from "node:path"
 
 /** Low to high, as in ARCHITECTURE.md. A module imports only from levels below its own. */
 const levels = [
-  ["Input", "Reason", "Deadline", "Monotonic", "Tally", "Backlog", "Budget", "Changes", "Spans"],
+  [
+    "Input",
+    "Reason",
+    "Words",
+    "Labels",
+    "Deadline",
+    "Monotonic",
+    "Tally",
+    "Backlog",
+    "Budget",
+    "Changes",
+    "Spans"
+  ],
   [
     "CronSlots",
     "Event",
