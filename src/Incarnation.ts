@@ -34,7 +34,7 @@ export interface Failure {
   /** The origin, and what went wrong there, in words. */
   readonly reason: string
   /** The entry that tells of it, where the service that failed has not journaled it. */
-  readonly entry: Journal.Unstamped | undefined
+  readonly entry: Omit<Journal.Of<"ServiceFailed">, "at"> | undefined
 }
 
 /** One life. */

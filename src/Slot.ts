@@ -1,4 +1,5 @@
 /** A child that is kept running, over all its lives: what is wanted of it, and how it is. */
+import type * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import type * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -6,6 +7,7 @@ import type * as Incarnation from "./Incarnation.ts"
 import * as Labels from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
 import type * as Owner from "./Owner.ts"
+import * as Reason from "./Reason.ts"
 import type { OwnedChild } from "./ServiceScope.ts"
 import type { LastFailure, ServiceStatus, State } from "./ServiceStatus.ts"
 
@@ -117,6 +119,14 @@ export const begins = (slot: Slot): void => {
   change(slot, () => {
     slot.wanted = { _tag: "Up", again: slot.wanted._tag === "Restart" ? slot.wanted : undefined }
   })
+}
+
+/** A service of it did not start. */
+export const didNotStart = (slot: Slot, service: string, work: string, cause: Cause.Cause<unknown>): void => {
+  const lastFailure = { at: now(slot), work, reason: Reason.ofCause(cause) }
+  slot.services = slot.services.map((known) =>
+    pathOf(slot, known.label) === service ? { ...known, lastFailure } : known
+  )
 }
 
 /** It is up. */

@@ -116,7 +116,11 @@ export const make = <R>(
         if (slot.wanted._tag !== "Up") return
         if (Exit.isSuccess(exit)) return up(slot, life)
         const failure = life.failure()
-        if (failure.entry !== undefined) yield* journal.append(failure.entry)
+        if (failure.entry !== undefined) {
+          const { cause, service, work } = failure.entry
+          Slot.didNotStart(slot, service, work, cause)
+          yield* journal.append(failure.entry)
+        }
         failed(slot, failure, 0)
       }).pipe(Effect.provide(contextOfRestarts(context)))
 

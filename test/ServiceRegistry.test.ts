@@ -273,6 +273,182 @@ describe("snapshot", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("tells what each was given, whoever looks first, and not of a mock in its place", () =>
+    Effect.gen(function* () {
+      class Db extends Service.make<Db>()("Db", { onStart: Effect.succeed({ name: "real" }) }) {}
+      class Web extends Service.make<Web>()("Web", { onStart: Db }) {}
+      class Test extends Service.make<Test>()("Test", { onStart: Db }) {}
+      const app = yield* running(
+        Layer.mergeAll(
+          Layer.provideMerge(Web.layer, Db.layer),
+          Layer.provide(Test.layer, Layer.succeed(Db, { name: "mock" }))
+        )
+      )
+      yield* app.stop
+      assert.deepStrictEqual(
+        (yield* app.snapshot).services.map(({ dependencies, name }) => [name, dependencies]).toSorted(),
+        [
+          ["Db", []],
+          ["Test", []],
+          ["Web", ["Shop > Db"]]
+        ]
+      )
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("forgets what did not start when the app is up all the same", () =>
+    Effect.gen(function* () {
+      let tries = 0
+      class Db extends Service.make<Db>()("Db", {
+        onStart: Effect.suspend(() => (++tries < 3 ? Effect.fail("not yet") : Effect.void))
+      }) {}
+      const app = yield* running(Layer.retry(Layer.fresh(Db.layer), Schedule.spaced("1 second")))
+      assert.deepStrictEqual(yield* app.lines, ["Shop Starting 0", "Shop > Db Failed 0"])
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* app.lines, ["Shop Running 2000", "Shop > Db Running 2000"])
+      yield* app.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("keeps why and since when over restarts, for each service of a layer", () =>
+    Effect.gen(function* () {
+      let lives = 0
+      class Breaks extends Service.make<Breaks>()("Breaks", {
+        onStart: Effect.suspend(() =>
+          ++lives === 3
+            ? Effect.fail("no disk")
+            : Service.timeout(Effect.die("broke"), "1 second", { name: "job", onFailure: Failure.escalate })
+        )
+      }) {}
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Effect.void,
+        onStop: () => Effect.sleep("1 second")
+      }) {}
+      const onFailure = Failure.restart({
+        backoff: Schedule.spaced("10 seconds"),
+        budget: { restarts: 2, within: "1 hour" },
+        onExhausted: Failure.log
+      })
+      const app = yield* worker(Service.adopt(Layer.merge(Breaks.layer, Slow.layer), { onFailure }))
+      const shown = Effect.map(app.first, ({ children }) =>
+        children.map(
+          ({ lastFailure, name, restarts, since, state }) =>
+            `${name} ${state._tag} ${since} (${restarts}): ${lastFailure?.reason}`
+        )
+      )
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* shown, [
+        "Breaks Restarting 1000 (0): broke",
+        "Slow Restarting 1000 (0): undefined"
+      ])
+      yield* TestClock.adjust("11 seconds")
+      assert.deepStrictEqual(yield* shown, [
+        "Breaks Running 12000 (1): broke",
+        "Slow Running 12000 (1): undefined"
+      ])
+      // The second life breaks at 13 s, the third does not start at 24 s, and when Slow has stopped it is given up.
+      yield* TestClock.adjust("13 seconds")
+      assert.deepStrictEqual(yield* shown, [
+        "Breaks Failed 25000 (2): no disk",
+        "Slow Failed 25000 (2): undefined"
+      ])
+      yield* app.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("shows what the work of a service provides to itself below that service, however many", () =>
+    Effect.gen(function* () {
+      class Request extends Service.make<Request>()("Request", { onStart: Effect.sleep("1 second") }) {}
+      class Kid extends Service.make<Kid>()("Kid", {
+        onStart: Service.timeout(
+          Effect.all(
+            [1, 2].map(() => Effect.provide(Request, Request.layer)),
+            { concurrency: "unbounded" }
+          ),
+          "1 second"
+        )
+      }) {}
+      let kid: Service.Child<void> | undefined
+      const app = yield* worker(Effect.map(Service.adopt(Kid), (child) => void (kid = child)))
+      yield* TestClock.adjust("1500 millis")
+      assert.deepStrictEqual([kid?.name, yield* kid!.status], ["Kid", { _tag: "Running" }])
+      const paths = ({ children, path }: ServiceRegistry.ServiceStatus): ReadonlyArray<string> => [
+        path,
+        ...children.flatMap(paths)
+      ]
+      assert.deepStrictEqual(paths(yield* app.first), [
+        "Shop > Worker",
+        "Shop > Worker > Kid",
+        "Shop > Worker > Kid > Request",
+        "Shop > Worker > Kid > Request"
+      ])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(paths(yield* app.first), ["Shop > Worker", "Shop > Worker > Kid"])
+      yield* app.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("tells when a task runs next and how long events wait, however the wall clock is set", () =>
+    Effect.gen(function* () {
+      const clock = yield* Effect.clock
+      let ahead = 0
+      const watch: typeof clock = Object.assign(Object.create(clock) as typeof clock, {
+        unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos(),
+        unsafeCurrentTimeMillis: () => clock.unsafeCurrentTimeMillis() + ahead,
+        currentTimeMillis: Effect.sync(() => clock.unsafeCurrentTimeMillis() + ahead)
+      })
+      const app = yield* worker(
+        Effect.gen(function* () {
+          yield* Service.timeout(Effect.void, "2 hours")
+          yield* Service.listen(Ping, () => Effect.never)
+          yield* Effect.forEach([1, 2], (n) => EventBus.publish(Ping, { n }))
+        })
+      ).pipe(Effect.withClock(watch))
+      yield* TestClock.adjust("1 minute")
+      ahead = Duration.toMillis("1 hour")
+      const { listeners, tasks } = yield* app.first
+      assert.strictEqual(tasks[0]?.nextRun, ahead + Duration.toMillis("2 hours"))
+      assert.deepStrictEqual(listeners[0]?.lag, Duration.minutes(1))
+      yield* app.stop
+    })
+  )
+
+  it.effect("tells of a stop that failed", () =>
+    Effect.gen(function* () {
+      class Web extends Service.make<Web>()("Web", {
+        onStart: Effect.void,
+        onStop: () => Effect.fail("no disk")
+      }) {}
+      const app = yield* running(Web.layer)
+      yield* app.stop
+      assert.deepInclude((yield* app.first).lastFailure, { work: "its stop (onStop)", reason: "no disk" })
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("costs no more for each level of adoption", () =>
+    Effect.gen(function* () {
+      let looks = 0
+      const level = (depth: number): Effect.Effect<unknown, unknown, Service.Scope> =>
+        depth === 0
+          ? Effect.map(Service.Scope, (scope) => {
+              const own = scope as unknown as { status: () => unknown }
+              const { status } = own
+              own.status = () => {
+                looks++
+                return status()
+              }
+            })
+          : Effect.suspend(() => {
+              class Level extends Service.make<Level>()(`Level${depth}`, { onStart: level(depth - 1) }) {}
+              return Service.adopt(Level)
+            })
+      const app = yield* worker(Effect.orDie(level(20)))
+      yield* app.snapshot
+      assert.strictEqual(looks, 1)
+      yield* app.stop
+    }).pipe(leavesNothing)
+  )
+
   it.effect("is one for each app, and outside of one for each composition of layers", () =>
     Effect.gen(function* () {
       const [one, two] = yield* Effect.all([worker(Effect.void, "One"), worker(Effect.void, "Two")])
@@ -329,6 +505,26 @@ describe("changes", () => {
         [550, 55],
         [1_100, 110]
       ])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("tells of a change once", () =>
+    Effect.gen(function* () {
+      class Once extends Service.make<Once>()("Once", {
+        onStart: Service.timeout(Effect.void, "10 seconds")
+      }) {}
+      const running = yield* build(Layer.merge(Once.layer, ServiceRegistry.layer))
+      const seen: Array<number> = []
+      const reader = yield* Effect.fork(
+        Effect.provide(
+          Stream.runForEach(ServiceRegistry.changes, ({ at }) => Effect.sync(() => void seen.push(at))),
+          running.context
+        )
+      )
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(seen, [0, 10_100])
+      yield* Fiber.interrupt(reader)
       yield* running.stop
     }).pipe(leavesNothing)
   )
@@ -422,14 +618,47 @@ Shop: running for 1m 15s
     ])
   })
 
-  it("cuts what is long, and keeps it on its line", () => {
+  it("shows first, of many, those below which something is not well, and not those that have stopped", () => {
+    const failing = { at: 0, work: "scan", reason: "no" }
+    const bad: ReadonlyArray<Partial<ServiceRegistry.ServiceStatus>> = [
+      { lastFailure: failing },
+      { children: [{ ...nothing, children: [{ ...nothing, state: { _tag: "Failed", reason: "no" } }] }] },
+      {
+        listeners: [{ event: "e", handled: 0, failed: 0, queued: 0, dropped: 1, lag: Duration.zero }]
+      },
+      { state: { _tag: "Stopping", step: "onStop" } }
+    ]
+    const good = Array.from({ length: 12 }, () => ({ state: { _tag: "Stopped" } as const }))
+    const services = [...good, ...bad].map((part, n) => ({ ...nothing, name: `S${n}`, ...part }))
+    const text = ServiceRegistry.render({ name: "", state: { _tag: "Running" }, since: 0, at: 0, services })
+    const shown = [...text.matchAll(/^[├└]─ (S\d+)/gm)].map(([, name]) => name)
+    assert.deepStrictEqual(shown, ["S12", "S13", "S14", "S15", "S0", "S1", "S2", "S3"])
+  })
+
+  it("has fifty lines at most, with fewer of many alike if need be", () => {
+    const tree = (depth: number): ServiceRegistry.ServiceStatus => ({
+      ...nothing,
+      children: depth === 0 ? [] : Array.from({ length: 8 }, () => tree(depth - 1))
+    })
+    for (const depth of [1, 2, 3, 4, 60]) {
+      const services = depth === 60 ? chain(60) : [tree(depth)]
+      const text = ServiceRegistry.render({ name: "", state: { _tag: "Running" }, since: 0, at: 0, services })
+      assert.isAtMost(text.split("\n").length, 50)
+    }
+  })
+  const chain = (length: number): ReadonlyArray<ServiceRegistry.ServiceStatus> =>
+    length === 0 ? [] : [{ ...nothing, children: chain(length - 1) }]
+
+  it("cuts what is long, and keeps what comes from outside on its line", () => {
     const [, line] = ServiceRegistry.render({
       name: "",
       state: { _tag: "Running" },
       since: 0,
       at: 0,
-      services: [{ ...nothing, name: "Db", state: { _tag: "Failed", reason: "x".repeat(200) } }]
+      services: [
+        { ...nothing, name: "a\r\n\u001b[31mb", state: { _tag: "Failed", reason: `${"x\n".repeat(200)}` } }
+      ]
     }).split("\n")
-    assert.strictEqual(line, `└─ Db: failed for 0ms (${"x".repeat(99)}…)`)
+    assert.strictEqual(line, `└─ a [31mb: failed for 0ms (${"x ".repeat(49)}x…)`)
   })
 })
