@@ -137,7 +137,8 @@ const supervise = (
     const timeout = Input.positiveMillis(where, "currentTimeout", options.currentTimeout ?? "5 seconds")
     const policy = Failure.check(where, options.onFailure) ?? Failure.escalate
     const budget = policy._tag === "Restart" ? Restarts.budgetOf(policy) : undefined
-    const slots = members.map((member) => slotOf(where, parent, member))
+    // An array may have holes, which `map` passes over.
+    const slots = Array.from(members, (member) => slotOf(where, parent, member))
     ServiceScope.admit(parent, "children", slots.map(({ plan }) => plan.label("a child")).join(", "))
 
     // Children that do not go down together have a supervisor each.

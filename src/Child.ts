@@ -105,38 +105,44 @@ export const own = (
   )
   slot.owned = {
     stop,
-    stopLimit: () => slot.life?.stopLimit() ?? 0,
+    // One that is down may come up before it is stopped.
+    stopLimit: () => slot.life?.stopLimit() ?? parent.stopTimeout,
     unfinished: () => (slot.life === undefined ? [] : Owner.unfinished(slot.life.owner.members)),
     status: () => Slot.status(slot)
   }
   parent.children.add(slot.owned)
 
-  const stopped = () => new ChildStoppedError({ ...names(), reason: Slot.reasonOf(slot) })
   const names = () => ({ service: parent.path, child: Slot.nameOf(slot) })
   /** Work of the child, or what it waits for, must not wait for the child's end. */
   const unlessWithin = <A, E>(waits: Effect.Effect<A, E>): Effect.Effect<A | void, E> =>
     Effect.flatMap(Work.current, (caller) =>
       slot.owner !== undefined && Work.isWithin(caller, slot.owner) ? Effect.void : waits
     )
-  const current: Child<unknown>["current"] = Effect.suspend(() => {
+  /** Waits until it is up, and fails when it is over. */
+  const whenUp: Effect.Effect<unknown, ChildStoppedError> = Effect.suspend(() => {
     const context = Slot.offered(slot)
     if (context !== undefined) return Effect.succeed(offeredBy(context, slot))
-    if (slot.wanted._tag === "Down") return stopped()
-    return Effect.flatMap(Deadline.within(slot.ready.await, timeoutMillis), (isReady) =>
-      Option.isSome(isReady)
-        ? current
-        : new ChildRestartingError({
-            ...names(),
-            waited: Duration.millis(timeoutMillis),
-            reason: Slot.reasonOf(slot) ?? "it has not started yet"
-          })
-    )
+    if (slot.wanted._tag === "Down") return new ChildStoppedError({ ...names(), reason: Slot.reasonOf(slot) })
+    return Effect.zipRight(slot.ready.await, whenUp)
   })
-  const isUp: Effect.Effect<void, ChildStoppedError> = Effect.suspend(() => {
-    if (Slot.offered(slot) !== undefined) return Effect.void
-    if (slot.wanted._tag === "Down") return stopped()
-    return Effect.zipRight(slot.ready.await, isUp)
-  })
+  const tookTooLong = Effect.suspend(
+    () =>
+      new ChildRestartingError({
+        ...names(),
+        waited: Duration.millis(timeoutMillis),
+        reason: Slot.reasonOf(slot) ?? "it has not started yet"
+      })
+  )
+  const current: Child<unknown>["current"] = Effect.suspend(() =>
+    Slot.offered(slot) === undefined
+      ? Effect.flatMap(
+          Deadline.within(whenUp, timeoutMillis),
+          Option.getOrElse(
+            (): Effect.Effect<unknown, ChildStoppedError | ChildRestartingError> => tookTooLong
+          )
+        )
+      : whenUp
+  )
   return {
     get name() {
       return Slot.nameOf(slot)
@@ -147,7 +153,7 @@ export const own = (
       Effect.sync(() => supervisor.stop(slot)),
       unlessWithin(over)
     ),
-    restart: Effect.zipRight(supervisor.restart(slot), unlessWithin(isUp)),
+    restart: Effect.zipRight(supervisor.restart(slot), unlessWithin(Effect.asVoid(whenUp))),
     await: Effect.map(over, () => {
       const reason = Slot.reasonOf(slot)
       return reason === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason }

@@ -17,13 +17,16 @@ const turnsWithoutTimer = 8
 
 /**
  * The exit of `work`, or none when it took longer than `millis`. Work that is
- * late is interrupted and left: the caller does not wait for the interruption.
+ * late, or for which nobody waits any more, is interrupted and left: the caller
+ * does not wait for the interruption.
  */
 export const within = <A, E, R>(
   work: Effect.Effect<A, E, R>,
   millis: number
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>, never, R> =>
-  Effect.flatMap(Effect.forkDaemon(Effect.interruptible(work)), (fiber) => awaitWithin(fiber, millis))
+  Effect.flatMap(Effect.forkDaemon(Effect.interruptible(work)), (fiber) =>
+    Effect.onInterrupt(awaitWithin(fiber, millis), () => Fiber.interruptFork(fiber))
+  )
 
 /** As `within`, for work that has a fiber already. */
 export const awaitWithin = <A, E>(

@@ -16,24 +16,31 @@ export type Policy<E, R = never> = Final<E, R> | Restart<E, R>
 /** An answer after which the failed work is not run again. */
 export type Final<E, R = never> = Log | Escalate | Handle<E, R>
 
+const TypeId = "~effect-services/Failure"
+
+/** What this module has made. */
+interface Made {
+  readonly [TypeId]: typeof TypeId
+}
+
 /** Journal it, log it as an error, and go on. */
-export interface Log {
+export interface Log extends Made {
   readonly _tag: "Log"
 }
 
 /** Journal it, and fail the service that owns the work. */
-export interface Escalate {
+export interface Escalate extends Made {
   readonly _tag: "Escalate"
 }
 
 /** Run an effect. What it does is up to it; the failure is journaled first. */
-export interface Handle<in E, out R> {
+export interface Handle<in E, out R> extends Made {
   readonly _tag: "Handle"
   readonly handle: (cause: Cause.Cause<E>, source: Source) => Effect.Effect<unknown, unknown, R>
 }
 
 /** Run it again after a pause, until the budget is used up. */
-export interface Restart<in E, out R> {
+export interface Restart<in E, out R> extends Made {
   readonly _tag: "Restart"
   readonly backoff: Schedule.Schedule<unknown, Cause.Cause<E>, R>
   readonly healthyAfter: Duration.Duration
@@ -79,13 +86,13 @@ export interface RestartOptions<E, R = never> {
 }
 
 /** Journals the failure, logs it as an error, and goes on. */
-export const log: Log = { _tag: "Log" }
+export const log: Log = { [TypeId]: TypeId, _tag: "Log" }
 
 /**
  * Fails the service that owns the work. The one that adopted it decides what
  * follows; for a service of the app, the app stops in order and exits with 1.
  */
-export const escalate: Escalate = { _tag: "Escalate" }
+export const escalate: Escalate = { [TypeId]: TypeId, _tag: "Escalate" }
 
 /**
  * Journals the failure and runs an effect with it. When that effect fails, its
@@ -93,7 +100,7 @@ export const escalate: Escalate = { _tag: "Escalate" }
  */
 export const handle = <E, R = never>(
   f: (cause: Cause.Cause<E>, source: Source) => Effect.Effect<unknown, unknown, R>
-): Handle<E, R> => ({ _tag: "Handle", handle: Input.callable("Failure.handle", "f", f) })
+): Handle<E, R> => ({ [TypeId]: TypeId, _tag: "Handle", handle: Input.callable("Failure.handle", "f", f) })
 
 /**
  * Runs what failed again, after a pause that grows, and gives up when it has
@@ -118,11 +125,12 @@ export const restart = <E = unknown, R = never>(options: RestartOptions<E, R> = 
     const expected = '{ restarts, within }, or "unlimited"'
     throw new Input.InputError({ where, input: "budget", expected, actual: budget })
   }
-  if (!finals.includes(tagOf(onExhausted))) {
+  if (!isPolicy(onExhausted) || tagOf(onExhausted) === "Restart") {
     const expected = "Failure.log, Failure.escalate or Failure.handle(f)"
     throw new Input.InputError({ where, input: "onExhausted", expected, actual: onExhausted })
   }
   return {
+    [TypeId]: TypeId,
     _tag: "Restart",
     backoff,
     healthyAfter: Duration.millis(Input.positiveMillis(where, "healthyAfter", healthyAfter)),
@@ -142,15 +150,16 @@ export const check = <F extends Policy<never, unknown>>(
   where: string,
   policy: F | undefined
 ): F | undefined => {
-  if (policy !== undefined && ![...finals, "Restart"].includes(tagOf(policy))) {
+  if (policy !== undefined && !isPolicy(policy)) {
     const expected = "Failure.log, Failure.restart(options), Failure.escalate or Failure.handle(f)"
     throw new Input.InputError({ where, input: "onFailure", expected, actual: policy })
   }
   return policy
 }
 
-const finals: ReadonlyArray<unknown> = ["Log", "Escalate", "Handle"]
-const tagOf = (policy: unknown): unknown => (policy as { readonly _tag?: unknown } | null)?._tag
+const isPolicy = (u: unknown): boolean => typeof u === "object" && u !== null && TypeId in u
+/** Types say that it is no restart, and JavaScript does not. */
+const tagOf = (policy: Policy<never, unknown>): string => policy._tag
 
 /** `union` takes the shorter of both pauses. */
 const defaultBackoff = Schedule.exponential("500 millis").pipe(

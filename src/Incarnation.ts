@@ -10,9 +10,10 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type * as Journal from "./Journal.ts"
 import type * as Labels from "./Labels.ts"
+import * as Deadline from "./Deadline.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
-import type * as ServiceScope from "./ServiceScope.ts"
+import * as ServiceScope from "./ServiceScope.ts"
 import * as Shutdown from "./Shutdown.ts"
 import * as Spans from "./Spans.ts"
 import { rootOf } from "./StartError.ts"
@@ -44,12 +45,14 @@ export interface Incarnation {
   readonly name: () => string
   /** What it has built; undefined until then. */
   readonly context: () => Context.Context<unknown> | undefined
-  /** Waits until it is built, or has failed to be, or is given up. */
+  /** Waits for that exit. */
   readonly built: Effect.Effect<Exit.Exit<Context.Context<unknown>, unknown>>
   /** Takes over what the build has changed in its fiber, as a build in this fiber would. */
   readonly inherit: Effect.Effect<void>
-  /** Why it was not built, when `built` has told that it was not. */
-  readonly failure: () => Failure
+  /** The exit of its build, when that has ended or been given up. */
+  readonly settled: () => Exit.Exit<Context.Context<unknown>, unknown> | undefined
+  /** Why it was not built, when it was not. It is told of by a name, where no service of it tells its own. */
+  readonly failure: (name: string) => Failure
   /** Ends the build, if it still goes on, and the waiting for it. */
   readonly giveUp: () => void
   /** Stops all of it, in order and within its deadlines, and waits for that. */
@@ -60,8 +63,9 @@ export interface Incarnation {
   readonly wantsStop: () => boolean
 }
 
-/** What a life tells, once it is built. */
+/** What a life tells: that its build has ended, and then what happens to it until it is closed. */
 export interface Hooks {
+  readonly settled: () => void
   readonly failed: (failure: Failure) => void
   readonly stopAsked: () => void
 }
@@ -77,6 +81,7 @@ export const begin = (
     const settled = Effect.unsafeMakeLatch()
     let ended: Exit.Exit<Context.Context<unknown>, unknown> | undefined
     let isClosing = false
+    let isGivenUp = false
     let wantsStop = false
     // One service of the layer may fail while others still start: then they need not go on.
     let early: Failure | undefined
@@ -92,6 +97,8 @@ export const begin = (
       label,
       failed: (_, origin, cause) =>
         Effect.sync(() => {
+          // One that dies while it is closed is being dealt with.
+          if (isClosing) return
           if (ended !== undefined) return hooks.failed(told(origin, cause))
           early ??= told(origin, cause)
           interrupt()
@@ -99,7 +106,7 @@ export const begin = (
       stopAsked: () =>
         Effect.sync(() => {
           if (ended === undefined) wantsStop = true
-          else hooks.stopAsked()
+          else if (!isClosing) hooks.stopAsked()
         })
     }
     // It begins with the next turn of the scheduler, when `building` is there to be interrupted.
@@ -112,8 +119,17 @@ export const begin = (
     )
     building.addObserver((exit) => {
       ended = exit
-      settled.unsafeOpen()
+      settle()
     })
+    const settle = () => {
+      settled.unsafeOpen()
+      hooks.settled()
+    }
+    const exit = () => {
+      const built = ended ?? (isGivenUp ? Exit.interrupt(FiberId.none) : undefined)
+      if (built === undefined || early === undefined) return built
+      return Exit.failCause(causeOf(built, early.cause))
+    }
 
     const name = () => [...owner.members].map((member) => member.label).join(", ") || label("a layer")
     // A layer that is no service has no deadline of its own, and gets its parent's.
@@ -122,14 +138,22 @@ export const begin = (
         parent.stopTimeout,
         [...owner.members].reduce((sum, member) => sum + member.stopLimit(), 0)
       )
-    const closing = Effect.suspend(() => {
-      // A layer releases what it has built only when its build has ended.
+    const closing = Effect.gen(function* () {
+      const limitMillis = stopLimit()
+      const alive = () => Owner.unfinished(owner.members).map(Owner.describe)
+      // What a build is in the middle of is undone first, since a layer releases what it has built only then.
+      if (ended === undefined) {
+        const limit = Math.min(limitMillis / 3, longestBuildEnd)
+        yield* Shutdown.step(parent, `the start of child ${name()}`, Fiber.await(building), {
+          limitMillis: limit,
+          alive
+        })
+      }
       const reached = ended === undefined ? Owner.stopMembers(owner.members) : Effect.void
       const all = Effect.uninterruptible(Effect.zipRight(reached, Scope.close(scope, Exit.void)))
-      return Shutdown.step(parent, `child ${name()}`, all, {
-        limitMillis: stopLimit(),
-        alive: () => Owner.unfinished(owner.members).map(Owner.describe)
-      })
+      yield* Shutdown.step(parent, `child ${name()}`, all, { limitMillis, alive })
+      // Where something hung, those behind it have not even been asked.
+      yield* Deadline.within(Owner.stopMembers(owner.members), ServiceScope.lateStepMillis)
     }).pipe(Effect.ensuring(closed.open))
 
     return {
@@ -138,26 +162,27 @@ export const begin = (
       stopLimit,
       wantsStop: () => wantsStop,
       context: () => (ended !== undefined && Exit.isSuccess(ended) ? ended.value : undefined),
-      built: Effect.map(settled.await, () => {
-        const exit = ended ?? Exit.interrupt(FiberId.none)
-        return early === undefined ? exit : Exit.failCause(causeOf(exit, early.cause))
-      }),
+      settled: exit,
+      // It is there when `settled` is open.
+      built: Effect.map(settled.await, () => exit() ?? Exit.interrupt(FiberId.none)),
       inherit: Fiber.inheritAll(building),
-      failure: () => {
+      failure: (name) => {
         if (early !== undefined) return early
         const itself = new Cause.InterruptedException("it interrupted itself")
         const failed = ended !== undefined && Exit.isFailure(ended) ? ended.cause : Cause.empty
         const cause = Cause.isInterruptedOnly(failed) ? Cause.die(itself) : failed
         const root = rootOf(cause)
-        const service = root.at?.service ?? `${parent.path} > ${label("a layer")}`
-        const work = root.at?.step ?? "its build"
+        const service = root.at?.service ?? `${parent.path} > ${name}`
+        const work = root.at?.step ?? "its start"
         const origin = `${service} > ${work}`
         const entry = { _tag: "ServiceFailed", service, work, origin, cause: root.cause } as const
         return { cause, origin, reason: `${origin}: ${Reason.ofCause(root.cause)}`, entry }
       },
       giveUp: () => {
-        if (ended === undefined) interrupt()
-        settled.unsafeOpen()
+        if (ended !== undefined || isGivenUp) return
+        isGivenUp = true
+        interrupt()
+        settle()
       },
       close: Effect.suspend(() => {
         if (!isClosing) {
@@ -168,6 +193,9 @@ export const begin = (
       })
     }
   })
+
+/** How long the end of an interrupted build is waited for, at most, as that of an app. */
+const longestBuildEnd = 10_000
 
 /** What the layer's type tells of comes first; a service that fails on its own in the middle is a defect to it. */
 const causeOf = (exit: Exit.Exit<unknown, unknown>, early: Cause.Cause<unknown>): Cause.Cause<unknown> => {

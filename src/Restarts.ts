@@ -55,6 +55,7 @@ const make = <E, R>(
   const healthyAfterMillis = Duration.toMillis(healthyAfter)
   let state = backoff.initial
   let count = 0
+  let pause: Budget.Pause | undefined
   const reset = () => {
     state = backoff.initial
   }
@@ -64,21 +65,24 @@ const make = <E, R>(
     next: (cause, ranMillis) =>
       Effect.gen(function* () {
         if (ranMillis >= healthyAfterMillis) reset()
-        if (budget !== undefined && !budget.take(yield* Monotonic.millis)) return Option.none()
-        const now = yield* Clock.currentTimeMillis
-        const [next, , decision] = yield* backoff.step(now, cause, state)
-        const pause = ScheduleDecision.isDone(decision)
+        const now = yield* Monotonic.millis
+        // Somebody may have cut the pause short.
+        pause?.end(now - ranMillis)
+        if (budget !== undefined && !budget.take(now)) return Option.none()
+        const wall = yield* Clock.currentTimeMillis
+        const [next, , decision] = yield* backoff.step(wall, cause, state)
+        const millis = ScheduleDecision.isDone(decision)
           ? Number.POSITIVE_INFINITY
-          : Math.max(0, Math.round(ScheduleIntervals.start(decision.intervals) - now))
+          : Math.max(0, Math.round(ScheduleIntervals.start(decision.intervals) - wall))
         // To wait for ever is to give up, too. The next tick, if there is one, has its own chances.
-        if (!Number.isFinite(pause)) {
+        if (!Number.isFinite(millis)) {
           reset()
           return Option.none()
         }
         state = next
         count++
-        budget?.pause(pause)
-        return Option.some(pause)
+        pause = budget?.pause(now, now + millis)
+        return Option.some(millis)
       })
   }
 }

@@ -7,7 +7,6 @@
  * down, the last first, and then up, in order.
  */
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -57,7 +56,7 @@ export const make = <R>(
   slots: ReadonlyArray<Slot.Slot>,
   { budget, policy, strategy }: Settings<R>
 ): Effect.Effect<Supervisor, never, R> =>
-  Effect.map(Effect.context<R>(), (context) => {
+  Effect.map(Effect.runtime<R>(), (runtime) => {
     const { journal } = parent.owner.shared
     const answer = Restarts.answerOf(policy, budget)
     let isStarting = true
@@ -83,7 +82,7 @@ export const make = <R>(
         return Effect.void
       })
     })
-    /** Does one thing, if there is one to do. Gives whether there may be more. Runs no code of others but builds. */
+    /** Does one thing, if there is one to do. Gives whether there may be more. It waits for nothing but a stop and a pause. */
     const step: Effect.Effect<boolean> = Effect.suspend(() => {
       const low = slots.findLast(({ life, wanted }) => life !== undefined && wanted._tag !== "Up")
       if (low !== undefined) return Effect.as(takeDown(low), true)
@@ -96,37 +95,49 @@ export const make = <R>(
         trouble = undefined
         return Effect.as(respond(now), true)
       }
+      const rising = slots.find(({ wanted }) => wanted._tag === "Up" && wanted.again !== undefined)
+      if (rising !== undefined) return settle(rising)
       const next = slots.find(({ wanted }) => wanted._tag === "Restart")
       if (next?.wanted._tag !== "Restart" || next.wanted.notBefore === undefined) return Effect.succeed(false)
       if (!ServiceScope.admits(parent, "children")) return Effect.succeed(false)
       const left = next.wanted.notBefore - Monotonic.unsafeMillis(parent.clock)
       const pause = Effect.raceFirst(Monotonic.sleep(left), wake.await)
-      return Effect.as(left > 0 ? pause : bringUp(next), true)
+      return Effect.as(left > 0 ? pause : beginAgain(next), true)
     })
 
     const takeDown = (slot: Slot.Slot): Effect.Effect<void> =>
       Effect.map(slot.life?.close ?? Effect.void, () => Slot.wentDown(slot))
 
-    const bringUp = (slot: Slot.Slot): Effect.Effect<void> =>
-      Effect.gen(function* () {
-        Slot.begins(slot)
-        const life = yield* begin(slot)
-        const exit = yield* life.built
-        // Meanwhile something else may have happened to it, and comes next.
-        if (slot.wanted._tag !== "Up") return
-        if (Exit.isSuccess(exit)) return up(slot, life)
-        const failure = life.failure()
-        if (failure.entry !== undefined) {
-          const { cause, service, work } = failure.entry
-          Slot.didNotStart(slot, service, work, cause)
-          yield* journal.append(failure.entry)
-        }
-        failed(slot, failure, 0)
-      }).pipe(Effect.provide(contextOfRestarts(context)))
+    const beginAgain = (slot: Slot.Slot): Effect.Effect<void> =>
+      // One turn of the event loop: what fails at once and always must not keep the process from all else.
+      Effect.zipRight(
+        Effect.sleep(0),
+        Effect.suspend(() => (slot.wanted._tag === "Restart" ? again(slot) : Effect.void))
+      )
+    const again = (slot: Slot.Slot) => {
+      Slot.begins(slot)
+      return Effect.asVoid(Effect.provide(begin(slot), runtimeOfRestarts(runtime)))
+    }
+
+    /** Sees what has become of a child that was begun again, if that is known. */
+    const settle = (slot: Slot.Slot): Effect.Effect<boolean> => {
+      const exit = slot.life?.settled()
+      if (slot.life === undefined || exit === undefined) return Effect.succeed(false)
+      if (Exit.isSuccess(exit)) {
+        up(slot, slot.life)
+        return Effect.succeed(true)
+      }
+      const failure = slot.life.failure(Slot.nameOf(slot))
+      const { entry } = failure
+      if (entry !== undefined) Slot.didNotStart(slot, entry.service, entry.work, entry.cause)
+      failed(slot, failure, 0)
+      return Effect.as(entry === undefined ? Effect.void : journal.append(entry), true)
+    }
 
     const begin = (slot: Slot.Slot): Effect.Effect<Incarnation.Incarnation, never, R> =>
       Effect.map(
         Incarnation.begin(slot.plan, {
+          settled: kick,
           failed: (failure) => failed(slot, failure, Monotonic.unsafeMillis(parent.clock) - slot.upAt),
           stopAsked: () => stop(slot)
         }),
@@ -143,7 +154,8 @@ export const make = <R>(
     }
 
     const failed = (slot: Slot.Slot, failure: Incarnation.Failure, ranMillis: number): void => {
-      if (slot.wanted._tag === "Down") return
+      // It goes down already, with a sibling.
+      if (slot.wanted._tag !== "Up") return
       trouble ??= { ...failure, slot, ranMillis }
       for (const each of goingDownWith(slot)) {
         if (answer._tag === "Restart") Slot.wantRestart(each, failure.reason, undefined)
@@ -189,7 +201,7 @@ export const make = <R>(
       )
     }
     const asWork = (work: string, effect: Effect.Effect<void, never, R>) =>
-      Effect.provide(effect, contextOfRestarts(context)).pipe(
+      Effect.provide(effect, runtimeOfRestarts(runtime)).pipe(
         Escalation.guarded(parent, work),
         (owned) => ServiceScope.fork(parent, `the failure policy of ${work}`, owned),
         // The parent stops itself, and everything of it with it.
@@ -218,7 +230,9 @@ export const make = <R>(
     }
     const restart = (slot: Slot.Slot) =>
       Effect.suspend(() => {
-        if (slot.wanted._tag === "Down") return Effect.void
+        const { wanted } = slot
+        const isDone = wanted._tag === "Down" || (wanted._tag === "Restart" && wanted.notBefore === 0)
+        if (isDone) return Effect.void
         Slot.wantRestart(slot, Slot.reasonOf(slot) ?? "it was asked to", 0)
         return Effect.zipRight(tellRestart(slot, 0, undefined), Effect.sync(kick))
       })
@@ -244,9 +258,14 @@ export const make = <R>(
       })
     )
 
-    return { start: Effect.provide(start, context), stop, restart }
+    return { start: Effect.provide(start, runtime.context), stop, restart }
   })
 
-/** A restart is not part of the work that adopted the child, nor of its span. */
-const contextOfRestarts = <R>(context: Context.Context<R>): Context.Context<R> =>
-  Spans.outside(Work.outside(context))
+/** As it was where the child was adopted, but not as part of the work that adopted it, nor in its span. */
+const runtimeOfRestarts = <R>(runtime: Runtime.Runtime<R>): Runtime.Runtime<R> =>
+  Runtime.make({
+    context: Spans.outside(Work.outside(runtime.context)),
+    fiberRefs: runtime.fiberRefs,
+    // It may have been adopted where nothing can be interrupted.
+    runtimeFlags: Runtime.defaultRuntimeFlags
+  })

@@ -236,9 +236,11 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
     const until = Input.oneOf("Service.spawn", "until", ["done", "stop"], options.until ?? "done")
     const policy = Failure.check("Service.spawn", options.onFailure) ?? Failure.escalate
     const record = TaskRuns.recordOf(service, { kind: "spawn", name, schedule: "" })
-    const endless = Effect.zipRight(
-      effect,
-      Effect.suspend(() => Effect.die(new TaskEndedError({ service: service.path, task: name })))
+    const endless = Effect.tap(effect, () =>
+      // It may have been told that its service is stopping.
+      service.state._tag === "Stopping"
+        ? Effect.void
+        : Effect.die(new TaskEndedError({ service: service.path, task: name }))
     )
     const work = TaskRuns.runs(service, record, until === "stop" ? endless : effect, policy)
     return Effect.map(
