@@ -1,5 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Ref, Schedule, TestClock } from "effect"
+import {
+  Cause,
+  Clock,
+  Config,
+  ConfigProvider,
+  Context,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  Ref,
+  Schedule,
+  TestClock
+} from "effect"
 import { App, Failure, Journal, Service, ServiceRegistry } from "effect-services"
 import { expectTypeOf } from "vitest"
 import { build, launch, leavesNothing, timeline } from "./support.ts"
@@ -647,6 +662,306 @@ describe("what happens at the same time", () => {
       )
       assert.deepStrictEqual(lines, ["+a", "+b", "-a"])
       assert.deepStrictEqual((yield* running.status).children, [])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("nothing hangs, and nothing is taken for something else", () => {
+  for (const [what, backoff] of [
+    ["dies", Schedule.tapInput(everySecond, () => Effect.die("bug"))],
+    [
+      "throws",
+      Schedule.whileInput(everySecond, (): boolean => {
+        throw new Error("bug")
+      })
+    ]
+  ] as const) {
+    it.effect(`a backoff that ${what} fails the service that adopted, and what waits is told`, () =>
+      Effect.gen(function* () {
+        const { lines, Worker } = workers()
+        const onFailure = Failure.restart({ backoff })
+        const { value: child, ...running } = yield* parent(Service.adopt(Worker.layer("a"), { onFailure }))
+        yield* fail(child)
+        const waiting = yield* Effect.fork(Effect.flip(child.current))
+        yield* settle
+        assert.strictEqual((yield* waiting)._tag, "ChildStoppedError")
+        const { state } = yield* running.status
+        assert.deepStrictEqual(state, { _tag: "Failed", reason: "Parent > child Worker: bug" })
+        yield* running.stop
+        assert.deepStrictEqual(lines, ["+a", "-a"])
+      }).pipe(leavesNothing)
+    )
+  }
+
+  it.effect("a backoff that never answers does not keep its service from stopping", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      const onFailure = Failure.restart({ backoff: Schedule.tapInput(everySecond, () => Effect.never) })
+      const { value: child, ...running } = yield* parent(Service.adopt(Worker.layer("a"), { onFailure }))
+      yield* fail(child)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual((yield* child.status)._tag, "Restarting")
+      yield* running.stop
+      assert.strictEqual((yield* child.status)._tag, "Failed")
+    }).pipe(leavesNothing)
+  )
+
+  for (const strategy of ["oneForAll", "restForOne"] as const) {
+    it.effect(`${strategy}: a start that hangs at a restart does not keep its siblings from stopping`, () =>
+      Effect.gen(function* () {
+        const { lines, Worker } = workers()
+        const a = { child: Worker.layer("a", (life) => (life > 1 ? Effect.never : Effect.void)), name: "a" }
+        const b = { child: Worker.layer("b"), name: "b" }
+        const { value, ...running } = yield* parent(
+          Service.adoptAll([a, b], { strategy, onFailure: restart })
+        )
+        yield* fail(value[0])
+        yield* TestClock.adjust("2 seconds")
+        yield* value[1].stop
+        yield* running.stop
+        assert.deepStrictEqual(lines, ["+a", "+b", "-b", "-a", "+a"])
+      }).pipe(leavesNothing)
+    )
+  }
+
+  it.effect("a child may wait in its start for the restart of a later sibling, until they are stopped", () =>
+    Effect.gen(function* () {
+      let sibling: Effect.Effect<unknown, unknown> = Effect.void
+      class A extends Service.make<A>()("A", { onStart: Effect.suspend(() => sibling) }) {}
+      class B extends Service.make<B>()("B", { onStart: Effect.void }) {}
+      const { value, ...running } = yield* parent(
+        Service.adoptAll([A, B], { strategy: "restForOne", onFailure: restart })
+      )
+      sibling = value[1].restart
+      yield* Effect.fork(value[0].restart)
+      yield* TestClock.adjust("1 hour")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect(
+    "what a start is in the middle of is undone before anything else, and before the next start",
+    () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        let lives = 0
+        class Slow extends Service.make<Slow>()("Slow", {
+          onStart: Effect.suspend(() => {
+            const life = ++lives
+            const acquire = Effect.delay(say(`+${life}`), life === 1 ? 0 : "2 seconds")
+            return Effect.acquireRelease(acquire, () => say(`-${life}`))
+          })
+        }) {}
+        const { value: child, ...running } = yield* parent(
+          Effect.zipRight(Service.addCleanup(say("parent")), Service.adopt(Slow))
+        )
+        for (const _ of [2, 3]) {
+          yield* Effect.fork(child.restart)
+          yield* TestClock.adjust("1 second")
+        }
+        const stopping = yield* Effect.fork(running.stop)
+        yield* TestClock.adjust("10 seconds")
+        yield* stopping
+        assert.deepStrictEqual(lines, ["+1", "-1", "+2", "-2", "+3", "-3", "parent"])
+        assert.notInclude((yield* running.journal).join(), "hung")
+      }).pipe(leavesNothing)
+  )
+
+  it.effect("an old life that hung is stopped all the same, and does nothing to the new one", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const lives: Array<{ readonly fail: Effect.Effect<unknown>; readonly scope: unknown }> = []
+      class A extends Service.make<A>()("A", {
+        onStart: Effect.gen(function* () {
+          const life = lives.length + 1
+          yield* Service.interval(say(`tick ${life}`), "10 seconds")
+          yield* Service.addCleanup(say(`-${life}`))
+          const broken = yield* Deferred.make<never>()
+          yield* Service.spawn(Effect.uninterruptible(Deferred.await(broken)), { name: "job" })
+          lives.push({ fail: Deferred.die(broken, "late"), scope: yield* Service.Scope })
+        })
+      }) {}
+      const hangs = Layer.scopedDiscard(
+        Effect.zipRight(
+          A,
+          Effect.addFinalizer(() => Effect.never)
+        )
+      )
+      const { value: child, ...running } = yield* parent(
+        Service.adopt(Layer.provideMerge(hangs, A.layer), { onFailure: restart })
+      )
+      const restarting = yield* Effect.fork(child.restart)
+      yield* TestClock.adjust("40 seconds")
+      yield* restarting
+      assert.include(lines, "-1")
+      const before = lines.length
+      yield* lives[0]!.fail
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(lines.slice(before), ["tick 2"])
+      assert.strictEqual((yield* child.status)._tag, "Running")
+      yield* Effect.fork(running.stop)
+      yield* TestClock.adjust("2 minutes")
+    })
+  )
+
+  it.effect(
+    "current waits no longer than it says, though the child comes up and breaks again and again",
+    () =>
+      Effect.gen(function* () {
+        let lives = 0
+        class Flaps extends Service.make<Flaps>()("Flaps", {
+          onStart: Effect.suspend(() =>
+            ++lives === 1 ? Effect.void : Service.spawn(Effect.zipRight(Effect.yieldNow(), Effect.die("x")))
+          )
+        }) {}
+        const onFailure = Failure.restart({ backoff: Schedule.spaced("4 seconds"), budget: "unlimited" })
+        const { value: child, ...running } = yield* parent(Service.adopt(Flaps, { onFailure }))
+        yield* Effect.fork(child.restart)
+        yield* settle
+        const waiting = yield* Effect.fork(Effect.exit(child.current))
+        yield* TestClock.adjust("5 seconds")
+        assert.isNotNull(waiting.unsafePoll())
+        yield* running.stop
+      }).pipe(leavesNothing)
+  )
+
+  it.effect("current that is interrupted leaves nothing, though the child does not come up", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      const onFailure = Failure.restart({ backoff: Schedule.spaced("1 hour") })
+      const { value: child, ...running } = yield* parent(
+        Service.adopt(Worker.layer("a"), { onFailure, currentTimeout: "1 day" })
+      )
+      yield* fail(child)
+      yield* settle
+      yield* Effect.gen(function* () {
+        const waiting = yield* Effect.fork(child.current)
+        yield* settle
+        yield* Fiber.interrupt(waiting)
+      }).pipe(leavesNothing)
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("a restart that is asked for is that of one child, and no matter of its siblings' failures", () =>
+    Effect.gen(function* () {
+      const { lines, say, Worker } = workers()
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: say("+slow"),
+        onStop: () => Effect.zipRight(Effect.sleep("1 second"), say("-slow"))
+      }) {}
+      const pausing = Failure.restart({ backoff: Schedule.spaced("1 hour") })
+      const givingUp = Failure.restart({ backoff: Schedule.recurs(0), onExhausted: Failure.log })
+      for (const [onFailure, then] of [
+        [pausing, "Restarting"],
+        [givingUp, "Failed"]
+      ] as const) {
+        const { value, ...running } = yield* parent(
+          Service.adoptAll([Slow, Worker.layer("b")], { strategy: "restForOne", onFailure })
+        )
+        const restarting = yield* Effect.fork(value[0].restart)
+        yield* TestClock.adjust("500 millis")
+        yield* fail(value[1])
+        yield* TestClock.adjust("500 millis")
+        yield* restarting
+        assert.deepStrictEqual(lines.splice(0), ["+slow", "+b", "-slow", "-b", "+slow"])
+        assert.deepStrictEqual(yield* value[0].status, { _tag: "Running" })
+        assert.strictEqual((yield* value[1].status)._tag, then)
+        yield* Effect.fork(running.stop)
+        yield* TestClock.adjust("1 second")
+        lines.length = 0
+      }
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("a restart asked for while a failed child stops is at once, whatever the budget", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Effect.gen(function* () {
+          yield* say("+")
+          const broken = yield* Deferred.make<never>()
+          yield* Service.spawn(Deferred.await(broken))
+          yield* Service.addCleanup(Effect.delay(say("-"), "5 seconds"))
+          return { fail: Deferred.die(broken, "broke") }
+        })
+      }) {}
+      const onFailure = Failure.restart({ backoff: Schedule.recurs(0), onExhausted: Failure.log })
+      const { value: child, ...running } = yield* parent(Service.adopt(Slow, { onFailure }))
+      yield* Effect.flatMap(child.current, (_) => _.fail)
+      yield* TestClock.adjust("1 second")
+      const restarting = yield* Effect.fork(child.restart)
+      yield* TestClock.adjust("4 seconds")
+      yield* restarting
+      assert.deepStrictEqual(lines, ["+", "-", "+"])
+      yield* Effect.fork(running.stop)
+      yield* TestClock.adjust("10 seconds")
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("a restart is given what the child was adopted with, but not the span that adopted it", () =>
+    Effect.gen(function* () {
+      const seen: Array<unknown> = []
+      class Looks extends Service.make<Looks>()("Looks", {
+        onStart: Effect.gen(function* () {
+          const span = yield* Effect.option(Effect.currentSpan)
+          seen.push([yield* Effect.orDie(Config.string("WHO")), Option.map(span, ({ name }) => name)])
+        })
+      }) {}
+      let child: Service.Child<unknown> | undefined
+      const adopting = Effect.map(Service.adopt(Looks), (_) => void (child = _)).pipe(
+        Effect.uninterruptible,
+        Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["WHO", "me"]]))),
+        Effect.withSpan("tick")
+      )
+      const running = yield* parent(Service.timeout(adopting, "1 second"))
+      yield* TestClock.adjust("1 second")
+      yield* child!.restart
+      assert.deepStrictEqual(seen, [
+        ["me", Option.some("tick")],
+        ["me", Option.none()]
+      ])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("many that fail at once are one failure, and take no time", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      const members = Array.from({ length: 300 }, (_, n) => ({ child: Worker.layer(`${n}`), name: `${n}` }))
+      const { value, ...running } = yield* parent(
+        Service.adoptAll(members, { strategy: "oneForAll", onFailure: restart })
+      )
+      yield* Effect.forEach(value, fail)
+      yield* TestClock.adjust("1 second")
+      const entries = (yield* running.journal).filter((line) => line.includes("restarts in"))
+      assert.strictEqual(entries.length, 300)
+      assert.strictEqual((yield* value[299]!.current).life, 2)
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("a healthy life begins the backoff anew, and one a millisecond shorter does not", () =>
+    Effect.gen(function* () {
+      const starts: Array<number> = []
+      const lengths = [1, 9_999, 10_000, 1]
+      class Breaks extends Service.make<Breaks>()("Breaks", {
+        onStart: Effect.gen(function* () {
+          starts.push(yield* Clock.currentTimeMillis)
+          yield* Service.timeout(Effect.die("no"), lengths[starts.length - 1] ?? "1 day", {
+            onFailure: Failure.escalate
+          })
+        })
+      }) {}
+      const onFailure = Failure.restart({
+        backoff: Schedule.exponential("1 second"),
+        healthyAfter: "10 seconds"
+      })
+      const running = yield* parent(Service.adopt(Breaks, { onFailure }))
+      yield* TestClock.adjust("1 hour")
+      const pauses = starts.slice(1).map((start, n) => start - starts[n]! - lengths[n]!)
+      assert.deepStrictEqual(pauses, [1_000, 2_000, 1_000, 2_000])
       yield* running.stop
     }).pipe(leavesNothing)
   )
