@@ -18,8 +18,15 @@ import * as Work from "./Work.ts"
 /** Options of `listen`. */
 export interface Options<E, out R = never> extends Delivery.Options {
   /** What to do when the handler fails or passes its `timeout`. Defaults to `Failure.log`. */
-  readonly onFailure?: Failure.Policy<E | Cause.TimeoutException, R> | undefined
+  readonly onFailure?: Failure.Policy<Failures<E>, R> | undefined
 }
+
+/**
+ * What a handler fails with, or its timeout. A conditional type, because
+ * TypeScript looks at `onFailure` before it knows a handler that takes the
+ * payload: of a plain union it would then see the timeout only.
+ */
+type Failures<E> = [E] extends [infer Error] ? Error | Cause.TimeoutException : never
 
 /**
  * Runs `handler` for each event, as work of this service: its logs and spans
@@ -46,8 +53,11 @@ export const listen = <A, B, E, R, R2 = never>(
     Event.check("Service.listen", event)
     Input.callable("Service.listen", "handler", handler)
     Input.options("Service.listen", options)
-    const policy: Failure.Policy<E | Cause.TimeoutException, R2> =
-      Failure.check("Service.listen", options.onFailure) ?? Failure.log
+    // `Failures<E>` is what it is said to be here.
+    const policy = (Failure.check("Service.listen", options.onFailure) ?? Failure.log) as Failure.Policy<
+      E | Cause.TimeoutException,
+      R2
+    >
     const name = `listener ${event.name}`
     const budget = Restarts.budgetOf(policy)
     const entry: Escalation.Answered<never, never>["entry"] = (cause, answer) => ({

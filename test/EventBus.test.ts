@@ -10,6 +10,7 @@ import {
   Logger,
   HashMap,
   Option,
+  Redacted,
   Schema,
   Stream,
   TestClock,
@@ -751,6 +752,43 @@ describe("what cannot be used is refused where it is given, and reaches nobody",
       'Two different events are named "ping". Make it once, export it, and import it where it is used.'
     ]
   ]
+  it.effect("never quotes a payload, in whatever tells of it", () =>
+    Effect.gen(function* () {
+      const Login = Event.make("login", {
+        user: Schema.String,
+        password: Schema.RedactedFromSelf(Schema.String),
+        n: Schema.Number.pipe(Schema.between(1, 5)),
+        tags: Schema.Array(Schema.Union(Schema.Literal("a", "b"), Schema.Number))
+      })
+      const login = { user: "ada", password: Redacted.make("hunter2"), n: 3, tags: ["a", 1] }
+      const filtered = Event.make(
+        "card",
+        Schema.Struct({ pan: Schema.String }).pipe(Schema.filter(() => false))
+      )
+      const problems = [
+        Login.reject({ ...login, password: "hunter2" }),
+        Login.reject({ ...login, n: 1234 }),
+        Login.reject({ ...login, tags: ["hunter2"] }),
+        Login.reject({ ...login, tags: "hunter2" }),
+        Login.reject({}),
+        Login.reject(["hunter2"]),
+        Login.reject(null),
+        filtered.reject({ pan: "hunter2" })
+      ].map((error) => error?.problem)
+      assert.deepStrictEqual(problems, [
+        "password must be Redacted(<redacted>), but is of type string",
+        "n must be between(1, 5)",
+        'tags.0 must be "a", but is of type string; tags.0 must be "b", but is of type string; tags.0 must be number, but is of type string',
+        'tags must be ReadonlyArray<"a" | "b" | number>, but is of type string',
+        "user is missing",
+        `it must be ${String(Login.schema.ast)}, but is of type an array`,
+        `it must be ${String(Login.schema.ast)}, but is of type null`,
+        "it must be { { readonly pan: string } | filter }"
+      ])
+      assert.strictEqual(yield* Effect.succeed(Login.reject(login)), undefined)
+    })
+  )
+
   for (const [send, message] of bad) {
     it.effect(message, () =>
       Effect.gen(function* () {

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Deferred, Duration, Effect, Layer, Random, Schedule, Schema, TestClock } from "effect"
 import { Event, EventBus, Failure, Journal, Service, ServiceRegistry } from "effect-services"
+import { expectTypeOf } from "vitest"
 import { build, leavesNothing, timeline } from "./support.ts"
 
 const Ping = Event.make("ping", { n: Schema.Number })
@@ -125,6 +126,41 @@ describe("Failure.restart", () => {
       const receipt = yield* emitted
       assert.deepStrictEqual([receipt.handled, receipt.failed, tries], [1, 0, 3])
       assert.deepInclude((yield* running.status).listeners[0], { handled: 1, failed: 2 })
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("gives each event a backoff of its own, and all of a listener one budget", () =>
+    Effect.gen(function* () {
+      const tries: Array<number> = []
+      const isFirst = new Map<number, boolean>()
+      const running = yield* worker(
+        Service.listen(
+          Ping,
+          ({ n }) =>
+            Effect.flatMap(stamp(tries), () => {
+              const fails = !isFirst.has(n)
+              isFirst.set(n, true)
+              return fails ? Effect.fail("no") : Effect.void
+            }),
+          {
+            onFailure: Failure.restart({
+              backoff: Schedule.intersect(Schedule.exponential("1 second"), Schedule.recurs(1)),
+              budget: { restarts: 3, within: "1 hour" },
+              onExhausted: Failure.log
+            })
+          }
+        )
+      )
+      const emit = (n: number) => Effect.fork(Effect.provide(EventBus.emit(Ping, { n }), running.context))
+      for (const n of [1, 2, 3]) {
+        yield* emit(n)
+        yield* TestClock.adjust("10 seconds")
+      }
+      assert.deepStrictEqual(tries, [0, 1_000, 10_000, 11_000, 20_000, 21_000])
+      const refused = yield* emit(4)
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual((yield* refused).failed, 1)
       yield* running.stop
     }).pipe(leavesNothing)
   )
@@ -352,8 +388,35 @@ describe("Failure.restart", () => {
     void Service.spawn(fails, { onFailure: onNumbers })
     // @ts-expect-error it fails with something else
     void Service.interval(fails, 1, { onFailure: Failure.restart({ onExhausted: onNumbers }) })
+    const ping = ({ n }: { readonly n: number }) => (n > 1 ? Effect.fail("no" as const) : Effect.void)
+    void Service.listen(Ping, ({ n }) => ping({ n }), { onFailure: Failure.restart() })
+    void Service.listen(Ping, ({ n }) => ping({ n }), {
+      onFailure: Failure.handle((cause) => Effect.log(cause))
+    })
+    void Service.listen(Ping, () => fails, {
+      onFailure: Failure.handle((cause) => {
+        expectTypeOf(cause).toEqualTypeOf<Cause.Cause<"no" | Cause.TimeoutException>>()
+        return Effect.void
+      })
+    })
+    // @ts-expect-error it fails with something else
+    void Service.listen(Ping, ({ n }) => ping({ n }), { onFailure: onNumbers })
+    void Service.interval(fails, 1, {
+      onFailure: Failure.restart({
+        onExhausted: Failure.handle((cause) => {
+          expectTypeOf(cause).toEqualTypeOf<Cause.Cause<"no">>()
+          return Effect.void
+        })
+      })
+    })
     // @ts-expect-error not a second time
     void (() => Failure.restart({ onExhausted: Failure.restart() }))
+  })
+
+  it("refuses a policy that is not made by Failure", () => {
+    for (const onExhausted of [{ _tag: "Handle" }, "log", null]) {
+      assert.throws(() => Failure.restart({ onExhausted } as never), "`onExhausted` must be Failure.log")
+    }
   })
 
   for (const [options, problem] of [
@@ -424,6 +487,23 @@ describe("a task that is to run until its service stops", () => {
       yield* running.value[0].cancel
       yield* running.stop
       assert.deepStrictEqual(yield* running.lines, [])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("may end when its service has told it that it stops", () =>
+    Effect.gen(function* () {
+      class Feed extends Service.make<Feed>()("Feed", {
+        onStart: Effect.gen(function* () {
+          const end = yield* Deferred.make<string>()
+          const task = yield* Service.spawn(Deferred.await(end), { until: "stop" })
+          return { end, task }
+        }),
+        onStop: ({ end, task }) => Effect.zipRight(Deferred.succeed(end, "bye"), task.await)
+      }) {}
+      const running = yield* build(Layer.merge(Feed.layer, Journal.layer))
+      yield* running.stop
+      const tags = (yield* Effect.provide(Journal.recent, running.context)).map(({ _tag }) => _tag)
+      assert.deepStrictEqual(tags, ["ServiceStarting", "ServiceStarted", "ServiceStopping", "ServiceStopped"])
     }).pipe(leavesNothing)
   )
 

@@ -136,6 +136,33 @@ describe("metrics", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("count a restart that fails to start, and every failure, of starts and stops too", () =>
+    Effect.gen(function* () {
+      let lives = 0
+      class MeasuredStart extends Service.make<MeasuredStart>()("MeasuredStart", {
+        onStart: Effect.suspend(() =>
+          ++lives === 1
+            ? Service.timeout(Effect.die("no"), "1 second", { onFailure: Failure.escalate })
+            : lives === 4
+              ? Effect.void
+              : Effect.fail("no disk")
+        ),
+        onStop: () => Effect.fail("no")
+      }) {}
+      const onFailure = Failure.restart({ backoff: Schedule.spaced("1 second") })
+      class Parent extends Service.make<Parent>()("Parent", {
+        onStart: Service.adopt(MeasuredStart, { onFailure })
+      }) {}
+      const running = yield* build(Parent.layer)
+      yield* TestClock.adjust("10 seconds")
+      yield* running.stop
+      const lines = yield* measured("MeasuredStart")
+      assert.include(lines, "restarts : 3 {restart}")
+      // One run, the stop after it, two starts, and the last stop.
+      assert.include(lines, "failures : 5 {failure}")
+    }).pipe(leavesNothing)
+  )
+
   it.effect("call the fifty-first task of a class `other`, so that there are only so many", () =>
     Effect.gen(function* () {
       class MeasuredMany extends Service.make<MeasuredMany>()("MeasuredMany", {
@@ -149,6 +176,13 @@ describe("metrics", () => {
       assert.strictEqual(runs.length, 51)
       assert.include(runs, "task_runs other: 10 {run}")
       yield* running.stop
+      // Also where each composition of layers has its own services, as one for each request.
+      const again = yield* build(MeasuredMany.layer)
+      yield* again.stop
+      assert.strictEqual(
+        (yield* measured("MeasuredMany")).filter((line) => line.startsWith("task_runs")).length,
+        51
+      )
     }).pipe(leavesNothing)
   )
 

@@ -35,7 +35,8 @@ const recorder = () => {
           const above = Option.match(parent, { onNone: () => "", onSome: ({ spanId }) => ` < ${spanId}` })
           const linked = links.map(({ span }) => ` ~ ${span.spanId}`).join("")
           const failed = Exit.isFailure(exit) ? `: ${Cause.pretty(exit.cause).split("\n")[0]}` : ""
-          lines.push(`${name} (${attributes.get("service") ?? ""})${above}${linked}${failed}`)
+          const step = attributes.has("failed") ? ` failed in ${attributes.get("failed")}` : ""
+          lines.push(`${name} (${attributes.get("service") ?? ""})${above}${linked}${step}${failed}`)
         }
       }
       return span
@@ -111,6 +112,90 @@ describe("spans", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("fail with what failed: a start, a handler that took too long; a stop says which step", () =>
+    Effect.gen(function* () {
+      const { layer, lines } = recorder()
+      class NoStart extends Service.make<NoStart>()("NoStart", { onStart: Effect.fail("no disk") }) {}
+      class Late extends Service.make<Late>()("Late", { onStart: Effect.never, startTimeout: "1 second" }) {}
+      class NoStop extends Service.make<NoStop>()("NoStop", {
+        onStart: Service.listen(Ping, () => Effect.never, { timeout: "1 second", spans: "always" }),
+        onStop: () => Effect.fail("no disk")
+      }) {}
+      const starting = yield* Effect.fork(
+        Effect.provide(Effect.all([Effect.exit(build(NoStart.layer)), Effect.exit(build(Late.layer))]), layer)
+      )
+      yield* TestClock.adjust("1 second")
+      yield* starting
+      const running = yield* Effect.provide(build(Layer.provideMerge(NoStop.layer, EventBus.layer)), layer)
+      yield* Effect.fork(Effect.provide(EventBus.emit(Ping, { n: 1 }), running.context))
+      yield* TestClock.adjust("1 second")
+      yield* running.stop
+      assert.deepStrictEqual(lines, [
+        "NoStart start (NoStart): Error: no disk",
+        "NoStart stop (NoStart)",
+        "Late start (Late): TimeoutException: it took longer than 1s",
+        "Late stop (Late)",
+        "NoStop start (NoStop)",
+        "NoStop ping (NoStop): All fibers interrupted without errors.",
+        "NoStop stop (NoStop) failed in onStop"
+      ])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("are never below, nor linked to, one that has ended", () =>
+    Effect.gen(function* () {
+      const { layer, lines } = recorder()
+      class Leaf extends Service.make<Leaf>()("Leaf", {
+        onStart: Effect.gen(function* () {
+          yield* Service.listen(Ping, () => Effect.void)
+          yield* Service.addCleanup(Effect.withSpan(Effect.void, "cleanup"))
+          // What is not owned by a function of ours goes on in the span it began in.
+          const beat = Effect.delay(Effect.withSpan(EventBus.emit(Ping, { n: 1 }), "beat"), "10 seconds")
+          yield* Effect.forkScoped(Effect.forever(beat))
+          yield* Effect.forkScoped(Effect.delay(EventBus.emit(Ping, { n: 2 }), "15 seconds"))
+        })
+      }) {}
+      const server = Layer.scopedDiscard(
+        Effect.forkScoped(Effect.delay(Effect.withSpan(Effect.void, "request"), "10 seconds"))
+      )
+      let child: Service.Child<unknown> | undefined
+      class Top extends Service.make<Top>()("Top", {
+        onStart: Service.timeout(
+          Effect.gen(function* () {
+            child = yield* Service.adopt(Leaf)
+            yield* Service.adopt(server, { name: "server" })
+          }),
+          "1 second",
+          { name: "adopt" }
+        )
+      }) {}
+      const running = yield* Effect.provide(
+        Effect.withSpan(build(Layer.provide(Top.layer, EventBus.layer)), "boot"),
+        layer
+      )
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(
+        lines.splice(0).slice(2),
+        ["Leaf start (Leaf) < Top adopt", "Top adopt (Top)"].map((line) =>
+          line.replace("(Leaf)", "(Top > Leaf)")
+        )
+      )
+      yield* TestClock.adjust("15 seconds")
+      assert.deepStrictEqual(lines.splice(0).toSorted(), [
+        "Leaf ping (Top > Leaf) ~ beat",
+        "beat ()",
+        "request ()"
+      ])
+      yield* child!.restart
+      assert.deepStrictEqual(lines.splice(0), [
+        "cleanup () < Leaf stop",
+        "Leaf stop (Top > Leaf)",
+        "Leaf start (Top > Leaf)"
+      ])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
   it.effect("are none where nobody has installed a tracer", () =>
     Effect.gen(function* () {
       const seen: Array<boolean> = []
@@ -119,13 +204,18 @@ describe("spans", () => {
         (span) => void seen.push(Option.isSome(span))
       )
       class Quiet extends Service.make<Quiet>()("Quiet", {
-        onStart: Effect.zipRight(look, Service.interval(look, "1 second")),
+        onStart: Effect.all([
+          look,
+          Service.interval(look, "1 second"),
+          Service.listen(Ping, () => look, { spans: "always" })
+        ]),
         onStop: () => look
       }) {}
-      const running = yield* build(Quiet.layer)
+      const running = yield* build(Layer.provideMerge(Quiet.layer, EventBus.layer))
+      yield* Effect.withSpan(Effect.provide(EventBus.emit(Ping, { n: 1 }), running.context), "sent")
       yield* TestClock.adjust("1 second")
       yield* running.stop
-      assert.deepStrictEqual(seen, [false, false, false])
+      assert.deepStrictEqual(seen, [false, false, false, false])
     }).pipe(leavesNothing)
   )
 })
