@@ -100,10 +100,11 @@ export const wantDown = (slot: Slot, failure: string | undefined): void => {
 const want = (slot: Slot, wanted: Wanted): void => {
   slot.services = knownServices(slot)
   slot.ready.unsafeClose()
-  slot.life?.giveUp()
   change(slot, () => {
     slot.wanted = wanted
   })
+  // Last: whoever hears of it must see what is wanted now.
+  slot.life?.giveUp()
 }
 
 /** Its life has ended. */

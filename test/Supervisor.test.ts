@@ -725,6 +725,24 @@ describe("nothing hangs, and nothing is taken for something else", () => {
     )
   }
 
+  it.effect("a restart asked for in the middle of a start is no failure of that start", () =>
+    Effect.gen(function* () {
+      const { lines, Worker } = workers()
+      const layer = Worker.layer("a", () => Effect.sleep("1 second"))
+      const starting = yield* Effect.fork(parent(Service.adopt(layer)))
+      yield* TestClock.adjust("1 second")
+      const { value: child, ...running } = yield* starting
+      yield* Effect.fork(child.restart)
+      yield* TestClock.adjust("500 millis")
+      yield* Effect.fork(child.restart)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(lines, ["+a", "-a", "+a", "+a"])
+      assert.strictEqual((yield* child.current).life, 3)
+      assert.notInclude((yield* running.journal).join(), "failed")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
   it.effect("a child may wait in its start for the restart of a later sibling, until they are stopped", () =>
     Effect.gen(function* () {
       let sibling: Effect.Effect<unknown, unknown> = Effect.void
