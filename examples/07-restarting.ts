@@ -1,4 +1,4 @@
-// Restarting: what failed is started anew, within a budget, and who depends on it waits and need not know.
+// Restarting: what failed is started anew, within a budget, and what depends on it waits for the new one.
 import { Console, Deferred, Effect, Layer, Schedule } from "effect"
 import { Failure, Service } from "effect-services"
 import { NodeApp } from "effect-services/node"

@@ -66,7 +66,7 @@ export type Entry = Data.TaggedEnum<{
   StopAsked: OfService
   /** Work has ended by an interruption that was neither its cancel nor the stop of its service. */
   WorkInterrupted: OfService & { readonly work: string }
-  /** It did, where nothing can stop it: it does not run under `App.launch`. */
+  /** A service called `Service.stop` where nothing can stop it: outside of `App.launch`, or provided by work of a service to itself. */
   StopNotPossible: OfService
   ChildAdopted: OfService & { readonly child: string }
   /** A run of an interval, cron or timeout has succeeded. Happens often. */

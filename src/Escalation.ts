@@ -138,7 +138,7 @@ export const tell = (
 }
 
 /** The entry that tells of the failure of a task. */
-export const taskFailed =
+const taskFailed =
   (service: Lifetime, task: string): Answered<never, never>["entry"] =>
   (cause, answer) => ({ _tag: "TaskFailed", service: service.path, task, cause, answer })
 

@@ -59,8 +59,8 @@ export interface Source {
 /** Options of `restart`. */
 export interface RestartOptions<E, R = never> {
   /**
-   * The pauses before the restarts: any Schedule, which is given the cause. Where
-   * it ends, the budget counts as used up. Defaults to 500 milliseconds, doubled
+   * The pauses before the restarts: any Schedule, as `Effect.retry` takes, which
+   * is given the cause. Where it ends, the budget counts as used up. Defaults to 500 milliseconds, doubled
    * each time up to 30 seconds, each with a fifth more or less at random, so that
    * what failed together does not come back together.
    */
@@ -71,11 +71,11 @@ export interface RestartOptions<E, R = never> {
    */
   readonly healthyAfter?: Duration.DurationInput | undefined
   /**
-   * How many restarts there may be `within` how long; pauses do not count as
-   * time. Never more than that in any window, as OTP's restart intensity; and
-   * what is older is forgotten by halves, half with each `within`, as suture's
-   * failure decay. Defaults to 5 within 30 seconds, which are suture's numbers:
-   * enough for a database that restarts, too few to hide a bug for a minute.
+   * How many restarts are allowed within a time; time spent in pauses does not
+   * count. In no window of that length are there more, as with OTP's restart
+   * intensity; older ones count half after each further window, as with suture's
+   * failure decay. Defaults to 5 within 30 seconds, suture's numbers: with the
+   * default backoff, what fails at once and always is given up after 15 seconds.
    */
   readonly budget?:
     | { readonly restarts: number; readonly within: Duration.DurationInput }
@@ -106,9 +106,10 @@ export const handle = <E, R = never>(
  * Runs what failed again, after a pause that grows, and gives up when it has
  * failed too often: a spawned effect, the tick of an interval or cron, the
  * handling of an event, or a child, which is stopped in order and built anew.
- * Each failure and each restart is journaled.
+ * Each failure and each restart is journaled. While an event waits to be
+ * handled again, so does its emitter, and so do those queued behind it.
  *
- * Throws `InputError` on a budget or a duration that cannot be used.
+ * Throws `InputError` on an option that cannot be used.
  */
 export const restart = <E = unknown, R = never>(options: RestartOptions<E, R> = {}): Restart<E, R> => {
   const where = "Failure.restart"

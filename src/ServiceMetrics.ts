@@ -2,7 +2,7 @@
  * What is measured of services, as Effect Metrics, so that any exporter of
  * Effect's metrics shows them. README.md lists them.
  *
- * Labels are names from the code and not paths, so that there are only so many:
+ * Labels are names from the code and not paths, so that the number of series is bounded:
  * the class of a service, an event, and of each class at most 50 tasks, the
  * rest of which are called `other`.
  */

@@ -20,7 +20,14 @@ import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
 import * as Spans from "./Spans.ts"
 import type { ServiceMetrics } from "./ServiceMetrics.ts"
-import type { LastFailure, ServiceStatus, State as ShownState, TaskStatus } from "./ServiceStatus.ts"
+import {
+  type LastFailure,
+  type ServiceStatus,
+  type State as ShownState,
+  type Step,
+  steps,
+  type TaskStatus
+} from "./ServiceStatus.ts"
 import * as Work from "./Work.ts"
 
 /** What owned work requires. Only `onStart`, and work that a service owns, has it. */
@@ -80,10 +87,6 @@ export type State = Data.TaggedEnum<{
   Stopping: { readonly step: Step; readonly deadline: number; readonly failure: string | undefined }
   Stopped: { readonly failure: string | undefined }
 }>
-
-/** The steps of stopping, in their order. */
-export type Step = (typeof steps)[number]
-export const steps = ["onStop", "work", "listeners", "children", "cleanups"] as const
 
 /** A fiber that a service owns. */
 export interface OwnedFiber<A = unknown, E = unknown> {

@@ -1,8 +1,8 @@
 /**
  * How a service is, and all that it owns, at one moment, as plain data.
  *
- * Moments are milliseconds since the epoch by Effect's Clock. Counts are since
- * the service started, that of its last restart.
+ * Moments are milliseconds since the epoch by Effect's Clock. Counts begin anew
+ * with each restart of the service.
  */
 import type * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
@@ -12,7 +12,7 @@ export interface Snapshot {
   readonly name: string
   readonly state: State
   readonly since: number
-  /** When this is how it was. */
+  /** When the snapshot was taken. */
   readonly at: number
   /** In the order in which they began to start. While the app stops, those that have stopped are there too. */
   readonly services: ReadonlyArray<ServiceStatus>
@@ -37,6 +37,7 @@ export interface ServiceStatus {
    * it may use fewer.
    */
   readonly dependencies: ReadonlyArray<string>
+  /** Its tasks that have not ended. */
   readonly tasks: ReadonlyArray<TaskStatus>
   readonly listeners: ReadonlyArray<ListenerStatus>
   readonly children: ReadonlyArray<ServiceStatus>
@@ -52,12 +53,16 @@ export type State = Data.TaggedEnum<{
     /** When the next start is due, once that is known. */
     readonly nextStart: number | undefined
   }
-  /** `step` is what it is doing: `onStop`, `work`, `listeners`, `children` or `cleanups`. */
-  Stopping: { readonly step: string }
+  /** `step` is what it is doing; an app stops its services. */
+  Stopping: { readonly step: Step | "services" }
   Stopped: {}
   /** It failed, and is not started anew. `reason` begins with the path to what failed. */
   Failed: { readonly reason: string }
 }>
+
+/** The steps of stopping a service, in their order. */
+export type Step = (typeof steps)[number]
+export const steps = ["onStop", "work", "listeners", "children", "cleanups"] as const
 
 /** A failure, in words. */
 export interface LastFailure {
@@ -73,7 +78,7 @@ export interface TaskStatus {
   readonly name: string
   /** When it runs: `1m`, a cron expression; of a spawned effect nothing. */
   readonly schedule: string
-  /** Runs that have begun. */
+  /** Runs that have begun, those that were run again after a failure too. */
   readonly runs: number
   readonly failures: number
   /** Slots that were not used, because a run before them took too long. */
@@ -89,6 +94,7 @@ export interface TaskStatus {
 /** A listener of a service. */
 export interface ListenerStatus {
   readonly event: string
+  /** Events that were handled, and tries to handle one that failed. */
   readonly handled: number
   readonly failed: number
   /** Published events that wait to be handled. */

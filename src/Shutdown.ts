@@ -16,14 +16,8 @@ import * as Deadline from "./Deadline.ts"
 import * as Labels from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
-import {
-  become,
-  finalizersOf,
-  lateStepMillis,
-  type Lifetime,
-  noteFailure,
-  type Step
-} from "./ServiceScope.ts"
+import { become, finalizersOf, lateStepMillis, type Lifetime, noteFailure } from "./ServiceScope.ts"
+import type { Step } from "./ServiceStatus.ts"
 import * as Spans from "./Spans.ts"
 import * as Work from "./Work.ts"
 

@@ -35,7 +35,7 @@ export interface Slot {
 }
 
 /** What is to become of a child. A life that is not wanted ends; what is wanted follows. */
-export type Wanted = Data.TaggedEnum<{
+type Wanted = Data.TaggedEnum<{
   /** With `again`, it is on its way up after a restart. */
   Up: { readonly again: Again | undefined }
   /** To be begun anew, not before a time, in monotonic milliseconds; undefined until that is decided. */
@@ -170,7 +170,7 @@ export const status = (slot: Slot): ReadonlyArray<ServiceStatus> => {
   const members = new Map(Array.from(slot.life?.owner.members ?? [], (member) => [member.label, member]))
   const known = new Map(slot.services.map((service) => [service.label, service]))
   const ofAll = state(slot)
-  return namesOf(slot).map((name): ServiceStatus => {
+  return Array.from(namesOf(slot), (name): ServiceStatus => {
     const own = members.get(name)?.status()
     // One of several may have stopped before the others.
     const rest: State = ofAll._tag === "Stopping" && members.size > 0 ? { _tag: "Stopped" } : ofAll

@@ -100,7 +100,7 @@ type Requirements<R, R2> = Exclude<R, Scope.Scope> | R2 | ServiceScope.ServiceSc
  * Runs an effect again and again, `every` so often: first after one period, on
  * a fixed grid that does not drift, never two runs at once. Slots that come due
  * while a run is still going are skipped and journaled. A run that fails does
- * not end the interval.
+ * not end the interval, unless its policy escalates.
  *
  * Dies with `InputError` when `every` is not a finite duration above zero.
  */

@@ -2,7 +2,7 @@ import { assert, it } from "@effect/vitest"
 import { readdirSync, readFileSync } from "node:fs"
 import { dirname, join, normalize } from "node:path"
 
-/** Low to high, as in ARCHITECTURE.md. A module imports only from levels below its own. */
+/** Low to high. A module imports only from levels below its own. */
 const levels = [
   [
     "Input",

@@ -1,6 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Clock, Effect, Exit, Fiber, HashMap, Layer, Logger, Option, Schema, TestClock } from "effect"
-import { App, Event, EventBus, Failure, Journal, Service } from "effect-services"
+import {
+  Cause,
+  Clock,
+  Effect,
+  Exit,
+  Fiber,
+  HashMap,
+  Layer,
+  Logger,
+  Metric,
+  MetricState,
+  Option,
+  Schedule,
+  Schema,
+  TestClock
+} from "effect"
+import { App, Event, EventBus, Failure, Journal, Service, ServiceRegistry } from "effect-services"
 import { build, journalLines, launch, leavesNothing, timeline } from "./support.ts"
 
 const Ping = Event.make("ping", { n: Schema.Number })
@@ -488,7 +503,7 @@ describe("10. Every failure is data first (Journal, status, metric) and a log li
           `${logLevel.label} ${String(message)} @${String(Option.getOrNull(HashMap.get(annotations, "service")))}`
         )
       })
-      class Flaky extends Service.make<Flaky>()("Flaky", {
+      class Reminders extends Service.make<Reminders>()("Reminders", {
         onStart: Service.timeout(Effect.fail("late"), "1 second", { name: "reminder" })
       }) {}
       yield* Effect.gen(function* () {
@@ -497,12 +512,23 @@ describe("10. Every failure is data first (Journal, status, metric) and a log li
         assert.strictEqual(entry?._tag, "TaskFailed")
         assert.deepStrictEqual(
           entry?._tag === "TaskFailed" && [entry.service, entry.task, entry.at, entry.cause],
-          ["Flaky", "reminder", 1000, Cause.fail("late")]
+          ["Reminders", "reminder", 1000, Cause.fail("late")]
         )
-        assert.strictEqual(lines.at(-1), "ERROR Flaky: reminder failed @Flaky")
+        assert.strictEqual(lines.at(-1), "ERROR Reminders: reminder failed @Reminders")
+
+        const [flaky] = (yield* ServiceRegistry.snapshot).services
+        assert.deepStrictEqual(flaky?.lastFailure, { at: 1_000, work: "reminder", reason: "late" })
+        const counted = Metric.unsafeSnapshot().filter(
+          ({ metricKey: { name, tags } }) =>
+            name === "effect_services_failures" && tags.some(({ value }) => value === "Reminders")
+        )
+        assert.deepStrictEqual(
+          counted.map(({ metricState }) => metricState),
+          [MetricState.counter(1)]
+        )
       }).pipe(
         Effect.provide(
-          Layer.merge(Flaky.layer, Journal.layer).pipe(
+          Layer.mergeAll(Reminders.layer, Journal.layer, ServiceRegistry.layer).pipe(
             Layer.provide(Logger.replace(Logger.defaultLogger, logger))
           )
         )
@@ -516,6 +542,7 @@ describe("11. All time goes through Effect's Clock: the whole app, deadlines and
     Effect.gen(function* () {
       let ticks = 0
       let nights = 0
+      let breakdowns = 0
       class Clockwork extends Service.make<Clockwork>()("Clockwork", {
         onStart: Effect.gen(function* () {
           yield* Service.interval(
@@ -527,12 +554,19 @@ describe("11. All time goes through Effect's Clock: the whole app, deadlines and
             "0 3 * * *",
             { timeZone: "UTC" }
           )
+          const breaks = Effect.delay(
+            Effect.suspend(() => Effect.die(++breakdowns)),
+            "11 hours"
+          )
+          yield* Service.spawn(breaks, {
+            onFailure: Failure.restart({ backoff: Schedule.spaced("1 hour") })
+          })
         }),
         onStop: () => Effect.sleep("9 seconds")
       }) {}
       const fiber = yield* launch(Clockwork.layer)
       yield* TestClock.adjust("1 day")
-      assert.deepStrictEqual([ticks, nights], [144, 1])
+      assert.deepStrictEqual([ticks, nights, breakdowns], [144, 1, 2])
 
       fiber.unsafeInterruptAsFork(fiber.id())
       yield* TestClock.adjust("8999 millis")

@@ -239,7 +239,7 @@ describe("the shop", () => {
     // How it all is, at one look: the import is given up, and the shop runs.
     shop.kill("SIGUSR2")
     await shop.logged(
-      /^Shop: running for .*[^]*├─ Inbox: running.*child CsvImport\[broken\.csv\] failed.*Max Record Size.*[^]*└─ CsvImport\[broken\.csv\]: failed \(Shop > Inbox > CsvImport\[broken\.csv\] > rows: /m
+      /^Shop: running for .*[^]*├─ Inbox: running.*child CsvImport\[broken\.csv\] failed.*Max Record Size.*[^]*└─ CsvImport\[broken\.csv\]: failed for .* \(Shop > Inbox > CsvImport\[broken\.csv\] > rows: /m
     )
     expect((await post(orders, anOrder("H-1"))).status).toBe(201)
     expect(await csvFiles("inbox")).toEqual([])

@@ -30,7 +30,7 @@ export class Inbox extends Service.make<Inbox>()("Inbox", {
       for (const name of yield* fs.readDirectory(inboxDir)) {
         const file = path.join(inboxDir, name)
         if (!name.endsWith(".csv") || imports.has(name) || !(yield* isReady(file))) continue
-        // It may be the disk, so it is tried again; after the third time it is the file, which then waits for a person.
+        // It may be the disk, so it is tried again; after the fourth time it is the file, which then waits for a person.
         const giveUp = Effect.gen(function* () {
           const failed = path.join(failedDir, `${DateTime.formatIso(yield* DateTime.now)}-${name}`)
           yield* fs.rename(file, failed.replaceAll(":", "-"))

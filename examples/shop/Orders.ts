@@ -26,6 +26,14 @@ export class Orders extends Service.make<Orders>()("Orders", {
     // A crash or a full disk can leave half a line; the next order must not become part of it.
     let isTorn = text !== "" && !text.endsWith("\n")
 
+    // A customer can come again. But a shop that cannot take orders is better down than up: the fourth failure
+    // within a minute fails this service, and so ends the app, with exit code 1.
+    const failures = yield* Queue.unbounded<OrderStoreError>()
+    yield* Service.spawn(Effect.flatMap(Queue.take(failures), Effect.fail), {
+      name: "store",
+      onFailure: Failure.restart({ backoff: Schedule.forever, budget: { restarts: 3, within: "1 minute" } })
+    })
+
     const append = (order: Order) =>
       Effect.gen(function* () {
         const line = `${isTorn ? "\n" : ""}${yield* Effect.orDie(Schema.encode(Line)(order))}\n`
@@ -37,14 +45,6 @@ export class Orders extends Service.make<Orders>()("Orders", {
         Effect.tapError((error) => Queue.offer(failures, error))
       )
 
-    // A customer can come again. But a shop that cannot take orders is better down than up: the fourth failure
-    // within a minute fails this service, and so ends the app, with exit code 1.
-    const failures = yield* Queue.unbounded<OrderStoreError>()
-    yield* Service.spawn(Effect.flatten(Effect.map(Queue.take(failures), Effect.fail)), {
-      name: "store",
-      onFailure: Failure.restart({ backoff: Schedule.forever, budget: { restarts: 3, within: "1 minute" } })
-    })
-
     /** Accepts an order: once this has begun, the order is kept and told of, whatever happens to the caller. */
     const place = (order: NewOrder) =>
       Effect.gen(function* () {
@@ -54,7 +54,7 @@ export class Orders extends Service.make<Orders>()("Orders", {
         yield* append(placed)
         orders.set(placed.id, placed)
         // Not `emit`: a customer should not wait for a mail. What is published is queued with the listeners,
-        // and they stop after this service (see main.ts) and empty their queues first, so none is lost.
+        // and they stop after this service (see Shop.ts) and empty their queues first, so none is lost.
         yield* bus.publish(OrderCompleted, placed)
         return { order: placed, isNew: true }
       }).pipe(Effect.uninterruptible, lock.withPermits(1))

@@ -20,7 +20,7 @@ import * as ServiceRegistry from "../ServiceRegistry.ts"
  *   `Service.stop`, and did so cleanly and in time. Otherwise it is 1.
  * - SIGUSR2 writes the tree of services to stderr, as `ServiceRegistry.render`
  *   does: what runs, since when, and what is not well. (Not on Windows, which
- *   has no such signal.)
+ *   has no such signal. nodemon restarts by it, unless told `--signal SIGTERM`.)
  * - The process ends when the app has, whatever handles are still open.
  *
  * Why an app failed is logged as one line. A defect is a bug, so its stack follows.
