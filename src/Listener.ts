@@ -20,6 +20,7 @@ import type * as Tracer from "effect/Tracer"
 import * as Backlog from "./Backlog.ts"
 import * as Delivery from "./Delivery.ts"
 import * as ListenerRecord from "./ListenerRecord.ts"
+import * as LongWait from "./LongWait.ts"
 import * as Monotonic from "./Monotonic.ts"
 import type * as Owner from "./Owner.ts"
 import type { ListenerStatus } from "./ServiceStatus.ts"
@@ -236,24 +237,10 @@ export const make = <Payload, E, R>(
       backlog.end()
     }
 
-    let waiting = 0
-    let warning: Fiber.Fiber<void> | undefined
-    const warnWhenLong = Effect.delay(
+    const warned = LongWait.make(
       journal.append({ _tag: "PublishWaiting", service, event, waited: longWait }),
       longWait
     )
-    /** One warning for as long as publishers wait. */
-    const warned = (waits: Effect.Effect<void>) =>
-      Effect.suspend(() => {
-        if (waiting++ === 0) warning = runIn(undefined)(Effect.interruptible(warnWhenLong))
-        return waits
-      }).pipe(
-        Effect.ensuring(
-          Effect.suspend(() =>
-            --waiting === 0 && warning !== undefined ? Fiber.interruptFork(warning) : Effect.void
-          )
-        )
-      )
     const queue = (envelope: Envelope): Queued | undefined => {
       const became = backlog.offer(envelope)
       record.requeued()

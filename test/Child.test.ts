@@ -1,22 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, TestClock } from "effect"
-import { App, Event, EventBus, Failure, Journal, Service } from "effect-services"
-import { build, journalLines, leavesNothing, timeline } from "./support.ts"
+import { App, Event, EventBus, Failure, Service } from "effect-services"
+import { build, doing, journalLines, leavesNothing, timeline } from "./support.ts"
 
-/** A parent that does one thing, under plain Effect, with a journal to read and what it returned. */
 const parent = <A, E, R>(onStart: Effect.Effect<A, E, R>) =>
-  Effect.gen(function* () {
-    const started = yield* Deferred.make<A>()
-    class Parent extends Service.make<Parent>()("Parent", {
-      onStart: Effect.tap(onStart, (value) => Deferred.succeed(started, value))
-    }) {}
-    const running = yield* build(Layer.merge(Parent.layer, Journal.layer))
-    return {
-      ...running,
-      value: yield* Deferred.await(started),
-      journal: Effect.provide(journalLines, running.context)
-    }
-  })
+  Effect.map(doing("Parent", onStart), (running) => ({
+    ...running,
+    journal: Effect.provide(journalLines, running.context)
+  }))
 
 const worker = (say: (line: string) => Effect.Effect<void>) => {
   class Worker extends Service.make<Worker>()("Worker", {

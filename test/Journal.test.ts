@@ -15,7 +15,7 @@ import {
   TestClock
 } from "effect"
 import { Event, EventBus, Journal, Service, type ServiceRegistry } from "effect-services"
-import { build, leavesNothing } from "./support.ts"
+import { build, leavesNothing, nothing } from "./support.ts"
 
 const at = { service: "Shop > Inbox" }
 const cause = Cause.fail("no")
@@ -26,18 +26,7 @@ const snapshot: ServiceRegistry.Snapshot = {
   since: 0,
   at: 1_000,
   services: [
-    {
-      name: "Inbox",
-      path: "Shop > Inbox",
-      state: { _tag: "Stopping", step: "work" },
-      since: 995,
-      restarts: 0,
-      lastFailure: undefined,
-      dependencies: [],
-      tasks: [],
-      listeners: [],
-      children: []
-    }
+    { ...nothing, name: "Inbox", path: "Shop > Inbox", state: { _tag: "Stopping", step: "work" }, since: 995 }
   ]
 }
 

@@ -1,37 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Deferred, Duration, Effect, Layer, Random, Schedule, Schema, TestClock } from "effect"
-import { Event, EventBus, Failure, Journal, Service, ServiceRegistry } from "effect-services"
+import { Event, EventBus, Failure, Journal, Service } from "effect-services"
 import { expectTypeOf } from "vitest"
-import { build, leavesNothing, timeline } from "./support.ts"
+import { build, doing, leavesNothing, timeline } from "./support.ts"
 
 const Ping = Event.make("ping", { n: Schema.Number })
 
-/** A service that does one thing, under plain Effect: how it is, and its journal as lines. */
 const worker = <A, E, R>(onStart: Effect.Effect<A, E, R>) =>
-  Effect.gen(function* () {
-    const started = yield* Deferred.make<A>()
-    class Worker extends Service.make<Worker>()("Worker", {
-      onStart: Effect.tap(onStart, (value) => Deferred.succeed(started, value))
-    }) {}
-    const layer = Layer.mergeAll(Worker.layer, Journal.layer, ServiceRegistry.layer)
-    const running = yield* build(Layer.provideMerge(layer, EventBus.layer))
-    return {
-      ...running,
-      value: yield* Deferred.await(started),
-      lines: Effect.provide(
-        Effect.map(Journal.recent, (entries) =>
-          entries
-            .filter((entry) => !entry._tag.startsWith("ServiceSt"))
-            .map((entry) => `${entry.at} ${Journal.format(entry)}`)
-        ),
-        running.context
-      ),
-      status: Effect.provide(
-        Effect.map(ServiceRegistry.snapshot, ({ services }) => services[0]!),
-        running.context
-      )
-    }
-  })
+  Effect.map(doing("Worker", onStart), (running) => ({
+    ...running,
+    lines: Effect.map(running.entries, (entries) =>
+      entries
+        .filter((entry) => !entry._tag.startsWith("ServiceSt"))
+        .map((entry) => `${entry.at} ${Journal.format(entry)}`)
+    )
+  }))
 
 const stamp = (times: Array<number>) => Effect.map(Clock.currentTimeMillis, (now) => void times.push(now))
 const everySecond = Schedule.spaced("1 second")

@@ -13,7 +13,7 @@ import {
   TestClock
 } from "effect"
 import { App, Event, EventBus, Failure, Service, ServiceRegistry } from "effect-services"
-import { build, leavesNothing } from "./support.ts"
+import { build, leavesNothing, nothing } from "./support.ts"
 
 const Ping = Event.make("ping", { n: Schema.Number })
 
@@ -580,19 +580,6 @@ Shop: running for 1m 15s
       yield* app.stop
     }).pipe(leavesNothing)
   )
-
-  const nothing: ServiceRegistry.ServiceStatus = {
-    name: "",
-    path: "",
-    state: { _tag: "Running" },
-    since: 0,
-    restarts: 0,
-    lastFailure: undefined,
-    dependencies: [],
-    tasks: [],
-    listeners: [],
-    children: []
-  }
 
   it("fits into a screen: of many alike it shows those in trouble, and counts the rest", () => {
     const children = Array.from({ length: 1_000 }, (_, n) => ({

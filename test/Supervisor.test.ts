@@ -15,35 +15,17 @@ import {
   Schedule,
   TestClock
 } from "effect"
-import { App, Failure, Journal, Service, ServiceRegistry } from "effect-services"
+import { App, Failure, Journal, Service } from "effect-services"
 import { expectTypeOf } from "vitest"
-import { build, launch, leavesNothing, timeline } from "./support.ts"
+import { doing, launch, leavesNothing, timeline } from "./support.ts"
 
-/** A parent that does one thing, under plain Effect; its journal as lines with times, and how it is. */
-const parent = <A, E, R>(onStart: Effect.Effect<A, E, R>, onStop?: () => Effect.Effect<unknown, unknown>) =>
-  Effect.gen(function* () {
-    const started = yield* Deferred.make<A>()
-    class Parent extends Service.make<Parent>()("Parent", {
-      onStart: Effect.tap(onStart, (value) => Deferred.succeed(started, value)),
-      onStop
-    }) {}
-    const running = yield* build(Layer.mergeAll(Parent.layer, Journal.layer, ServiceRegistry.layer))
-    const value = yield* Deferred.await(started)
-    return {
-      ...running,
-      value,
-      journal: Effect.provide(
-        Effect.map(Journal.recent, (entries) =>
-          entries.map((entry) => `${entry.at} ${Journal.format(entry).replaceAll("Parent > ", "")}`)
-        ),
-        running.context
-      ),
-      status: Effect.provide(
-        Effect.map(ServiceRegistry.snapshot, ({ services }) => services[0]!),
-        running.context
-      )
-    }
-  })
+const parent = <A, E, R>(onStart: Effect.Effect<A, E, R>) =>
+  Effect.map(doing("Parent", onStart), (running) => ({
+    ...running,
+    journal: Effect.map(running.entries, (entries) =>
+      entries.map((entry) => `${entry.at} ${Journal.format(entry).replaceAll("Parent > ", "")}`)
+    )
+  }))
 
 /** A worker with a name, which tells when it starts and stops, and can be made to fail. */
 const workers = () => {

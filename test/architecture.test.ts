@@ -9,6 +9,7 @@ const levels = [
     "Reason",
     "Words",
     "Labels",
+    "LongWait",
     "Deadline",
     "Monotonic",
     "Tally",

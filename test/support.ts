@@ -1,6 +1,6 @@
 import { assert } from "@effect/vitest"
-import { Effect, Exit, Layer, Scope, Supervisor, TestClock } from "effect"
-import { App, Journal } from "effect-services"
+import { Deferred, Effect, Exit, Layer, Scope, Supervisor, TestClock } from "effect"
+import { App, EventBus, Journal, Service, ServiceRegistry } from "effect-services"
 
 /** A list that effects write to, so that order can be compared as a whole. */
 export const timeline = () => {
@@ -33,6 +33,45 @@ export const build = <A, E, R>(layer: Layer.Layer<A, E, R>) =>
     )
     return { context, stop: Scope.close(scope, Exit.void) }
   })
+
+/** A service that does one thing, under plain Effect and with a bus: what it returned, its journal, and how it is. */
+export const doing = <A, E, R>(
+  name: string,
+  onStart: Effect.Effect<A, E, R>,
+  onStop?: () => Effect.Effect<unknown, unknown>
+) =>
+  Effect.gen(function* () {
+    const started = yield* Deferred.make<A>()
+    class Doing extends Service.make<Doing>()(name, {
+      onStart: Effect.tap(onStart, (value) => Deferred.succeed(started, value)),
+      onStop
+    }) {}
+    const layer = Layer.mergeAll(Doing.layer, Journal.layer, ServiceRegistry.layer)
+    const running = yield* build(Layer.provideMerge(layer, EventBus.layer))
+    return {
+      ...running,
+      value: yield* Deferred.await(started),
+      entries: Effect.provide(Journal.recent, running.context),
+      status: Effect.provide(
+        Effect.map(ServiceRegistry.snapshot, ({ services }) => services[0]!),
+        running.context
+      )
+    }
+  })
+
+/** A service to which nothing has happened. */
+export const nothing: ServiceRegistry.ServiceStatus = {
+  name: "",
+  path: "",
+  state: { _tag: "Running" },
+  since: 0,
+  restarts: 0,
+  lastFailure: undefined,
+  dependencies: [],
+  tasks: [],
+  listeners: [],
+  children: []
+}
 
 /** Launches an app in the background and waits until its boot has gone as far as it can without time. */
 export const launch = <A, E, R>(layer: Layer.Layer<A, E, R>, options?: App.Options) =>
