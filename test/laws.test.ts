@@ -8,7 +8,8 @@ import { leavesNothing } from "./support.ts"
  * Any graph of services, each with children and cleanups, with random delays
  * and failures in start and stop, and children that break and restart: whatever
  * happens, what was acquired is released once, dependents before dependencies,
- * children before cleanups, and no child lives twice at the same time.
+ * children before cleanups, and no child lives twice at the same
+ * time, whatever its parent asks of it.
  */
 interface Node {
   readonly needs: ReadonlyArray<number>
@@ -18,6 +19,8 @@ interface Node {
   /** Breaks so long after its start, each time; nothing where it never does. */
   readonly breaksAfter: number | undefined
   readonly onFailure: keyof typeof policies
+  /** What its parent asks of it meanwhile. */
+  readonly asked: ReadonlyArray<{ readonly at: number; readonly what: "restart" | "stop" | "current" }>
   readonly children: ReadonlyArray<Node>
 }
 
@@ -39,6 +42,13 @@ const leaf = FastCheck.record({
   fails: trouble,
   breaksAfter: FastCheck.option(FastCheck.integer({ min: 1, max: 60 }), { nil: undefined }),
   onFailure: FastCheck.constantFrom(...Object.keys(policies)),
+  asked: FastCheck.array(
+    FastCheck.record({
+      at: FastCheck.integer({ min: 1, max: 150 }),
+      what: FastCheck.constantFrom("restart", "restart", "stop", "current" as const)
+    }),
+    { maxLength: 3 }
+  ),
   children: FastCheck.constant<ReadonlyArray<Node>>([])
 }) as FastCheck.Arbitrary<Node>
 const node = FastCheck.record({
@@ -49,6 +59,7 @@ const node = FastCheck.record({
   // Only children do: at the top, that would end most runs at once.
   breaksAfter: FastCheck.constant(undefined),
   onFailure: FastCheck.constant("log"),
+  asked: FastCheck.constant<Node["asked"]>([]),
   children: FastCheck.array(leaf, { maxLength: 3 })
 }) as FastCheck.Arbitrary<Node>
 const graph = FastCheck.record({
@@ -74,7 +85,13 @@ it.effect.prop(
               onStart: start(childName, child),
               onStop: () => stop(child)
             }) {}
-            yield* Service.adopt(Child, { onFailure: policies[child.onFailure] })
+            const handle = yield* Service.adopt(Child, {
+              onFailure: policies[child.onFailure],
+              currentTimeout: 50
+            })
+            for (const { at, what } of child.asked) {
+              yield* Service.timeout(Effect.exit<unknown, unknown, never>(handle[what]), at)
+            }
           }
           yield* Service.interval(Effect.fail("tick"), "1 second")
           if (node.breaksAfter !== undefined) {
@@ -142,9 +159,9 @@ it.effect.prop(
       for (const [index, { children }] of nodes.entries()) {
         for (const [older, child] of children.entries()) {
           const younger = children[older + 1]
-          // One that broke may be down already when its parent stops.
-          if (child.breaksAfter !== undefined || younger === undefined || younger.breaksAfter !== undefined)
-            continue
+          // Others may be down already when their parent stops.
+          const isQuiet = ({ asked, breaksAfter }: Node) => asked.length === 0 && breaksAfter === undefined
+          if (!isQuiet(child) || younger === undefined || !isQuiet(younger)) continue
           const [first, then] = [`-s${index}.${older + 1}`, `-s${index}.${older}`]
           if (at(first) >= 0) assert.isBelow(at(first), at(then), "children in reverse order")
         }
