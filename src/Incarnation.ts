@@ -15,7 +15,6 @@ import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Shutdown from "./Shutdown.ts"
-import * as Spans from "./Spans.ts"
 import { rootOf } from "./StartError.ts"
 
 /** What is brought to life, as often as it takes. */
@@ -113,7 +112,6 @@ export const begin = (
     const building = yield* Layer.makeMemoMap.pipe(
       Effect.flatMap((memoMap) => Layer.buildWithMemoMap(layer, memoMap, scope)),
       Effect.provideService(Owner.Owner, owner),
-      Spans.forgetting,
       Effect.interruptible,
       Effect.forkDaemon
     )

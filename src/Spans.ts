@@ -38,14 +38,11 @@ export const aroundStart =
     Effect.tracerWith((tracer) =>
       tracer === ownTracer
         ? effect
-        : forgetting(Effect.withSpan(effect, name, { attributes, captureStackTrace: false }))
+        : effect.pipe(
+            Effect.withSpan(name, { attributes, captureStackTrace: false }),
+            Effect.withTracer(forgetful(tracer))
+          )
     )
-
-/** Runs what leaves something behind: for that, a span that has ended is no parent. */
-export const forgetting = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.tracerWith((tracer) =>
-    tracer === ownTracer ? effect : Effect.withTracer(effect, forgetful(tracer))
-  )
 
 /** The span of a context, unless it has ended. */
 export const current = (context: Context.Context<never>): Option.Option<Tracer.AnySpan> =>

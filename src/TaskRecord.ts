@@ -67,9 +67,9 @@ export const make = (
       changed()
     },
     skip: (slots) => {
+      // When the next run is due changes with it, and that is told of.
       skipped += slots
       metrics.skipped(slots)
-      changed()
     },
     due: (inMillis) => {
       const at = Monotonic.unsafeMillis(clock) + inMillis

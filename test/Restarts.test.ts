@@ -74,6 +74,23 @@ describe("Failure.restart", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("begins the backoff anew with each tick that has succeeded in the end", () =>
+    Effect.gen(function* () {
+      const times: Array<number> = []
+      const failsFirst = Effect.flatMap(stamp(times), () =>
+        times.length % 2 === 1 ? Effect.fail("no") : Effect.void
+      )
+      const running = yield* worker(
+        Service.interval(failsFirst, "1 minute", {
+          onFailure: Failure.restart({ backoff: Schedule.exponential("1 second") })
+        })
+      )
+      yield* TestClock.adjust("200 seconds")
+      assert.deepStrictEqual(times, [60_000, 61_000, 120_000, 121_000, 180_000, 181_000])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
   it.effect("runs a cron's tick and a timeout again", () =>
     Effect.gen(function* () {
       const cron: Array<number> = []

@@ -279,9 +279,8 @@ describe("snapshot", () => {
       class Web extends Service.make<Web>()("Web", { onStart: Db }) {}
       class Test extends Service.make<Test>()("Test", { onStart: Db }) {}
       const app = yield* running(
-        Layer.mergeAll(
-          Layer.provideMerge(Web.layer, Db.layer),
-          Layer.provide(Test.layer, Layer.succeed(Db, { name: "mock" }))
+        Layer.merge(Web.layer, Layer.provide(Test.layer, Layer.succeed(Db, { name: "mock" }))).pipe(
+          Layer.provideMerge(Db.layer)
         )
       )
       yield* app.stop
@@ -345,7 +344,12 @@ describe("snapshot", () => {
         "Slow Running 12000 (1): undefined"
       ])
       // The second life breaks at 13 s, the third does not start at 24 s, and when Slow has stopped it is given up.
-      yield* TestClock.adjust("13 seconds")
+      yield* TestClock.adjust("12500 millis")
+      assert.deepStrictEqual(yield* shown, [
+        "Breaks Restarting 13000 (2): broke",
+        "Slow Restarting 13000 (2): undefined"
+      ])
+      yield* TestClock.adjust("500 millis")
       assert.deepStrictEqual(yield* shown, [
         "Breaks Failed 25000 (2): no disk",
         "Slow Failed 25000 (2): undefined"

@@ -926,6 +926,96 @@ describe("nothing hangs, and nothing is taken for something else", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("a child that fails while it waits for its turn to go down is no second failure", () =>
+    Effect.gen(function* () {
+      const { lines, say, Worker } = workers()
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Service.timeout(Effect.die("broke"), "1 hour", { onFailure: Failure.escalate }),
+        onStop: () => Effect.zipRight(Effect.sleep("2 seconds"), say("-slow"))
+      }) {}
+      const onFailure = Failure.restart({ backoff: everySecond, budget: { restarts: 1, within: "1 day" } })
+      const { value, ...running } = yield* parent(
+        Service.adoptAll([Worker.layer("a"), Slow], { strategy: "oneForAll", onFailure })
+      )
+      const a = yield* value[0].current
+      yield* TestClock.adjust("1 hour")
+      yield* TestClock.adjust("1 second")
+      yield* a.fail
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(lines, ["+a", "-slow", "-a", "+a"])
+      yield* Effect.fork(running.stop)
+      yield* TestClock.adjust("10 seconds")
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("a child whose pause ends while others stop before it does not come up any more", () =>
+    Effect.gen(function* () {
+      const { lines, Worker } = workers()
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Service.addCleanup(Effect.sleep("5 seconds"))
+      }) {}
+      const { value: child, ...running } = yield* parent(
+        Effect.zipLeft(Service.adopt(Worker.layer("a"), { onFailure: restart }), Service.adopt(Slow))
+      )
+      yield* fail(child)
+      yield* settle
+      const stopping = yield* Effect.fork(running.stop)
+      yield* TestClock.adjust("5 seconds")
+      yield* stopping
+      assert.deepStrictEqual(lines, ["+a", "-a"])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("what a service of a layer does while the layer is closed for a restart changes nothing", () =>
+    Effect.gen(function* () {
+      for (const last of [Effect.die("broke"), Service.stop] as const) {
+        const { lines, say } = timeline()
+        class Base extends Service.make<Base>()("Base", {
+          onStart: Effect.gen(function* () {
+            yield* say("+")
+            yield* Service.timeout(last, "1 second", { onFailure: Failure.escalate })
+          }),
+          onStop: () => say("-")
+        }) {}
+        class Slow extends Service.make<Slow>()("Slow", {
+          onStart: Base,
+          onStop: () => Effect.sleep("2 seconds")
+        }) {}
+        const { value: child, ...running } = yield* parent(
+          Service.adopt(Layer.provideMerge(Slow.layer, Base.layer))
+        )
+        const restarting = yield* Effect.fork(child.restart)
+        yield* TestClock.adjust("2500 millis")
+        yield* restarting
+        assert.deepStrictEqual(lines, ["+", "-", "+"])
+        assert.strictEqual((yield* running.status).state._tag, "Running")
+        assert.strictEqual((yield* child.status)._tag, "Running")
+        const stopping = yield* Effect.fork(running.stop)
+        yield* TestClock.adjust("10 seconds")
+        yield* stopping
+      }
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("a pause that was cut short counts no longer than it lasted", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      const onFailure = Failure.restart({
+        backoff: Schedule.spaced("1 hour"),
+        budget: { restarts: 1, within: "1 minute" }
+      })
+      const { value: child, ...running } = yield* parent(Service.adopt(Worker.layer("a"), { onFailure }))
+      yield* fail(child)
+      yield* settle
+      yield* child.restart
+      yield* TestClock.adjust("30 minutes")
+      yield* fail(child)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual((yield* child.status)._tag, "Running")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
   it.effect("many that fail at once are one failure, and take no time", () =>
     Effect.gen(function* () {
       const { Worker } = workers()
