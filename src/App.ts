@@ -198,7 +198,7 @@ export const make = (options: Options = {}): App => {
         yield* journal.append({ _tag: "AppStopping", app: name, reason: reasonOf(exit), cause })
         const all = Effect.gen(function* () {
           if (!isUp) {
-            const limit = Math.min(stopTimeout / 3, longestBootEnd)
+            const limit = Math.min(Math.ceil(stopTimeout / 3), longestBootEnd)
             const ended = yield* Deadline.within(Fiber.interrupt(boot), limit)
             if (Exit.isFailure(exit) || exit.value._tag !== "Booted")
               notes.problems.push(...notes.failedStarts)

@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import * as Deadline from "./Deadline.ts"
 import * as Owner from "./Owner.ts"
 import type { Instance } from "./ServiceClass.ts"
+import * as ServiceScope from "./ServiceScope.ts"
 import type { State } from "./ServiceStatus.ts"
 import * as Slot from "./Slot.ts"
 import type * as Supervisor from "./Supervisor.ts"
@@ -153,7 +154,12 @@ export const own = (
       Effect.sync(() => supervisor.stop(slot)),
       unlessWithin(over)
     ),
-    restart: Effect.zipRight(supervisor.restart(slot), unlessWithin(Effect.asVoid(whenUp))),
+    restart: Effect.suspend(() =>
+      // A parent that stops its children begins none any more.
+      ServiceScope.admits(parent, "children")
+        ? Effect.zipRight(supervisor.restart(slot), unlessWithin(Effect.asVoid(whenUp)))
+        : new ChildStoppedError({ ...names(), reason: Slot.reasonOf(slot) })
+    ),
     await: Effect.map(over, () => {
       const reason = Slot.reasonOf(slot)
       return reason === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason }

@@ -24,8 +24,10 @@ export const within = <A, E, R>(
   work: Effect.Effect<A, E, R>,
   millis: number
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>, never, R> =>
-  Effect.flatMap(Effect.forkDaemon(Effect.interruptible(work)), (fiber) =>
-    Effect.onInterrupt(awaitWithin(fiber, millis), () => Fiber.interruptFork(fiber))
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkDaemon(Effect.interruptible(work)), (fiber) =>
+      Effect.onInterrupt(restore(awaitWithin(fiber, millis)), () => Fiber.interruptFork(fiber))
+    )
   )
 
 /** As `within`, for work that has a fiber already. */
@@ -47,7 +49,7 @@ const poll = <A, E>(
     fiber.addObserver((late) => Deferred.unsafeDone(done, Effect.succeed(Option.some(late))))
     // A daemon and no race: an interruption reaches the children of a fiber even where it is masked itself.
     const giveUp = Effect.zipRight(Deferred.succeed(done, Option.none()), Fiber.interruptFork(fiber))
-    return Effect.flatMap(Effect.forkDaemon(Effect.interruptible(Effect.delay(giveUp, millis))), (timer) =>
-      Effect.ensuring(Deferred.await(done), Fiber.interruptFork(timer))
-    )
+    // A test clock has no parts of a millisecond.
+    const timer = Effect.interruptible(Effect.delay(giveUp, Math.ceil(millis)))
+    return Effect.acquireUseRelease(Effect.forkDaemon(timer), () => Deferred.await(done), Fiber.interruptFork)
   })

@@ -85,7 +85,6 @@ export const begin = (
     // One service of the layer may fail while others still start: then they need not go on.
     let early: Failure | undefined
 
-    const interrupt = () => building.unsafeInterruptAsFork(building.id())
     const owner: Owner.Owner = {
       shared: parent.owner.shared,
       path: parent.path,
@@ -100,7 +99,7 @@ export const begin = (
           if (isClosing) return
           if (ended !== undefined) return hooks.failed(told(origin, cause))
           early ??= told(origin, cause)
-          interrupt()
+          giveUp()
         }),
       stopAsked: () =>
         Effect.sync(() => {
@@ -123,6 +122,12 @@ export const begin = (
       settled.unsafeOpen()
       hooks.settled()
     }
+    const giveUp = () => {
+      if (ended !== undefined || isGivenUp) return
+      isGivenUp = true
+      building.unsafeInterruptAsFork(building.id())
+      settle()
+    }
     const exit = () => {
       const built = ended ?? (isGivenUp ? Exit.interrupt(FiberId.none) : undefined)
       if (built === undefined || early === undefined) return built
@@ -141,7 +146,7 @@ export const begin = (
       const alive = () => Owner.unfinished(owner.members).map(Owner.describe)
       // What a build is in the middle of is undone first, since a layer releases what it has built only then.
       if (ended === undefined) {
-        const limit = Math.min(limitMillis / 3, longestBuildEnd)
+        const limit = Math.min(Math.ceil(limitMillis / 3), longestBuildEnd)
         yield* Shutdown.step(parent, `the start of child ${name()}`, Fiber.await(building), {
           limitMillis: limit,
           alive
@@ -176,12 +181,7 @@ export const begin = (
         const entry = { _tag: "ServiceFailed", service, work, origin, cause: root.cause } as const
         return { cause, origin, reason: `${origin}: ${Reason.ofCause(root.cause)}`, entry }
       },
-      giveUp: () => {
-        if (ended !== undefined || isGivenUp) return
-        isGivenUp = true
-        interrupt()
-        settle()
-      },
+      giveUp,
       close: Effect.suspend(() => {
         if (!isClosing) {
           isClosing = true

@@ -35,6 +35,10 @@ export const sleepUntil = (clock: Effect.Effect<number>, target: () => number): 
         )
   })
 
-/** Sleeps so many milliseconds, however many. */
+/**
+ * Sleeps so many milliseconds, however many; with none, one turn of the event
+ * loop, since what is repeated without a pause must not keep the process from
+ * all else.
+ */
 export const sleep = (length: number): Effect.Effect<void> =>
-  Effect.flatMap(millis, (start) => sleepUntil(millis, () => start + length))
+  length <= 0 ? Effect.sleep(0) : Effect.flatMap(millis, (start) => sleepUntil(millis, () => start + length))

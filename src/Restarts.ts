@@ -19,6 +19,8 @@ export interface Restarts<in E, out R> {
    * Gives the pause before it, in milliseconds, or none when the budget is used up.
    */
   readonly next: (cause: Cause.Cause<E>, ranMillis: number) => Effect.Effect<Option.Option<number>, never, R>
+  /** The pause is over, or nobody waits for its end. */
+  readonly resumed: (now: number) => void
   /** The work has succeeded: the backoff begins anew. */
   readonly reset: () => void
 }
@@ -62,11 +64,11 @@ const make = <E, R>(
   return {
     count: () => count,
     reset,
+    resumed: (now) => pause?.end(now),
     next: (cause, ranMillis) =>
       Effect.gen(function* () {
         if (ranMillis >= healthyAfterMillis) reset()
         const now = yield* Monotonic.millis
-        // Somebody may have cut the pause short.
         pause?.end(now - ranMillis)
         if (budget !== undefined && !budget.take(now)) return Option.none()
         const wall = yield* Clock.currentTimeMillis

@@ -118,6 +118,8 @@ const runSteps = (
     yield* step(service, "cleanups", Effect.uninterruptible(Scope.close(service.scope, Exit.void)), {
       limitMillis: (yield* timeLeft(service)) + lateStepMillis * finalizers.size
     })
+    // What its own work has provided to itself ends with that, unless that hung.
+    yield* Deadline.within(Owner.stopMembers(service.provided), lateStepMillis)
     const took = yield* Monotonic.since(startedAt)
     // Before the entry is read, all of it is over.
     forget(service)

@@ -44,10 +44,11 @@ type Wanted = Data.TaggedEnum<{
   Down: { readonly since: number; readonly failure: string | undefined }
 }>
 
-/** Why and since when it is not up. */
+/** Why and since when it is not up, and with what others it comes up, in their order. */
 interface Again {
   readonly reason: string
   readonly since: number
+  readonly batch: object
 }
 
 interface Known extends Pick<Owner.Member, "key" | "label"> {
@@ -86,11 +87,20 @@ export const reasonOf = ({ wanted }: Slot): string | undefined => {
 }
 
 /** It is to be begun anew. What is down for good stays so. */
-export const wantRestart = (slot: Slot, reason: string, notBefore: number | undefined): void => {
+export const wantRestart = (
+  slot: Slot,
+  reason: string,
+  batch: object,
+  notBefore: number | undefined
+): void => {
   const { wanted } = slot
   const since = (wanted._tag === "Up" ? wanted.again?.since : wanted.since) ?? now(slot)
-  if (wanted._tag !== "Down") want(slot, { _tag: "Restart", reason, since, notBefore })
+  if (wanted._tag !== "Down") want(slot, { _tag: "Restart", reason, since, batch, notBefore })
 }
+
+/** With what others it comes up, if it is on its way. */
+export const batchOf = ({ wanted }: Slot): object | undefined =>
+  wanted._tag === "Restart" ? wanted.batch : wanted._tag === "Up" ? wanted.again?.batch : undefined
 
 /** It is to be down for good. */
 export const wantDown = (slot: Slot, failure: string | undefined): void => {

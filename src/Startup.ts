@@ -105,7 +105,9 @@ const ownerWithin = (service: ServiceScope.Lifetime): Owner.Owner => ({
   // Many at a time may be alike.
   labels: undefined,
   label: (name) => name,
-  failed: ({ label }, origin, cause) => Escalation.fail(service, `service ${label}`, cause, origin),
+  // One that has not started yet fails whoever provides it, who may handle that.
+  failed: ({ label, shown }, origin, cause) =>
+    shown()._tag === "Starting" ? Effect.void : Escalation.fail(service, `service ${label}`, cause, origin),
   stopAsked: ({ path }) => service.owner.shared.journal.append({ _tag: "StopNotPossible", service: path })
 })
 

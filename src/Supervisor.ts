@@ -70,8 +70,13 @@ export const make = <R>(
       wake.unsafeOpen()
       if (isActive) return
       isActive = true
-      // The runtime of a service was taken where nothing can be interrupted.
-      Runtime.runFork(parent.runtime)(Effect.interruptible(Effect.annotateLogs(loop, "service", parent.path)))
+      // The runtime of a service was taken where nothing can be interrupted. Not at once: more may be noted in this turn.
+      Runtime.runFork(parent.runtime)(
+        Effect.interruptible(Effect.annotateLogs(loop, "service", parent.path)),
+        {
+          immediate: false
+        }
+      )
     }
     const loop: Effect.Effect<void> = Effect.suspend(() => {
       isDirty = false
@@ -82,31 +87,52 @@ export const make = <R>(
         return Effect.void
       })
     })
-    /** Does one thing, if there is one to do. Gives whether there may be more. It waits for nothing but a stop and a pause. */
+    /** Does one thing, if there is one to do. Gives whether there may be more. It waits for nothing but a pause. */
     const step: Effect.Effect<boolean> = Effect.suspend(() => {
       const low = slots.findLast(({ life, wanted }) => life !== undefined && wanted._tag !== "Up")
-      if (low !== undefined) return Effect.as(takeDown(low), true)
+      if (low !== undefined) takeDown(low)
       for (const slot of slots) {
-        if (slot.wanted._tag === "Down" && !slot.plan.claim.isOver) Slot.isOver(slot)
+        const isDown = slot.wanted._tag === "Down" && slot.life === undefined
+        if (isDown && !slot.plan.claim.isOver) Slot.isOver(slot)
       }
       if (isStarting) return Effect.succeed(false)
+      const risen = slots.find(
+        ({ life, wanted }) =>
+          wanted._tag === "Up" && wanted.again !== undefined && life?.settled() !== undefined
+      )
+      if (risen !== undefined) return Effect.as(settle(risen), true)
+      if (low !== undefined) return Effect.succeed(false)
       if (trouble !== undefined) {
         const now = trouble
         trouble = undefined
         return Effect.as(respond(now), true)
       }
-      const rising = slots.find(({ wanted }) => wanted._tag === "Up" && wanted.again !== undefined)
-      if (rising !== undefined) return settle(rising)
-      const next = slots.find(({ wanted }) => wanted._tag === "Restart")
-      if (next?.wanted._tag !== "Restart" || next.wanted.notBefore === undefined) return Effect.succeed(false)
       if (!ServiceScope.admits(parent, "children")) return Effect.succeed(false)
-      const left = next.wanted.notBefore - Monotonic.unsafeMillis(parent.clock)
+      const next = firstOf(slots.filter(isNext))
+      if (next === undefined) return Effect.succeed(false)
+      const left = next.at - Monotonic.unsafeMillis(parent.clock)
       const pause = Effect.raceFirst(Monotonic.sleep(left), wake.await)
-      return Effect.as(left > 0 ? pause : beginAgain(next), true)
+      return Effect.as(left > 0 ? pause : beginAgain(next.slot), true)
     })
 
-    const takeDown = (slot: Slot.Slot): Effect.Effect<void> =>
-      Effect.map(slot.life?.close ?? Effect.void, () => Slot.wentDown(slot))
+    /** Begins to take a child down, unless another is on its way: one after another. */
+    let closing: Slot.Slot | undefined
+    const takeDown = (slot: Slot.Slot): void => {
+      if (closing !== undefined || slot.life === undefined) return
+      closing = slot
+      const closed = Effect.map(slot.life.close, () => {
+        closing = undefined
+        Slot.wentDown(slot)
+        kick()
+      })
+      Runtime.runFork(parent.runtime)(closed, { immediate: false })
+    }
+
+    /** Whether it is to come up, and none that comes up before it, with it, is still to. */
+    const isNext = (slot: Slot.Slot): boolean => {
+      const batch = slot.wanted._tag === "Restart" ? slot.wanted.batch : undefined
+      return batch !== undefined && slots.find((each) => Slot.batchOf(each) === batch) === slot
+    }
 
     const beginAgain = (slot: Slot.Slot): Effect.Effect<void> =>
       // One turn of the event loop: what fails at once and always must not keep the process from all else.
@@ -116,22 +142,21 @@ export const make = <R>(
       )
     const again = (slot: Slot.Slot) => {
       Slot.begins(slot)
+      resumed()
       return Effect.asVoid(Effect.provide(begin(slot), runtimeOfRestarts(runtime)))
     }
 
-    /** Sees what has become of a child that was begun again, if that is known. */
-    const settle = (slot: Slot.Slot): Effect.Effect<boolean> => {
-      const exit = slot.life?.settled()
-      if (slot.life === undefined || exit === undefined) return Effect.succeed(false)
-      if (Exit.isSuccess(exit)) {
-        up(slot, slot.life)
-        return Effect.succeed(true)
-      }
-      const failure = slot.life.failure(Slot.nameOf(slot))
+    /** Sees what has become of a child that was begun again. */
+    const settle = (slot: Slot.Slot): Effect.Effect<void> => {
+      const { life } = slot
+      const exit = life?.settled()
+      if (life === undefined || exit === undefined) return Effect.void
+      if (Exit.isSuccess(exit)) return Effect.sync(() => up(slot, life))
+      const failure = life.failure(Slot.nameOf(slot))
       const { entry } = failure
       if (entry !== undefined) Slot.didNotStart(slot, entry.service, entry.work, entry.cause)
       failed(slot, failure, 0)
-      return Effect.as(entry === undefined ? Effect.void : journal.append(entry), true)
+      return entry === undefined ? Effect.void : journal.append(entry)
     }
 
     const begin = (slot: Slot.Slot): Effect.Effect<Incarnation.Incarnation, never, R> =>
@@ -157,8 +182,9 @@ export const make = <R>(
       // It goes down already, with a sibling.
       if (slot.wanted._tag !== "Up") return
       trouble ??= { ...failure, slot, ranMillis }
+      const batch = {}
       for (const each of goingDownWith(slot)) {
-        if (answer._tag === "Restart") Slot.wantRestart(each, failure.reason, undefined)
+        if (answer._tag === "Restart") Slot.wantRestart(each, failure.reason, batch, undefined)
         else Slot.wantDown(each, each === slot ? failure.reason : undefined)
       }
       kick()
@@ -188,8 +214,9 @@ export const make = <R>(
           return yield* Escalation.exhausted(parent, answer, failure)
         }
         const notBefore = (yield* Monotonic.millis) + pause.value
+        const batch = {}
         for (const each of undecided()) {
-          Slot.wantRestart(each, reason, notBefore)
+          Slot.wantRestart(each, reason, batch, notBefore)
           yield* tellRestart(each, pause.value, origin)
         }
         kick()
@@ -224,8 +251,14 @@ export const make = <R>(
         { discard: true }
       )
 
+    /** Whoever waits or comes up, the pause is over: a budget that others share counts on. */
+    const resumed = () => {
+      if (answer._tag === "Restart") answer.restarts.resumed(Monotonic.unsafeMillis(parent.clock))
+    }
+
     const stop = (slot: Slot.Slot): void => {
       Slot.wantDown(slot, undefined)
+      resumed()
       kick()
     }
     const restart = (slot: Slot.Slot) =>
@@ -233,7 +266,7 @@ export const make = <R>(
         const { wanted } = slot
         const isDone = wanted._tag === "Down" || (wanted._tag === "Restart" && wanted.notBefore === 0)
         if (isDone) return Effect.void
-        Slot.wantRestart(slot, Slot.reasonOf(slot) ?? "it was asked to", 0)
+        Slot.wantRestart(slot, Slot.reasonOf(slot) ?? "it was asked to", {}, 0)
         return Effect.zipRight(tellRestart(slot, 0, undefined), Effect.sync(kick))
       })
 
@@ -260,6 +293,16 @@ export const make = <R>(
 
     return { start: Effect.provide(start, runtime.context), stop, restart }
   })
+
+/** The one that is to come up first, of those for which that is decided. */
+const firstOf = (slots: ReadonlyArray<Slot.Slot>) => {
+  let first: { readonly slot: Slot.Slot; readonly at: number } | undefined
+  for (const slot of slots) {
+    const at = slot.wanted._tag === "Restart" ? slot.wanted.notBefore : undefined
+    if (at !== undefined && (first === undefined || at < first.at)) first = { slot, at }
+  }
+  return first
+}
 
 /** As it was where the child was adopted, but not as part of the work that adopted it, nor in its span. */
 const runtimeOfRestarts = <R>(runtime: Runtime.Runtime<R>): Runtime.Runtime<R> =>
