@@ -52,18 +52,18 @@ export const make: {
     fields: Fields
   ): Event<Name, Schema.Struct.Type<Fields>>
 } = (name: string, of: Schema.Schema.Any | Schema.Struct.Fields): any => {
-  Input.name("Event.make", "name", name)
+  const named = Input.name("Event.make", "name", name)
   const schema = schemaOf(of)
   const validate = ParseResult.validateEither(Schema.typeSchema(schema))
   return {
     [TypeId]: TypeId,
-    name,
+    name: named,
     schema,
     reject: (payload: unknown) => {
       const result = validate(payload)
       return Either.isRight(result)
         ? undefined
-        : new PayloadError({ event: name, problem: problemsOf(result.left, []).join("; ") })
+        : new PayloadError({ event: named, problem: problemsOf(result.left, []).join("; ") })
     }
   }
 }
@@ -99,14 +99,17 @@ const isField = (u: unknown): boolean => Schema.isSchema(u) || Schema.isProperty
 /** What is wrong, in words without values: Effect's own formatters quote what they find. */
 const problemsOf = (
   issue: ParseResult.ParseIssue,
-  path: ReadonlyArray<PropertyKey>
+  path: ReadonlyArray<string>,
+  within?: ParseResult.Composite["ast"]
 ): ReadonlyArray<string> => {
-  const at = path.length === 0 ? "it" : path.map(String).join(".")
+  const at = path.length === 0 ? "it" : path.join(".")
   switch (issue._tag) {
     case "Composite":
-      return Array.ensure(issue.issues).flatMap((inner) => problemsOf(inner, path))
-    case "Pointer":
-      return problemsOf(issue.issue, [...path, ...Array.ensure(issue.path)])
+      return Array.ensure(issue.issues).flatMap((inner) => problemsOf(inner, path, issue.ast))
+    case "Pointer": {
+      const keys = Array.ensure(issue.path).map((key) => (isOfSchema(key, within) ? String(key) : "*"))
+      return problemsOf(issue.issue, [...path, ...keys])
+    }
     case "Refinement":
       return issue.kind === "From" ? problemsOf(issue.issue, path) : [`${at} must be ${String(issue.ast)}`]
     case "Transformation":
@@ -124,3 +127,8 @@ const problemsOf = (
     }
   }
 }
+
+/** Whether a key is written in the schema, or a place in a list. The key of a record is a value, as what it leads to. */
+const isOfSchema = (key: PropertyKey, within: ParseResult.Composite["ast"] | undefined): boolean =>
+  typeof key === "number" ||
+  (within?._tag === "TypeLiteral" && within.propertySignatures.some(({ name }) => name === key))

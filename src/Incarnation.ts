@@ -15,7 +15,7 @@ import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Shutdown from "./Shutdown.ts"
-import { rootOf } from "./StartError.ts"
+import { rootOf, StartError } from "./StartError.ts"
 
 /** What is brought to life, as often as it takes. */
 export interface Plan {
@@ -93,12 +93,15 @@ export const begin = (
       offers: new Map(),
       labels: { taken: parent.childLabels, by: claim },
       label,
-      failed: (_, origin, cause) =>
+      failed: (member, origin, cause) =>
         Effect.sync(() => {
           // One that dies while it is closed is being dealt with.
           if (isClosing) return
           if (ended !== undefined) return hooks.failed(told(origin, cause))
-          early ??= told(origin, cause)
+          // One that starts would fail the build with this, had it been waited for.
+          const isStarting = member.shown()._tag === "Starting"
+          const error = new StartError({ service: member.path, step: "onStart", cause })
+          early ??= { ...told(origin, cause), cause: isStarting ? Cause.die(error) : cause }
           giveUp()
         }),
       stopAsked: () =>

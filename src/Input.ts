@@ -35,12 +35,16 @@ export const positiveMillis = (where: string, input: string, value: unknown): nu
   return millis
 }
 
-/** A name that can be shown. Throws `InputError` when it is not a string or blank. */
+/**
+ * A name that can be shown, in one line: it may come from outside, as that of a
+ * file. Throws `InputError` when it is not a string or blank.
+ */
 export const name = (where: string, input: string, value: unknown): string => {
   if (typeof value !== "string" || value.trim() === "") {
     throw new InputError({ where, input, expected: "a name that is not empty", actual: value })
   }
-  return value
+  // oxlint-disable-next-line no-control-regex
+  return value.replaceAll(/[\n\r\u0000-\u001F\u007F-\u009F\u2028\u2029]+/g, " ")
 }
 
 /** A whole number of at least one. Throws `InputError` otherwise. */

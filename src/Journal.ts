@@ -137,9 +137,19 @@ export const make: Effect.Effect<Journal["Type"]> = Effect.sync(() => {
     streamOf: <Kind extends Entry["_tag"]>(kinds: ReadonlyArray<Kind>, options?: ReadOptions) => {
       const where = "Journal.streamOf"
       Input.options(where, options)
+      Input.oneOf(where, "payloads", [true, false], options?.payloads ?? false)
       const expected = "a list of kinds of entries, like TaskTicked"
-      if (!Array.isArray(kinds) || !kinds.every((kind) => EntryText.isKind(kind)))
-        throw new Input.InputError({ where, input: "kinds", expected, actual: String(kinds) })
+      if (!Array.isArray(kinds))
+        throw new Input.InputError({ where, input: "kinds", expected, actual: kinds })
+      for (const kind of kinds as ReadonlyArray<unknown>) {
+        if (typeof kind === "string" && EntryText.isKind(kind)) continue
+        throw new Input.InputError({
+          where,
+          input: "kinds",
+          expected: "kinds of entries, like TaskTicked",
+          actual: kind
+        })
+      }
       const wanted = new Set<string>(kinds)
       // Only what is wanted is ever put into its queue.
       return read((kind) => wanted.has(kind), options?.payloads ?? false) as Stream.Stream<Of<Kind>>

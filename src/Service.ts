@@ -152,16 +152,17 @@ export const make =
         actual: onStart
       })
     }
+    const named = Input.name(where, "name", name)
     // Its third line is the caller's: `Context` shows it when the service is not provided.
     const { stack } = new Error()
     // The caller's class is the `Self`; this one is only its base.
     // @effect-diagnostics-next-line classSelfMismatch:off
-    class Base extends Context.Tag(Input.name(where, "name", name))<any, any>() {
+    class Base extends Context.Tag(named)<any, any>() {
       static override readonly stack = stack
     }
     const settings: Startup.Settings = {
       definition: {
-        name,
+        name: named,
         location: stack?.split("\n")[2]?.match(/\(?([^\s(]+:\d+:\d+)\)?$/)?.[1] ?? "an unknown place"
       },
       onStop: onStop === undefined ? undefined : Input.callable(where, "onStop", onStop),

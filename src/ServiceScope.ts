@@ -125,7 +125,7 @@ export class DuplicateChildError extends Data.TaggedError("DuplicateChildError")
   override get message(): string {
     return (
       `Service "${this.service}" has a child "${this.child}" already. ` +
-      "Give each child a name of its own: Service.adopt(Child, { name })."
+      "Give each child a name of its own: Service.adopt(Child, { name }), or { child, name } in Service.adoptAll."
     )
   }
 }

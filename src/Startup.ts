@@ -79,7 +79,10 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
       yield* started(service, yield* Monotonic.since(startedAt), stopping)
       return exit.value
     }
-    const cause: Cause.Cause<unknown> = failure ?? (Exit.isFailure(exit) ? exit.cause : Cause.empty)
+    const given: Cause.Cause<unknown> = failure ?? (Exit.isFailure(exit) ? exit.cause : Cause.empty)
+    // Interrupted from outside, this would not be run, and a service whose scope was closed would be stopping.
+    const isItself = service.state._tag === "Starting" && Cause.isInterruptedOnly(given)
+    const cause = isItself ? Cause.die(new Cause.InterruptedException("it interrupted itself")) : given
     if (service.state._tag === "Starting" && !Cause.isInterruptedOnly(cause)) {
       // What failed it from outside of `onStart` has been noted.
       if (failure === undefined) ServiceScope.noteFailure(service, step, cause)

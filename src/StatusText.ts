@@ -5,18 +5,22 @@ import type { ListenerStatus, ServiceStatus, Snapshot, State, TaskStatus } from 
 
 /**
  * A line for the app, each service, task and listener, fifty at most. Of many
- * alike, those that are not well come first, and the rest is counted.
+ * alike, those that are in trouble now come first, then those that were last;
+ * the rest is counted.
  */
 export const render = (snapshot: Snapshot): string => {
-  const fitting = mostAlike.map((most) => lines(snapshot, most)).find((all) => all.length <= mostLines)
-  return (fitting ?? lines(snapshot, 1).slice(0, mostLines)).join("\n")
+  const all = mostAlike.map((most) => lines(snapshot, most))
+  const fitting = all.find(({ length }) => length <= mostLines)
+  if (fitting !== undefined) return fitting.join("\n")
+  const least = lines(snapshot, 0)
+  return [...least.slice(0, mostLines - 1), `and ${least.length - mostLines + 1} more lines`].join("\n")
 }
 
 /** A screen. */
 const mostLines = 50
 
-/** How many services, tasks or listeners of one service are shown: the most for which all fits. */
-const mostAlike = [8, 5, 3, 2, 1]
+/** How many services, tasks or listeners of one service are shown: the most for which all fits. With 0, one that is not well. */
+const mostAlike = [8, 5, 3, 2, 1, 0]
 
 /** Where names and reasons are cut, so that a line stays a line. */
 const longestName = 60
@@ -32,7 +36,7 @@ const branches = (
   at: number,
   most: number
 ): ReadonlyArray<string> => {
-  const shown = some(services, most, isWell)
+  const shown = some(services, most, urgency)
   const more = services.length - shown.length
   const blocks = shown.map((service) => block(service, at, most))
   if (more > 0) blocks.push([`and ${more} more`])
@@ -52,9 +56,9 @@ const block = (service: ServiceStatus, at: number, most: number): ReadonlyArray<
     const { at: then, reason, work } = lastFailure
     facts.push(`${cut(work, longestName)} failed ${span(at - then)} ago (${cut(reason, longestReason)})`)
   }
-  const works = some(tasks, most, isTaskWell).map((task) => describeTask(task, at))
+  const works = some(tasks, most, urgencyOfTask(lastFailure)).map((task) => describeTask(task, at))
   if (tasks.length > works.length) works.push(`and ${counted(tasks.length - works.length, "more task")}`)
-  const ears = some(listeners, most, isListenerWell).map(describeListener)
+  const ears = some(listeners, most, urgencyOfListener).map(describeListener)
   if (listeners.length > ears.length)
     ears.push(`and ${counted(listeners.length - ears.length, "more listener")}`)
   return [
@@ -64,15 +68,23 @@ const block = (service: ServiceStatus, at: number, most: number): ReadonlyArray<
   ]
 }
 
-const isTaskWell = ({ failures, skipped }: TaskStatus): boolean => failures + skipped === 0
-const isListenerWell = ({ dropped, failed, queued }: ListenerStatus): boolean =>
-  failed + dropped + queued === 0
-const isWell = ({ children, lastFailure, listeners, state, tasks }: ServiceStatus): boolean =>
-  (state._tag === "Running" || state._tag === "Stopped") &&
-  lastFailure === undefined &&
-  tasks.every(isTaskWell) &&
-  listeners.every(isListenerWell) &&
-  children.every(isWell)
+/** How much something matters to who looks for trouble: not at all, or the more the higher. */
+const urgency = ({ children, lastFailure, listeners, state, tasks }: ServiceStatus): number =>
+  state._tag !== "Running" && state._tag !== "Stopped"
+    ? Number.POSITIVE_INFINITY
+    : Math.max(
+        lastFailure === undefined ? calm : lastFailure.at,
+        ...tasks.map(urgencyOfTask(undefined)),
+        ...listeners.map(urgencyOfListener),
+        ...children.map(urgency)
+      )
+const urgencyOfTask =
+  (lastFailure: ServiceStatus["lastFailure"]) =>
+  ({ failures, name, skipped }: TaskStatus): number =>
+    lastFailure?.work === name ? 0 : failures + skipped > 0 ? -1 : calm
+const urgencyOfListener = ({ dropped, failed, queued }: ListenerStatus): number =>
+  failed + dropped > 0 ? -1 : queued > 0 ? -2 : calm
+const calm = Number.NEGATIVE_INFINITY
 
 const describe = (state: State, at: number, since: number): string => {
   const age = `for ${span(at - since)}`
@@ -111,9 +123,16 @@ const describeListener = ({ dropped, event, failed, handled, lag, queued }: List
   return `on ${cut(event, longestName)}: ${facts.join(", ")}`
 }
 
-/** So many as there is room for, those that are not well before the others, else in their order. */
-const some = <A>(all: ReadonlyArray<A>, most: number, isWell: (a: A) => boolean): ReadonlyArray<A> =>
-  all.length <= most ? all : [...all.filter((a) => !isWell(a)), ...all.filter(isWell)].slice(0, most)
+/** So many as there is room for, what is urgent before the rest, else in their order. */
+const some = <A>(all: ReadonlyArray<A>, most: number, urgencyOf: (a: A) => number): ReadonlyArray<A> => {
+  if (all.length <= most) return all
+  const ranked = Array.from(all, (a) => ({ a, urgency: urgencyOf(a) }))
+  const shown = most === 0 ? ranked.filter(({ urgency }) => urgency !== calm) : ranked
+  return shown
+    .toSorted((one, other) => (one.urgency === other.urgency ? 0 : other.urgency - one.urgency))
+    .slice(0, Math.max(most, 1))
+    .map(({ a }) => a)
+}
 
 /** Names may come from outside, as those of files, and reasons from anywhere. */
 const cut = (text: string, longest: number): string => {

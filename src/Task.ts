@@ -5,12 +5,13 @@
  * Each run has a `Scope` of its own: what a tick acquires is released when the
  * tick ends. Time is Effect's Clock.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Cron from "effect/Cron"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as CronSlots from "./CronSlots.ts"
@@ -236,12 +237,13 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
     const until = Input.oneOf("Service.spawn", "until", ["done", "stop"], options.until ?? "done")
     const policy = Failure.check("Service.spawn", options.onFailure) ?? Failure.escalate
     const record = TaskRuns.recordOf(service, { kind: "spawn", name, schedule: "" })
-    const endless = Effect.tap(effect, () =>
-      // It may have been told that its service is stopping.
-      service.state._tag === "Stopping"
-        ? Effect.void
-        : Effect.die(new TaskEndedError({ service: service.path, task: name }))
-    )
+    const endless = Effect.flatMap(Effect.exit(effect), (exit) => {
+      // Interrupted by its own code, it has ended too. It may have been told that its service is stopping.
+      const hasEnded = Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)
+      return hasEnded && service.state._tag !== "Stopping"
+        ? Effect.die(new TaskEndedError({ service: service.path, task: name }))
+        : exit
+    })
     const work = TaskRuns.runs(service, record, until === "stop" ? endless : effect, policy)
     return Effect.map(
       ServiceScope.fork(

@@ -102,7 +102,7 @@ describe("adopt", () => {
       assert.instanceOf(error, Service.DuplicateChildError)
       assert.strictEqual(
         error.message,
-        'Service "Parent" has a child "Worker" already. Give each child a name of its own: Service.adopt(Child, { name }).'
+        'Service "Parent" has a child "Worker" already. Give each child a name of its own: Service.adopt(Child, { name }), or { child, name } in Service.adoptAll.'
       )
       yield* running.stop
     }).pipe(leavesNothing)

@@ -773,7 +773,10 @@ describe("what cannot be used is refused where it is given, and reaches nobody",
         Login.reject({}),
         Login.reject(["hunter2"]),
         Login.reject(null),
-        filtered.reject({ pan: "hunter2" })
+        filtered.reject({ pan: "hunter2" }),
+        Event.make("scores", { of: Schema.Record({ key: Schema.String, value: Schema.Number }) }).reject({
+          of: { hunter2: "1" }
+        })
       ].map((error) => error?.problem)
       assert.deepStrictEqual(problems, [
         "password must be Redacted(<redacted>), but is of type string",
@@ -783,7 +786,8 @@ describe("what cannot be used is refused where it is given, and reaches nobody",
         "user is missing",
         `it must be ${String(Login.schema.ast)}, but is of type an array`,
         `it must be ${String(Login.schema.ast)}, but is of type null`,
-        "it must be { { readonly pan: string } | filter }"
+        "it must be { { readonly pan: string } | filter }",
+        "of.* must be number, but is of type string"
       ])
       assert.strictEqual(yield* Effect.succeed(Login.reject(login)), undefined)
     })

@@ -298,16 +298,14 @@ describe("Journal", () => {
   it.effect("refuses kinds that there are not", () =>
     Effect.gen(function* () {
       for (const [kinds, options, problem] of [
-        [
-          ["TaskTicked", "Tick"],
-          {},
-          '`kinds` must be a list of kinds of entries, like TaskTicked, but it is "TaskTicked,Tick".'
-        ],
+        [["TaskTicked", "Tick"], {}, '`kinds` must be kinds of entries, like TaskTicked, but it is "Tick".'],
         [
           "TaskTicked",
           {},
           '`kinds` must be a list of kinds of entries, like TaskTicked, but it is "TaskTicked".'
         ],
+        [[Symbol("x")], {}, "`kinds` must be kinds of entries, like TaskTicked, but it is Symbol(x)."],
+        [["TaskTicked"], { payloads: "false" }, '`payloads` must be true or false, but it is "false".'],
         [["TaskTicked"], 5, "`options` must be an object, or left out, but it is 5."]
       ] as const) {
         const exit = yield* Effect.exit(Stream.runDrain(Journal.streamOf(kinds as any, options as any)))

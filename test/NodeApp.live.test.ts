@@ -268,7 +268,12 @@ describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
       /Two different services are named .*Twin.*: one made at .*Rename/,
       []
     ],
-    ["an onStart that interrupts itself", "interruptsItself", /a layer of it interrupted itself/, undone]
+    [
+      "an onStart that interrupts itself",
+      "interruptsItself",
+      /App > Web.* failed in onStart, so .*: it interrupted itself/,
+      undone
+    ]
   ]
   for (const [what, app, error, expected] of broken) {
     it(`says in one line why it does not start, and exits with 1: ${what}`, async () => {

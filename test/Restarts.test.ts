@@ -490,6 +490,17 @@ describe("a task that is to run until its service stops", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("has ended also when its own code interrupts it", () =>
+    Effect.gen(function* () {
+      const running = yield* worker(
+        Service.spawn(Effect.delay(Effect.interrupt, "1 second"), { name: "feed", until: "stop" })
+      )
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual((yield* running.status).state._tag, "Failed")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
   it.effect("may end when its service has told it that it stops", () =>
     Effect.gen(function* () {
       class Feed extends Service.make<Feed>()("Feed", {

@@ -621,7 +621,50 @@ Shop: running for 1m 15s
     const services = Array.from([...good, ...bad], (part, n) => ({ ...nothing, name: `S${n}`, ...part }))
     const text = ServiceRegistry.render({ name: "", state: { _tag: "Running" }, since: 0, at: 0, services })
     const shown = [...text.matchAll(/^[├└]─ (S\d+)/gm)].map(([, name]) => name)
-    assert.deepStrictEqual(shown, ["S12", "S13", "S14", "S15", "S0", "S1", "S2", "S3"])
+    assert.deepStrictEqual(shown, ["S13", "S15", "S12", "S14", "S0", "S1", "S2", "S3"])
+  })
+
+  it("shows what is in trouble now before what was once, and the latest of that first", () => {
+    const blips = Array.from({ length: 9 }, (_, n) => ({
+      ...nothing,
+      name: `S${n}`,
+      lastFailure: { at: n, work: "scan", reason: "no" }
+    }))
+    const dead = { ...nothing, name: "Dead", state: { _tag: "Failed", reason: "no" } as const }
+    const task = { kind: "interval", schedule: "1s", runs: 2, skipped: 0, isRunning: false } as const
+    const rest = { lastStart: undefined, lastDuration: undefined, nextRun: undefined, lastError: undefined }
+    const tasks = Array.from({ length: 10 }, (_, n) => ({ ...task, ...rest, name: `t${n}`, failures: 1 }))
+    const busy = { ...dead, tasks, lastFailure: { at: 0, work: "t9", reason: "no" } }
+    const services = [...blips, busy]
+    const text = ServiceRegistry.render({ name: "", state: { _tag: "Running" }, since: 0, at: 0, services })
+    const shown = [...text.matchAll(/^[├└]─ (\w+):/gm)].map(([, name]) => name)
+    assert.deepStrictEqual(shown, ["Dead", "S8", "S7", "S6", "S5", "S4", "S3", "S2"])
+    assert.match(text, /Dead: .*\n│ +t9: /)
+  })
+
+  it("of a tree that is deep shows the way down to the trouble", () => {
+    const calm = Array.from({ length: 3 }, () => ({
+      event: "e",
+      handled: 0,
+      failed: 0,
+      queued: 0,
+      dropped: 0,
+      lag: Duration.zero
+    }))
+    const deep = (depth: number): ServiceRegistry.ServiceStatus =>
+      depth === 0
+        ? { ...nothing, name: "Culprit", state: { _tag: "Failed", reason: "no" } }
+        : { ...nothing, listeners: calm, children: [{ ...nothing, listeners: calm }, deep(depth - 1)] }
+    const render = (depth: number) =>
+      ServiceRegistry.render({
+        name: "",
+        state: { _tag: "Running" },
+        since: 0,
+        at: 0,
+        services: [deep(depth)]
+      })
+    assert.include(render(12), "Culprit: failed")
+    assert.match(render(60), /\nand \d+ more lines$/)
   })
 
   it("has fifty lines at most, with fewer of many alike if need be", () => {

@@ -1016,6 +1016,211 @@ describe("nothing hangs, and nothing is taken for something else", () => {
     }).pipe(leavesNothing)
   )
 
+  for (const strategy of ["oneForAll", "restForOne"] as const) {
+    it.effect(`${strategy}: a restart waits neither for the pause nor for the start of a sibling`, () =>
+      Effect.gen(function* () {
+        const { lines, Worker } = workers()
+        const onFailure = Failure.restart({ backoff: Schedule.spaced("1 hour") })
+        const hangs = (life: number) => (life > 1 ? Effect.never : Effect.void)
+        const { value, ...running } = yield* parent(
+          Service.adoptAll(
+            [
+              { child: Worker.layer("a"), name: "a" },
+              { child: Worker.layer("b", hangs), name: "b" },
+              { child: Worker.layer("c"), name: "c" }
+            ],
+            { strategy, onFailure }
+          )
+        )
+        yield* fail(value[1])
+        yield* settle
+        yield* value[2].restart
+        yield* Effect.fork(value[1].restart)
+        yield* settle
+        yield* value[0].restart
+        assert.deepStrictEqual(
+          lines.slice(-3),
+          strategy === "oneForAll" ? ["+c", "+b", "+a"] : ["+b", "-a", "+a"]
+        )
+        yield* running.stop
+      }).pipe(leavesNothing)
+    )
+
+    it.effect(`${strategy}: a group that does not start goes down last first`, () =>
+      Effect.gen(function* () {
+        const { lines, Worker } = workers()
+        const member = (name: string, start: Effect.Effect<unknown, unknown> = Effect.void) => ({
+          child: Worker.layer(name, () => start),
+          name
+        })
+        const running = yield* parent(
+          Effect.exit(
+            Service.adoptAll([member("a"), member("b"), member("c", Effect.fail("no"))], { strategy })
+          )
+        )
+        assert.deepStrictEqual(lines, ["+a", "+b", "+c", "-b", "-a"])
+        yield* running.stop
+      }).pipe(leavesNothing)
+    )
+  }
+
+  it.effect("what hung work has provided to itself ends with its service", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      class Inner extends Service.make<Inner>()("Inner", {
+        onStart: Service.interval(say("tick"), "10 seconds")
+      }) {}
+      class Outer extends Service.make<Outer>()("Outer", {
+        onStart: Service.spawn(Effect.provide(Effect.uninterruptible(Effect.never), Inner.layer)),
+        stopTimeout: "1 second"
+      }) {}
+      const running = yield* parent(Service.adopt(Outer))
+      yield* TestClock.adjust("10 seconds")
+      yield* Effect.fork(running.stop)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(lines, ["tick"])
+    })
+  )
+
+  it.effect(
+    "a service that work provides to itself fails that work when it does not start, and no more",
+    () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        class Inner extends Service.make<Inner>()("Inner", {
+          onStart: Effect.zipRight(Service.spawn(Effect.die("no port")), Effect.sleep("1 second"))
+        }) {}
+        const tick = Effect.catchAllCause(Effect.provide(Effect.void, Inner.layer), () => say("caught"))
+        const running = yield* parent(Service.timeout(tick, "5 seconds"))
+        yield* TestClock.adjust("10 seconds")
+        assert.deepStrictEqual(lines, ["caught"])
+        assert.strictEqual((yield* running.status).state._tag, "Running")
+        yield* running.stop
+      }).pipe(leavesNothing)
+  )
+
+  it.effect("a child that comes up is up, though a sibling stops slowly", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Service.addCleanup(Effect.sleep("8 seconds"))
+      }) {}
+      const slowStart = Worker.layer("a", (life) => (life > 1 ? Effect.sleep("1 second") : Effect.void))
+      const { value, ...running } = yield* parent(
+        Service.adoptAll([slowStart, Slow], { strategy: "oneForAll", onFailure: restart })
+      )
+      const restarting = yield* Effect.fork(value[0].restart)
+      yield* settle
+      yield* Effect.fork(value[1].stop)
+      yield* TestClock.adjust("1 second")
+      assert.isNotNull(restarting.unsafePoll())
+      assert.strictEqual((yield* value[0].status)._tag, "Running")
+      const stopping = yield* Effect.fork(running.stop)
+      yield* TestClock.adjust("10 seconds")
+      yield* stopping
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("a failure is answered, though the rest of the start cannot be interrupted", () =>
+    Effect.gen(function* () {
+      let lives = 0
+      class Breaks extends Service.make<Breaks>()("Breaks", {
+        onStart: Effect.suspend(() =>
+          ++lives === 2
+            ? Effect.zipRight(
+                Service.spawn(Effect.die("no port")),
+                Effect.uninterruptible(Effect.sleep("1 day"))
+              )
+            : Effect.void
+        ),
+        stopTimeout: "3 seconds"
+      }) {}
+      const { value: child, ...running } = yield* parent(Service.adopt(Breaks, { onFailure: restart }))
+      yield* Effect.fork(child.restart)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(lives, 3)
+      assert.strictEqual((yield* child.status)._tag, "Running")
+      yield* running.stop
+    })
+  )
+
+  it.effect("a restart that a parent cannot grant any more fails at once", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      let sibling: Effect.Effect<unknown, unknown> = Effect.void
+      const asked: Array<string> = []
+      class Last extends Service.make<Last>()("Last", {
+        onStart: Service.addCleanup(
+          Effect.suspend(() => Effect.map(Effect.exit(sibling), ({ _tag }) => void asked.push(_tag)))
+        )
+      }) {}
+      const { value: child, ...running } = yield* parent(
+        Effect.zipLeft(Service.adopt(Worker.layer("a")), Service.adopt(Last))
+      )
+      sibling = child.restart
+      yield* running.stop
+      assert.deepStrictEqual(asked, ["Failure"])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("limits that are no whole milliseconds are kept all the same", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      class Cut extends Service.make<Cut>()("Cut", {
+        onStart: Effect.uninterruptible(Effect.sleep("1 hour"))
+      }) {}
+      yield* TestClock.adjust(2_859)
+      const adopting = yield* Effect.fork(
+        parent(Effect.zipRight(Service.addCleanup(say("cleanup")), Service.timeout(Service.adopt(Cut), 1)))
+      )
+      const running = yield* adopting
+      yield* TestClock.adjust(1)
+      yield* Effect.fork(running.stop)
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(lines, ["cleanup"])
+      yield* TestClock.adjust("1 hour")
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("who dies while it is adopted, and why, is in the error", () =>
+    Effect.gen(function* () {
+      class Connection extends Service.make<Connection>()("Connection", {
+        onStart: Effect.zipRight(
+          Service.spawn(Effect.die("refused"), { name: "socket" }),
+          Effect.sleep("1 second")
+        )
+      }) {}
+      const running = yield* parent(Effect.exit(Service.adopt(Connection)))
+      const error = Exit.isFailure(running.value) ? Cause.squash(running.value.cause) : undefined
+      assert.strictEqual(
+        (error as Error).message,
+        'Service "Parent > Connection" failed in onStart, so what it had begun was undone: refused'
+      )
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("a child that interrupts its own start has not started, and that is told of", () =>
+    Effect.gen(function* () {
+      class Itself extends Service.make<Itself>()("Itself", { onStart: Effect.interrupt }) {}
+      const running = yield* parent(Effect.exit(Service.adopt(Itself)))
+      assert.include(String(running.value), "it interrupted itself")
+      assert.include(yield* running.journal, "0 Itself did not start: onStart failed")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("a name from outside stays on its line", () =>
+    Effect.gen(function* () {
+      const { Worker } = workers()
+      const { value: child, ...running } = yield* parent(
+        Service.adopt(Worker.layer("a"), { name: 'a.csv]\nlevel=ERROR message="' })
+      )
+      assert.strictEqual(child.name, 'Worker[a.csv] level=ERROR message="]')
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
   it.effect("many that fail at once are one failure, and take no time", () =>
     Effect.gen(function* () {
       const { Worker } = workers()
