@@ -136,7 +136,7 @@ const supervise = (
     const parent = yield* ServiceScope.lifetime
     const timeout = Input.positiveMillis(where, "currentTimeout", options.currentTimeout ?? "5 seconds")
     const policy = Failure.check(where, options.onFailure) ?? Failure.escalate
-    const budget = policy._tag === "Restart" ? Restarts.budgetOf(policy) : undefined
+    const budget = Restarts.budgetOf(policy)
     // An array may have holes, which `map` passes over.
     const slots = Array.from(members, (member) => slotOf(where, parent, member))
     ServiceScope.admit(parent, "children", slots.map(({ plan }) => plan.label("a child")).join(", "))

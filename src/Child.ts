@@ -100,12 +100,9 @@ export const own = (
 ): Child<unknown> => {
   const { parent } = slot.plan
   const over = slot.over.await
-  const stop = Effect.zipRight(
-    Effect.sync(() => supervisor.stop(slot)),
-    over
-  )
+  const askStop = Effect.sync(() => supervisor.stop(slot))
   slot.owned = {
-    stop,
+    stop: Effect.zipRight(askStop, over),
     // One that is down may come up before it is stopped.
     stopLimit: () => slot.life?.stopLimit() ?? parent.stopTimeout,
     unfinished: () => (slot.life === undefined ? [] : Owner.unfinished(slot.life.owner.members)),
@@ -114,6 +111,7 @@ export const own = (
   parent.children.add(slot.owned)
 
   const names = () => ({ service: parent.path, child: Slot.nameOf(slot) })
+  const stopped = () => new ChildStoppedError({ ...names(), reason: Slot.reasonOf(slot) })
   /** Work of the child, or what it waits for, must not wait for the child's end. */
   const unlessWithin = <A, E>(waits: Effect.Effect<A, E>): Effect.Effect<A | void, E> =>
     Effect.flatMap(Work.current, (caller) =>
@@ -123,7 +121,7 @@ export const own = (
   const whenUp: Effect.Effect<unknown, ChildStoppedError> = Effect.suspend(() => {
     const context = Slot.offered(slot)
     if (context !== undefined) return Effect.succeed(offeredBy(context, slot))
-    if (slot.wanted._tag === "Down") return new ChildStoppedError({ ...names(), reason: Slot.reasonOf(slot) })
+    if (slot.wanted._tag === "Down") return stopped()
     return Effect.zipRight(slot.ready.await, whenUp)
   })
   const tookTooLong = Effect.suspend(
@@ -150,15 +148,12 @@ export const own = (
     },
     current,
     status: Effect.sync(() => Slot.state(slot)),
-    stop: Effect.zipRight(
-      Effect.sync(() => supervisor.stop(slot)),
-      unlessWithin(over)
-    ),
+    stop: Effect.zipRight(askStop, unlessWithin(over)),
     restart: Effect.suspend(() =>
       // A parent that stops its children begins none any more.
       ServiceScope.admits(parent, "children")
         ? Effect.zipRight(supervisor.restart(slot), unlessWithin(Effect.asVoid(whenUp)))
-        : new ChildStoppedError({ ...names(), reason: Slot.reasonOf(slot) })
+        : stopped()
     ),
     await: Effect.map(over, () => {
       const reason = Slot.reasonOf(slot)

@@ -12,16 +12,6 @@ import * as MetricKey from "effect/MetricKey"
 import * as MetricKeyType from "effect/MetricKeyType"
 import * as MetricLabel from "effect/MetricLabel"
 
-/** The metrics of all services of a class. */
-interface OfService {
-  /** A service has changed its state; undefined is before its start or after its stop. */
-  readonly moved: (from: string | undefined, to: string | undefined) => void
-  /** A service is started anew; that start may fail. */
-  readonly restarted: () => void
-  /** A service has failed at something: its work, its start or its stop. */
-  readonly failed: () => void
-}
-
 /** The metrics of a task, in all services of a class. */
 export interface OfTask {
   readonly succeeded: (tookMillis: number) => void
@@ -41,7 +31,13 @@ export interface OfListener {
 }
 
 /** The metrics of a service class. */
-export interface ServiceMetrics extends OfService {
+export interface ServiceMetrics {
+  /** A service has changed its state; undefined is before its start or after its stop. */
+  readonly moved: (from: string | undefined, to: string | undefined) => void
+  /** A service is started anew; that start may fail. */
+  readonly restarted: () => void
+  /** A service has failed at something: its work, its start or its stop. */
+  readonly failed: () => void
   readonly task: (name: string) => OfTask
   readonly listener: (event: string) => OfListener
 }
@@ -156,6 +152,7 @@ const measure = (
     modify: (change: number): void => metric.unsafeModify(change, noLabels)
   }
 }
+
 const memoized = <A>(f: (name: string) => A): ((name: string) => A) => {
   const made = new Map<string, A>()
   return (name) => {

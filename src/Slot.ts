@@ -98,8 +98,20 @@ export const wantRestart = (
   if (wanted._tag !== "Down") want(slot, { _tag: "Restart", reason, since, batch, notBefore })
 }
 
+/** Which of some children is to come up first, and when: those of a batch one after another, as far as it is decided. */
+export const nextOf = (slots: ReadonlyArray<Slot>) => {
+  let next: { readonly slot: Slot; readonly at: number } | undefined
+  for (const slot of slots) {
+    const { wanted } = slot
+    if (wanted._tag !== "Restart" || wanted.notBefore === undefined) continue
+    const isFirst = slots.find((each) => batchOf(each) === wanted.batch) === slot
+    if (isFirst && (next === undefined || wanted.notBefore < next.at)) next = { slot, at: wanted.notBefore }
+  }
+  return next
+}
+
 /** With what others it comes up, if it is on its way. */
-export const batchOf = ({ wanted }: Slot): object | undefined =>
+const batchOf = ({ wanted }: Slot): object | undefined =>
   wanted._tag === "Restart" ? wanted.batch : wanted._tag === "Up" ? wanted.again?.batch : undefined
 
 /** It is to be down for good. */

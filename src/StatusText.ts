@@ -9,11 +9,12 @@ import type { ListenerStatus, ServiceStatus, Snapshot, State, TaskStatus } from 
  * the rest is counted.
  */
 export const render = (snapshot: Snapshot): string => {
-  const all = mostAlike.map((most) => lines(snapshot, most))
-  const fitting = all.find(({ length }) => length <= mostLines)
-  if (fitting !== undefined) return fitting.join("\n")
-  const least = lines(snapshot, 0)
-  return [...least.slice(0, mostLines - 1), `and ${least.length - mostLines + 1} more lines`].join("\n")
+  let all: ReadonlyArray<string> = []
+  for (const most of mostAlike) {
+    all = lines(snapshot, most)
+    if (all.length <= mostLines) return all.join("\n")
+  }
+  return [...all.slice(0, mostLines - 1), `and ${all.length - mostLines + 1} more lines`].join("\n")
 }
 
 /** A screen. */

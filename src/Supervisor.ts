@@ -73,9 +73,7 @@ export const make = <R>(
       // The runtime of a service was taken where nothing can be interrupted. Not at once: more may be noted in this turn.
       Runtime.runFork(parent.runtime)(
         Effect.interruptible(Effect.annotateLogs(loop, "service", parent.path)),
-        {
-          immediate: false
-        }
+        { immediate: false }
       )
     }
     const loop: Effect.Effect<void> = Effect.suspend(() => {
@@ -108,7 +106,7 @@ export const make = <R>(
         return Effect.as(respond(now), true)
       }
       if (!ServiceScope.admits(parent, "children")) return Effect.succeed(false)
-      const next = firstOf(slots.filter(isNext))
+      const next = Slot.nextOf(slots)
       if (next === undefined) return Effect.succeed(false)
       const left = next.at - Monotonic.unsafeMillis(parent.clock)
       const pause = Effect.raceFirst(Monotonic.sleep(left), wake.await)
@@ -128,23 +126,14 @@ export const make = <R>(
       Runtime.runFork(parent.runtime)(closed, { immediate: false })
     }
 
-    /** Whether it is to come up, and none that comes up before it, with it, is still to. */
-    const isNext = (slot: Slot.Slot): boolean => {
-      const batch = slot.wanted._tag === "Restart" ? slot.wanted.batch : undefined
-      return batch !== undefined && slots.find((each) => Slot.batchOf(each) === batch) === slot
-    }
-
+    /** In the next turn of the event loop: what fails at once and always must not keep the process from all else. */
     const beginAgain = (slot: Slot.Slot): Effect.Effect<void> =>
-      // One turn of the event loop: what fails at once and always must not keep the process from all else.
-      Effect.zipRight(
-        Effect.sleep(0),
-        Effect.suspend(() => (slot.wanted._tag === "Restart" ? again(slot) : Effect.void))
-      )
-    const again = (slot: Slot.Slot) => {
-      Slot.begins(slot)
-      resumed()
-      return Effect.asVoid(Effect.provide(begin(slot), runtimeOfRestarts(runtime)))
-    }
+      Effect.flatMap(Monotonic.sleep(0), () => {
+        if (slot.wanted._tag !== "Restart") return Effect.void
+        Slot.begins(slot)
+        resumed()
+        return Effect.asVoid(Effect.provide(begin(slot), runtimeOfRestarts(runtime)))
+      })
 
     /** Sees what has become of a child that was begun again. */
     const settle = (slot: Slot.Slot): Effect.Effect<void> => {
@@ -293,16 +282,6 @@ export const make = <R>(
 
     return { start: Effect.provide(start, runtime.context), stop, restart }
   })
-
-/** The one that is to come up first, of those for which that is decided. */
-const firstOf = (slots: ReadonlyArray<Slot.Slot>) => {
-  let first: { readonly slot: Slot.Slot; readonly at: number } | undefined
-  for (const slot of slots) {
-    const at = slot.wanted._tag === "Restart" ? slot.wanted.notBefore : undefined
-    if (at !== undefined && (first === undefined || at < first.at)) first = { slot, at }
-  }
-  return first
-}
 
 /** As it was where the child was adopted, but not as part of the work that adopted it, nor in its span. */
 const runtimeOfRestarts = <R>(runtime: Runtime.Runtime<R>): Runtime.Runtime<R> =>
