@@ -1,9 +1,9 @@
 // OpenTelemetry: with one layer below the app, its services, ticks, handlers and requests are traced and measured.
 import { mkdtempSync } from "node:fs"
-import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { NodeSdk } from "@effect/opentelemetry"
+import { HttpServer } from "@effect/platform"
 import {
   AggregationTemporality,
   InMemoryMetricExporter,
@@ -13,7 +13,6 @@ import { InMemorySpanExporter, SimpleSpanProcessor } from "@opentelemetry/sdk-tr
 import { ConfigProvider, Console, Effect, Layer, Logger, LogLevel } from "effect"
 import { Service } from "effect-services"
 import { NodeApp } from "effect-services/node"
-import { Http } from "./shop/Http.ts"
 import { Shop } from "./shop/Shop.ts"
 
 // The one layer. Here it keeps all in memory; in production, give it exporters that send it to a collector.
@@ -29,10 +28,9 @@ const Telemetry = NodeSdk.layer(() => ({
 // A customer orders from the shop, and then we look at what has been exported.
 class Customer extends Service.make<Customer>()("Customer", {
   onStart: Effect.gen(function* () {
-    const { server } = yield* Http
-    const { port } = server.address() as AddressInfo
+    const url = yield* HttpServer.addressFormattedWith(Effect.succeed)
     const body = JSON.stringify({ email: "ada@example.com", item: "Teapot", quantity: 1, total: 64.9 })
-    yield* Effect.promise(() => fetch(`http://127.0.0.1:${port}/orders`, { method: "POST", body }))
+    yield* Effect.promise(() => fetch(`${url}/orders`, { method: "POST", body }))
     yield* Service.timeout(Effect.zipRight(show, Service.stop), "1 second")
   })
 }) {}
@@ -76,14 +74,15 @@ NodeApp.runMain(app, { name: "Shop" })
 
 // prints:
 // Customer start
-// Email order:completed, linked to http.server POST
+// Email order:completed, linked to Orders.place
 // Email start
-// Http start
+// HttpServer start
 // Inbox scan
 // Inbox start
-// Metrics order:completed, linked to http.server POST
+// Metrics order:completed, linked to Orders.place
 // Metrics start
 // Orders start
+// Orders.place, below http.server POST
 // http.server POST
 // effect_services_listener_handled of Email: 1
 // effect_services_listener_handled of Metrics: 1

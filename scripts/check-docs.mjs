@@ -30,7 +30,8 @@ process.on("SIGINT", () => process.exit(130))
 process.on("SIGTERM", () => process.exit(143))
 
 for (const [i, block] of blocks.entries()) {
-  writeFileSync(join(folder, `block${i}.ts`), block.code)
+  // README.md shows example files, which import their neighbours.
+  writeFileSync(join(folder, `block${i}.ts`), block.code.replaceAll('from "./', 'from "../examples/'))
 }
 const compilerOptions = { noUnusedLocals: false, noUnusedParameters: false, plugins: [] }
 writeFileSync(

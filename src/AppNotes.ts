@@ -47,7 +47,8 @@ export const taking = (
       )
     }
     if (notes.phase === "stopping") {
-      if (entry._tag === "StopTimedOut") notes.problems.push(Journal.format(entry))
+      if (entry._tag === "StopTimedOut" || entry._tag === "RequestsCut")
+        notes.problems.push(Journal.format(entry))
       if (entry._tag === "StopStepFailed" || entry._tag === "ServiceFailed") {
         notes.problems.push(`${Journal.format(entry)}: ${Reason.ofCause(entry.cause)}`)
       }

@@ -62,6 +62,17 @@ export type Entry = Data.TaggedEnum<{
     readonly after: Duration.Duration
     readonly alive: ReadonlyArray<string>
   }
+  /** A server goes on for `readinessDelay`, then takes no new requests and answers those in flight. */
+  ServerDraining: OfService & {
+    readonly requests: number
+    readonly streams: number
+    readonly readinessDelay: Duration.Duration
+  }
+  /** Requests that a server had in flight had no answer in time, and get none. */
+  RequestsCut: OfService & {
+    readonly after: Duration.Duration
+    readonly requests: ReadonlyArray<{ readonly route: string; readonly count: number }>
+  }
   /** The service called `Service.stop`. */
   StopAsked: OfService
   /** Work has ended by an interruption that was neither its cancel nor the stop of its service. */

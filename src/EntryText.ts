@@ -75,6 +75,24 @@ const lines: {
     `${entry.service} hung in ${entry.step} while stopping; it was left after ${duration(entry.after)}` +
       (entry.alive.length === 0 ? "" : `, with ${some(entry.alive)} still running`)
   ],
+  ServerDraining: ({ readinessDelay, requests, service, streams }) => {
+    const delay =
+      Duration.toMillis(readinessDelay) === 0 ? "" : `serves on for ${duration(readinessDelay)}, then `
+    const flying = [
+      ...(requests > 0 ? [counted(requests, "request")] : []),
+      ...(streams > 0 ? [counted(streams, "stream")] : [])
+    ]
+    const open = flying.length === 0 ? "" : `, with ${flying.join(" and ")} in flight`
+    return [delay + open === "" ? Debug : Info, `${service} ${delay}takes no new requests${open}`]
+  },
+  RequestsCut: ({ after, requests, service }) => [
+    Error,
+    `${service} cut ${counted(
+      requests.reduce((sum, { count }) => sum + count, 0),
+      "request"
+    )} that had no answer after ${duration(after)}: ` +
+      some(requests.map(({ count, route }) => (count === 1 ? route : `${count} of ${route}`)))
+  ],
   StopAsked: (entry) => [Debug, `${entry.service} asked to be stopped`],
   WorkInterrupted: (entry) => [Warning, `${entry.service}: ${entry.work} was interrupted by its own code`],
   StopNotPossible: (entry) => [

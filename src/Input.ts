@@ -35,6 +35,14 @@ export const positiveMillis = (where: string, input: string, value: unknown): nu
   return millis
 }
 
+/** As `positiveMillis`, for what may be left out by giving zero. */
+export const millisOrZero = (where: string, input: string, value: unknown): number => {
+  const isZero = Duration.isDuration(value)
+    ? Duration.equals(value, Duration.zero)
+    : value === 0 || (typeof value === "string" && value.startsWith("0 "))
+  return isZero ? 0 : positiveMillis(where, input, value)
+}
+
 /**
  * A name that can be shown, in one line: it may come from outside, as that of a
  * file. Throws `InputError` when it is not a string or blank.

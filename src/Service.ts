@@ -10,12 +10,9 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Escalation from "./Escalation.ts"
 import * as Input from "./Input.ts"
-import * as Owner from "./Owner.ts"
 import type { Class, ClassWith } from "./ServiceClass.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Spans from "./Spans.ts"
@@ -170,15 +167,7 @@ export const make =
         startTimeout === undefined ? undefined : Input.positiveMillis(where, "startTimeout", startTimeout),
       stopTimeout: Input.positiveMillis(where, "stopTimeout", stopTimeout)
     }
-    const layerOf = (effect: Effect.Effect<any, any, any>) => {
-      const bare = Layer.scoped(Base, Startup.start(settings, effect))
-      // Mostly there is an owner, and to provide one that looks for it would double the cost of a service.
-      return Layer.unwrapEffect(
-        Effect.map(Effect.serviceOption(Owner.Owner), (owner) =>
-          Option.isSome(owner) ? bare : Layer.provide(bare, Owner.layer)
-        )
-      )
-    }
+    const layerOf = (effect: Effect.Effect<any, any, any>) => Startup.layer(Base, settings, effect)
     return Object.assign(Base, {
       layer: Effect.isEffect(onStart)
         ? layerOf(onStart)

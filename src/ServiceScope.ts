@@ -50,6 +50,8 @@ export const lifetime: Effect.Effect<Lifetime, never, ServiceScope> = Effect.map
 export interface Lifetime extends Owner.Member {
   readonly definition: Owner.Definition
   readonly owner: Owner.Owner
+  /** The paths of the services that it was given. */
+  readonly dependencies: Set<string>
   readonly stopTimeout: number
   readonly clock: Clock.Clock
   readonly metrics: ServiceMetrics
@@ -152,13 +154,13 @@ export const make = (
     const path = owner.path === "" ? label : `${owner.path} > ${label}`
     // It runs for longer than what begins it, and is not part of it.
     const runtime = Runtime.make({ ...ambient, context: Spans.outside(Work.outside(ambient.context)) })
-    const dependencies = Owner.pathsIn(owner, runtime.context)
     const service: Lifetime = {
       key: definition.name,
       definition,
       label,
       path,
       owner,
+      dependencies: new Set(Owner.pathsIn(owner, runtime.context)),
       stopTimeout,
       clock,
       metrics: metrics(definition.name),
@@ -195,7 +197,7 @@ export const make = (
         since: service.since,
         restarts: 0,
         lastFailure: service.lastFailure,
-        dependencies,
+        dependencies: [...service.dependencies],
         tasks: [...service.fibers].flatMap(({ status }) => status?.() ?? []),
         listeners: [...service.listeners].map((listener) => listener.status()),
         children: [

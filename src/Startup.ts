@@ -5,6 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.ts"
@@ -26,8 +27,23 @@ export interface Settings {
   readonly stopTimeout: number
 }
 
+/** A service as a layer that offers what `onStart` returns. */
+export const layer = <Self, Shape, E, R>(
+  tag: Context.Tag<Self, Shape>,
+  settings: Settings,
+  onStart: Effect.Effect<Shape, E, R>
+): Layer.Layer<Self, StartError<E>, Exclude<R, ServiceScope.ServiceScope | Scope.Scope>> => {
+  const bare = Layer.scoped(tag, start(settings, onStart))
+  // Mostly there is an owner, and to provide one that looks for it would double the cost of a service.
+  const owned = Effect.map(Effect.serviceOption(Owner.Owner), (owner) =>
+    Option.isSome(owner) ? (bare as Layer.Layer<Self, StartError<E>>) : Layer.provide(bare, Owner.layer)
+  )
+  // What the type of `bare` needs besides, `start` provides or looks for itself.
+  return Layer.unwrapEffect(owned as Effect.Effect<Layer.Layer<Self, StartError<E>>>)
+}
+
 /** Starts a service, and adds its stop to the scope. */
-export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Shape, E, R>) =>
+const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Shape, E, R>) =>
   Effect.gen(function* () {
     const { definition, onStop, startTimeout, stopTimeout } = settings
     const owner = yield* Owner.Owner

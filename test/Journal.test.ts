@@ -85,6 +85,22 @@ const lines: {
     { _tag: "WorkInterrupted", ...at, work: "scan" },
     "WARN Shop > Inbox: scan was interrupted by its own code"
   ],
+  ServerDraining: [
+    { _tag: "ServerDraining", ...at, requests: 1, streams: 2, readinessDelay: Duration.seconds(5) },
+    "INFO Shop > Inbox serves on for 5s, then takes no new requests, with 1 request and 2 streams in flight"
+  ],
+  RequestsCut: [
+    {
+      _tag: "RequestsCut",
+      ...at,
+      after: Duration.seconds(20),
+      requests: [
+        { route: "GET /orders/:id", count: 1 },
+        { route: "POST /orders", count: 2 }
+      ]
+    },
+    "ERROR Shop > Inbox cut 3 requests that had no answer after 20s: GET /orders/:id, 2 of POST /orders"
+  ],
   StopAsked: [{ _tag: "StopAsked", ...at }, "DEBUG Shop > Inbox asked to be stopped"],
   StopNotPossible: [
     { _tag: "StopNotPossible", ...at },

@@ -16,7 +16,8 @@ const levels = [
     "Backlog",
     "Budget",
     "Changes",
-    "Spans"
+    "Spans",
+    "node/Connections"
   ],
   [
     "CronSlots",
@@ -42,7 +43,7 @@ const levels = [
   ["Child"],
   ["Adoption"],
   ["Service", "App"],
-  ["node/NodeApp"],
+  ["node/NodeApp", "node/NodeHttp"],
   ["index", "node/index"]
 ]
 

@@ -11,8 +11,9 @@ const arguments_ = ["--import=tsx", "--conditions=effect-services:source"]
 const normalize = (output: string) =>
   output
     .replaceAll(
-      /^timestamp=\S+ level=(\w+) fiber=#\d+ message="?(.*?)"?( cause=.*)?( service=.*)?$/gm,
-      "$1 $2"
+      /^timestamp=\S+ level=(\w+) fiber=#\d+ message="?(.*?)"?( cause=.*)?( service=.*)?( request="(.*)")?$/gm,
+      (_, level, message, _cause, _service, _tail, request) =>
+        request === undefined ? `${level} ${message}` : `${level} ${message} (${request})`
     )
     .replaceAll(/\n {4}at .*/g, "")
     .replaceAll(/\b\d+m?s( \d+ms)?\b/g, "1ms")

@@ -54,7 +54,7 @@ const start = (env: Record<string, string>) => {
     log: () => log,
     logged,
     url: async (path: string) => {
-      const [, address] = await logged(/listening on (http:\/\/127\.0\.0\.1:\d+)/)
+      const [, address] = await logged(/Listening on (http:\/\/127\.0\.0\.1:\d+)/)
       return `${address}${path}`
     },
     kill: (signal: NodeJS.Signals) => child.kill(signal),
@@ -178,7 +178,7 @@ describe("the shop", () => {
 
       const stops = [...shop.log().matchAll(/message="(Shop.*?) stopped in .*?"/g)].map((match) => match[1])
       expect(stops.slice(0, 4)).toEqual([
-        "Shop > Http",
+        "Shop > HttpServer",
         "Shop > Inbox > CsvImport[orders.csv]",
         "Shop > Inbox",
         "Shop > Orders"
@@ -267,7 +267,7 @@ describe("the shop", () => {
     const cases = [
       {
         env: { PORT: `${port}` },
-        says: `Service "Shop > Http" failed in onStart, so what it had begun was undone: listen EADDRINUSE: address already in use 127.0.0.1:${port}`
+        says: `Service "Shop > HttpServer" failed in onStart, so what it had begun was undone: cannot listen on 127.0.0.1:${port}: it is in use. End what listens there, or choose another port.`
       },
       {
         env: { INBOX_DIR: missing },

@@ -46,8 +46,8 @@ export class Orders extends Service.make<Orders>()("Orders", {
       )
 
     /** Accepts an order: once this has begun, the order is kept and told of, whatever happens to the caller. */
-    const place = (order: NewOrder) =>
-      Effect.gen(function* () {
+    const place = Effect.fn("Orders.place")(
+      function* (order: NewOrder) {
         const known = orders.get(order.id)
         if (known !== undefined) return { order: known, isNew: false }
         const placed = { ...order, placedAt: yield* DateTime.now }
@@ -57,7 +57,10 @@ export class Orders extends Service.make<Orders>()("Orders", {
         // and they stop after this service (see Shop.ts) and empty their queues first, so none is lost.
         yield* bus.publish(OrderCompleted, placed)
         return { order: placed, isNew: true }
-      }).pipe(Effect.uninterruptible, lock.withPermits(1))
+      },
+      Effect.uninterruptible,
+      lock.withPermits(1)
+    )
 
     yield* Effect.log(`${orders.size} orders known`)
     return {

@@ -22,6 +22,8 @@ import {
 const config = Config.all({
   /** 0 picks a free port, which the log tells. */
   port: number("PORT", 3000, (n) => Number.isInteger(n) && n >= 0 && n <= 65_535, "a port, 0 to 65535"),
+  /** Under Kubernetes, 5 seconds: about as long as it takes until nobody sends requests to a pod that ends. */
+  readinessDelay: duration("READINESS_DELAY", "0 seconds", 0),
   dataDir: Config.option(text("DATA_DIR")),
   inboxDir: Config.option(text("INBOX_DIR")),
   spoolDir: Config.option(text("SPOOL_DIR")),
@@ -91,11 +93,15 @@ function number(name: string, fallback: number, fits: (value: number) => boolean
   return text(name, isNumber, expected).pipe(Config.map(Number), Config.withDefault(fallback))
 }
 
-function duration(name: string, fallback: Duration.DurationInput) {
-  const read = (value: string) => Option.getOrElse(Duration.decodeUnknown(value), () => Duration.zero)
-  const isUseful = (value: string) => Duration.toMillis(read(value)) >= 1 && Duration.isFinite(read(value))
-  return text(name, isUseful, 'a duration above zero, like "5 seconds"').pipe(
-    Config.map(read),
+function duration(name: string, fallback: Duration.DurationInput, least = 1) {
+  const isUseful = (value: string) =>
+    !value.startsWith("-") &&
+    Option.exists(
+      Duration.decodeUnknown(value),
+      (read) => Duration.toMillis(read) >= least && Duration.isFinite(read)
+    )
+  return text(name, isUseful, `a duration${least > 0 ? " above zero" : ""}, like "5 seconds"`).pipe(
+    Config.map((value) => Duration.decode(value as Duration.DurationInput)),
     Config.withDefault(Duration.decode(fallback))
   )
 }

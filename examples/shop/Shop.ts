@@ -18,7 +18,7 @@ const EmailFromSettings = Layer.unwrapEffect(
   Effect.map(Settings, ({ mailApiKey, mailFrom }) => Email.layer({ from: mailFrom, apiKey: mailApiKey }))
 )
 
-export const Shop = Http.layer.pipe(
+export const Shop = Http.pipe(
   Layer.provide(Inbox.layer),
   Layer.provide(Orders.layer),
   // They hear of orders. No type says that they must outlive those who publish; their place here does.

@@ -1,1 +1,2 @@
 export * as NodeApp from "./NodeApp.ts"
+export * as NodeHttp from "./NodeHttp.ts"

@@ -1,0 +1,364 @@
+/** Real sockets, in this process. What whole processes do when they stop is in HttpDrain.live.test.ts. */
+import { readFileSync } from "node:fs"
+import * as Http from "node:http"
+import * as Https from "node:https"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+import { HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
+import {
+  Cause,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  ManagedRuntime,
+  Option,
+  Schedule,
+  Stream
+} from "effect"
+import { App, Journal, Service, ServiceRegistry } from "effect-services"
+import { NodeHttp } from "effect-services/node"
+import { client } from "./client.ts"
+
+const local = { port: 0, host: "127.0.0.1" } as const
+const row = HttpServerResponse.text("row")
+const routes = HttpRouter.empty.pipe(HttpRouter.get("/", row))
+const port = HttpServer.addressWith((address) =>
+  address._tag === "TcpAddress" ? Effect.succeed(address.port) : Effect.die("no port")
+)
+
+/** Runs an app that serves a router, in the background: its port, its journal, and its end. */
+const serving = <E, R>(
+  router: HttpRouter.HttpRouter<E, R>,
+  options: Partial<NodeHttp.Options> = {},
+  createServer: () => Http.Server = () => Http.createServer()
+) =>
+  Effect.gen(function* () {
+    const started = yield* Deferred.make<number>()
+    const journal = yield* Journal.make
+    const layer = HttpServer.serve(router).pipe(
+      Layer.merge(Layer.effectDiscard(Effect.flatMap(port, (_) => Deferred.succeed(started, _)))),
+      Layer.provide(NodeHttp.layer(createServer, { ...local, ...options }))
+    ) as Layer.Layer<never, Service.StartError<NodeHttp.ListenError>>
+    const fiber = yield* App.launch(layer).pipe(
+      Effect.provideService(Journal.Journal, journal),
+      Effect.provide(Logger.remove(Logger.defaultLogger)),
+      Effect.forkDaemon
+    )
+    const open = yield* Effect.raceFirst(
+      Deferred.await(started),
+      Effect.zipRight(Fiber.join(fiber), Effect.never)
+    )
+    return { port: open, entries: journal.recent, stop: Fiber.interrupt(fiber), fiber }
+  })
+
+const connected = (port: number) => Effect.promise(() => client(port))
+const received = ({ closed }: Effect.Effect.Success<ReturnType<typeof connected>>) => Effect.promise(closed)
+const receives = (connection: Effect.Effect.Success<ReturnType<typeof connected>>, pattern: RegExp) =>
+  Effect.promise(() => connection.receives(pattern))
+const isClean = (exit: Exit.Exit<unknown, unknown>) =>
+  Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
+const lines = (entries: ReadonlyArray<Journal.Entry>, kinds: ReadonlyArray<Journal.Entry["_tag"]>) =>
+  entries.filter(({ _tag }) => kinds.includes(_tag)).map((entry) => Journal.format(entry))
+
+describe("NodeHttp.layer", () => {
+  it.live("is a service of the app, given what the handlers use", () =>
+    Effect.gen(function* () {
+      class Pool extends Service.make<Pool>()("Pool", {
+        onStart: Effect.succeed({ query: Effect.succeed("row") })
+      }) {}
+      const router = HttpRouter.empty.pipe(
+        HttpRouter.get(
+          "/",
+          Effect.flatMap(Pool, (pool) => Effect.map(pool.query, (_) => HttpServerResponse.text(_)))
+        )
+      )
+      const seen = yield* Deferred.make<ServiceRegistry.Snapshot>()
+      const look = Layer.effectDiscard(
+        Effect.flatMap(ServiceRegistry.snapshot, (_) => Deferred.succeed(seen, _))
+      )
+      const app = look.pipe(
+        Layer.provide(HttpServer.serve(router)),
+        Layer.provide(Pool.layer),
+        Layer.provide(NodeHttp.layer(() => Http.createServer(), local))
+      )
+      const fiber = yield* Effect.forkDaemon(App.launch(app))
+      const { services } = yield* Deferred.await(seen)
+      const stopped = yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(
+        services.map(({ dependencies, path }) => [path, dependencies]),
+        [
+          ["App > HttpServer", ["App > Pool"]],
+          ["App > Pool", []]
+        ]
+      )
+      assert.isTrue(isClean(stopped))
+    })
+  )
+
+  it.live("goes on as before for the readiness delay, and refuses connections after it", () =>
+    Effect.gen(function* () {
+      const app = yield* serving(routes, { readinessDelay: "400 millis" })
+      const stopping = yield* Effect.fork(app.stop)
+      yield* Effect.sleep("100 millis")
+      const first = yield* connected(app.port)
+      first.get("/")
+      yield* receives(first, /connection: keep-alive[^]*row$/i)
+      yield* Effect.sleep("350 millis")
+      // It is still open, and gets the last answer.
+      first.get("/")
+      const refused = yield* Effect.exit(Effect.tryPromise(() => client(app.port)))
+      assert.match(yield* received(first), /row[^]*connection: close[^]*row$/i)
+      assert.isTrue(Exit.isFailure(refused))
+      assert.isTrue(isClean(yield* Fiber.join(stopping)))
+      assert.match(
+        lines(yield* app.entries, ["ServerDraining"]).join("\n"),
+        /^App > HttpServer serves on for \d+ms, then takes no new requests$/
+      )
+    })
+  )
+
+  it.live("counts the readiness delay from when the app became not ready", () =>
+    Effect.gen(function* () {
+      // It stops before what it is given.
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Effect.asVoid(HttpServer.HttpServer),
+        onStop: () => Effect.sleep("300 millis")
+      }) {}
+      const journal = yield* Journal.make
+      const app = Slow.layer.pipe(
+        Layer.provideMerge(HttpServer.serve(routes)),
+        Layer.provide(NodeHttp.layer(() => Http.createServer(), { ...local, readinessDelay: "400 millis" }))
+      )
+      const fiber = yield* Effect.forkDaemon(
+        App.launch(app).pipe(Effect.provideService(Journal.Journal, journal))
+      )
+      yield* Effect.repeat(journal.recent, { until: (_) => _.some(({ _tag }) => _tag === "AppStarted") })
+      yield* Fiber.interrupt(fiber)
+      const delays = (yield* journal.recent).flatMap((entry) =>
+        entry._tag === "ServerDraining" ? [Duration.toMillis(entry.readinessDelay)] : []
+      )
+      assert.lengthOf(delays, 1)
+      assert.isAtMost(delays[0]!, 100)
+    })
+  )
+
+  it.live(
+    "gives streams the time of the drain where they are to have it, and cuts them without a complaint",
+    () =>
+      Effect.gen(function* () {
+        const events = HttpServerResponse.stream(
+          Stream.repeatEffectWithSchedule(
+            Effect.succeed(new TextEncoder().encode("data: x\n\n")),
+            Schedule.spaced("50 millis")
+          ),
+          { contentType: "text/event-stream" }
+        )
+        const router = HttpRouter.empty.pipe(HttpRouter.get("/events", events))
+        const app = yield* serving(router, { streams: "drain", drainTimeout: "600 millis" })
+        const reader = yield* connected(app.port)
+        reader.get("/events")
+        yield* receives(reader, /data: x/)
+        const [took, stopped] = yield* Effect.timed(app.stop)
+        assert.match(yield* received(reader), /data: x[^]*\r\n0\r\n\r\n$/)
+        assert.isTrue(isClean(stopped))
+        assert.isAtLeast(Duration.toMillis(took), 590)
+        assert.deepStrictEqual(lines(yield* app.entries, ["ServerDraining", "RequestsCut"]), [
+          "App > HttpServer takes no new requests, with 1 stream in flight"
+        ])
+      })
+  )
+
+  it.live("answers with 503 for a handler that cannot be interrupted, and does not wait for it", () =>
+    Effect.gen(function* () {
+      const router = HttpRouter.empty.pipe(
+        HttpRouter.get("/deaf/:id", Effect.delay(row, "10 seconds"), { uninterruptible: true })
+      )
+      const app = yield* serving(router, { drainTimeout: "100 millis" })
+      const [one, other] = yield* Effect.all([connected(app.port), connected(app.port)])
+      one.get("/deaf/1")
+      other.get("/deaf/2")
+      yield* Effect.sleep("50 millis")
+      const [took, stopped] = yield* Effect.timed(app.stop)
+      assert.match(yield* received(one), /^HTTP\/1.1 503 Service Unavailable\r\nconnection: close/)
+      assert.isBelow(Duration.toMillis(took), 3_500)
+      assert.isFalse(isClean(stopped))
+      assert.deepStrictEqual(lines(yield* app.entries, ["RequestsCut"]), [
+        "App > HttpServer cut 2 requests that had no answer after 100ms: 2 of GET /deaf/:id"
+      ])
+    })
+  )
+
+  it.live("answers with 503 before anything is served", () =>
+    Effect.gen(function* () {
+      const slow = Layer.effectDiscard(Effect.never)
+      const journal = yield* Journal.make
+      const server = Http.createServer()
+      const app = HttpServer.serve(routes).pipe(
+        Layer.provide(slow),
+        Layer.provide(NodeHttp.layer(() => server, local))
+      )
+      const fiber = yield* Effect.forkDaemon(
+        App.launch(app).pipe(Effect.provideService(Journal.Journal, journal))
+      )
+      yield* Effect.repeat(Effect.sleep("10 millis"), { until: () => server.listening })
+      const address = server.address()
+      assert.isTrue(typeof address === "object" && address !== null)
+      const early = yield* connected(typeof address === "object" ? address!.port : 0)
+      early.get("/")
+      assert.match(yield* received(early), /^HTTP\/1.1 503 Service Unavailable\r\nretry-after: 1/i)
+      const upgrade = yield* connected(typeof address === "object" ? address!.port : 0)
+      upgrade.get("/", "connection: upgrade\r\nupgrade: websocket\r\n")
+      assert.match(yield* received(upgrade), /^HTTP\/1.1 503 Service Unavailable/)
+      yield* Fiber.interrupt(fiber)
+      assert.isFalse(server.listening)
+    })
+  )
+
+  it.live("drains over TLS, whatever hangs in a handshake", () =>
+    Effect.gen(function* () {
+      const pem = readFileSync(fileURLToPath(new URL("fixtures/localhost.pem", import.meta.url)), "utf8")
+      const router = HttpRouter.empty.pipe(HttpRouter.get("/slow", Effect.delay(row, "400 millis")))
+      const app = yield* serving(router, {}, () => Https.createServer({ key: pem, cert: pem }) as Http.Server)
+      const silent = yield* connected(app.port)
+      const answer = yield* Effect.fork(
+        Effect.async<string>((resume) => {
+          const options = { port: app.port, host: "127.0.0.1", path: "/slow", rejectUnauthorized: false }
+          Https.get(options, (response) => {
+            resume(Effect.succeed(`${response.statusCode} ${response.headers.connection}`))
+            response.resume()
+          })
+        })
+      )
+      yield* Effect.sleep("150 millis")
+      const [took, stopped] = yield* Effect.timed(app.stop)
+      assert.strictEqual(yield* Fiber.join(answer), "200 close")
+      yield* received(silent)
+      assert.isTrue(isClean(stopped))
+      assert.isBelow(Duration.toMillis(took), 2_000)
+    })
+  )
+
+  it.live("drains under plain Effect too, without an app", () =>
+    Effect.gen(function* () {
+      const layer = HttpServer.serve(
+        HttpRouter.empty.pipe(HttpRouter.get("/slow", Effect.delay(row, "300 millis")))
+      ).pipe(Layer.provideMerge(NodeHttp.layer(() => Http.createServer(), local)))
+      const runtime = ManagedRuntime.make(layer)
+      const slow = yield* connected(yield* Effect.promise(() => runtime.runPromise(port)))
+      slow.get("/slow")
+      yield* Effect.sleep("50 millis")
+      yield* runtime.disposeEffect
+      assert.match(yield* received(slow), /200 OK[^]*connection: close[^]*row$/i)
+    })
+  )
+
+  it.live("keeps the timeouts that a server comes with, and gives others its own", () =>
+    Effect.gen(function* () {
+      const given = Http.createServer({ keepAliveTimeout: 1_234 })
+      const app = yield* serving(routes, {}, () => given)
+      assert.deepStrictEqual([given.keepAliveTimeout, given.headersTimeout], [1_234, 15_000])
+      yield* app.stop
+    })
+  )
+
+  it.live("says in one line why it cannot listen", () =>
+    Effect.gen(function* () {
+      const app = yield* serving(routes)
+      const why = (options: Partial<NodeHttp.Options>) =>
+        Effect.flip(serving(routes, options)).pipe(Effect.map((error) => (error as Error).message))
+      const prefix =
+        'Service "App > HttpServer" failed in onStart, so what it had begun was undone: cannot listen on '
+      assert.strictEqual(
+        yield* why({ port: app.port }),
+        `${prefix}127.0.0.1:${app.port}: it is in use. End what listens there, or choose another port.`
+      )
+      assert.strictEqual(
+        yield* why({ host: "203.0.113.1" }),
+        `${prefix}203.0.113.1:0: this machine has no such address. Choose one that it has, or leave \`host\` out.`
+      )
+      yield* app.stop
+    })
+  )
+
+  it.live("refuses what would only seem to be served", () =>
+    Effect.gen(function* () {
+      const two = Layer.merge(
+        NodeHttp.layer(() => Http.createServer(), local),
+        NodeHttp.layer(() => Http.createServer(), local)
+      )
+      const twins = yield* Effect.exit(App.launch(two))
+      assert.include(
+        Cause.pretty(Exit.isFailure(twins) ? twins.cause : Cause.empty),
+        'are named "HttpServer"'
+      )
+
+      const named = Layer.merge(
+        NodeHttp.layer(() => Http.createServer(), local),
+        NodeHttp.layer(() => Http.createServer(), { ...local, name: "Admin" })
+      )
+      yield* Effect.scoped(Layer.build(named))
+
+      const again = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const http = yield* HttpServer.HttpServer
+          yield* Effect.scoped(http.serve(HttpServerResponse.empty()))
+          return yield* Effect.exit(http.serve(HttpServerResponse.empty()))
+        }).pipe(Effect.provide(NodeHttp.layer(() => Http.createServer(), local)))
+      )
+      const defect = Option.getOrThrow(Cause.dieOption(Exit.isFailure(again) ? again.cause : Cause.empty))
+      assert.strictEqual(
+        (defect as Error).message,
+        "HttpServer has stopped, because what was served on it has. " +
+          "Give each layer that is built anew a server of its own: provide NodeHttp.layer within it."
+      )
+    })
+  )
+
+  it.each<readonly [string, unknown, unknown, string]>([
+    [
+      "no options",
+      () => Http.createServer(),
+      undefined,
+      "`options` must be an object with a port, but it is undefined"
+    ],
+    ["no function", Http.createServer(), local, "`evaluate` must be a function, but it is an object"],
+    ["a port that is none", () => {}, { port: 70_000 }, "`port` must be a port, 0 to 65535, but it is 70000"],
+    [
+      "a blank name",
+      () => {},
+      { port: 0, name: " " },
+      '`name` must be a name that is not empty, but it is " "'
+    ],
+    ["a delay below zero", () => {}, { port: 0, readinessDelay: -1 }, "`readinessDelay` must be a duration"],
+    [
+      "a drain without time",
+      () => {},
+      { port: 0, drainTimeout: 0 },
+      "`drainTimeout` must be a duration above zero"
+    ],
+    [
+      "a drain without end",
+      () => {},
+      { port: 0, drainTimeout: "Infinity" },
+      "`drainTimeout` must be a duration"
+    ],
+    ["a word that is none", () => {}, { port: 0, streams: "cut" }, '`streams` must be "interrupt" or "drain"']
+  ])("refuses %s", (_, evaluate, options, message) => {
+    assert.throws(() => NodeHttp.layer(evaluate as never, options as never), `NodeHttp.layer: ${message}`)
+  })
+
+  it.live("refuses a server that is none", () =>
+    Effect.gen(function* () {
+      const layer = NodeHttp.layer((() => ({})) as never, local)
+      const exit = yield* Effect.exit(Effect.scoped(Layer.build(layer)))
+      assert.include(
+        Cause.pretty(Exit.isFailure(exit) ? exit.cause : Cause.empty),
+        "`evaluate` must be a function that returns a server of node:http or node:https, but it is an object"
+      )
+    })
+  )
+})

@@ -1,0 +1,112 @@
+/** Runs the apps of a fixture as processes of their own, for tests of signals and sockets. */
+import { spawn } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { build } from "esbuild"
+import { afterAll, beforeAll } from "vitest"
+
+/** Much longer than anything takes, so that only a hang meets it. */
+export const patience = 20_000
+
+export interface Ended {
+  readonly code: number | null
+  readonly output: string
+  /** What the services said, in its order. */
+  readonly said: ReadonlyArray<string>
+  readonly errors: ReadonlyArray<string>
+  /** Since the process was sent its first signal, in milliseconds. */
+  readonly took: number
+}
+
+/** A way to start the apps of a fixture in this file of tests. What still runs at the end is killed. */
+export const processesOf = (fixture: string) => {
+  const folder = mkdtempSync(join(tmpdir(), "effect-services-"))
+  const bundle = join(folder, "apps.mjs")
+  // One bundle for all processes: it starts in a fraction of the time that a loader needs.
+  beforeAll(async () => {
+    await build({
+      entryPoints: [fileURLToPath(new URL(`fixtures/${fixture}`, import.meta.url))],
+      outfile: bundle,
+      bundle: true,
+      format: "esm",
+      platform: "node",
+      conditions: ["effect-services:source"],
+      // For packages in the bundle that are not ES modules.
+      banner: {
+        js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);'
+      }
+    })
+  }, 60_000)
+  const running = new Set<() => void>()
+  // Not after each test: others may run at the same time.
+  afterAll(() => {
+    for (const kill of running) kill()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  return (app: string, ...args: ReadonlyArray<string>) => {
+    const child = spawn(process.execPath, [bundle, app, ...args], { stdio: ["ignore", "pipe", "pipe"] })
+    const kill = () => void child.kill("SIGKILL")
+    running.add(kill)
+    let output = ""
+    let exited = false
+    let signalled = 0
+    let took = 0
+    const onChange = new Set<() => void>()
+    const changed = () => {
+      for (const look of onChange) look()
+    }
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        output += text
+        changed()
+      })
+    }
+    // `close` and not `exit`: all output has come then.
+    child.on("close", () => {
+      running.delete(kill)
+      exited = true
+      took = performance.now() - signalled
+      changed()
+    })
+
+    const until = (what: string, isSo: () => boolean) =>
+      new Promise<void>((resolve, reject) => {
+        const end = (settle: () => void) => {
+          clearTimeout(timer)
+          onChange.delete(look)
+          settle()
+        }
+        const problem = (why: string) => () => reject(new Error(`${app}: ${why} before ${what}:\n${output}`))
+        const look = () => {
+          if (isSo()) end(resolve)
+          else if (exited) end(problem("the process ended"))
+        }
+        const timer = setTimeout(() => end(problem("time ran out")), patience)
+        onChange.add(look)
+        look()
+      })
+
+    return {
+      output: () => output,
+      says: (line: RegExp) => until(`it said ${line}`, () => line.test(output)),
+      signal: (signal: NodeJS.Signals) => {
+        if (signalled === 0) signalled = performance.now()
+        child.kill(signal)
+      },
+      ended: async (): Promise<Ended> => {
+        await until("it ended", () => exited)
+        const lines = output.split("\n")
+        return {
+          code: child.exitCode,
+          output,
+          said: lines.filter((line) => line.startsWith("> ")).map((line) => line.slice(2)),
+          errors: lines.filter((line) => line.includes("level=ERROR")),
+          took
+        }
+      }
+    }
+  }
+}
