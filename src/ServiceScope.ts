@@ -181,7 +181,7 @@ export const make = (
       stopLimit: () =>
         stopTimeout +
         lateStepMillis * (steps.length + finalizersOf(scope).size) +
-        [...service.children].reduce((sum, child) => sum + child.stopLimit(), 0),
+        [...service.children, ...service.provided].reduce((sum, child) => sum + child.stopLimit(), 0),
       unfinished: () => {
         const { state } = service
         if (state._tag === "Stopped") return []

@@ -113,10 +113,14 @@ const runSteps = (
     enter(service, "cleanups", (yield* Monotonic.millis) - before)
     const finalizers = finalizersOf(service.scope)
     for (const [key, finalizer] of finalizers) {
-      finalizers.set(key, (exit) => step(service, "a cleanup", finalizer(exit)))
+      finalizers.set(key, (exit) =>
+        Effect.flatMap(cleanupTime(service), (limitMillis) =>
+          step(service, "a cleanup", finalizer(exit), { limitMillis })
+        )
+      )
     }
     yield* step(service, "cleanups", Effect.uninterruptible(Scope.close(service.scope, Exit.void)), {
-      limitMillis: (yield* timeLeft(service)) + lateStepMillis * finalizers.size
+      limitMillis: (yield* cleanupTime(service)) + lateStepMillis * finalizers.size
     })
     // What its own work has provided to itself ends with that, unless that hung.
     yield* Deadline.within(Owner.stopMembers(service.provided), lateStepMillis)
@@ -158,4 +162,10 @@ const timeLeft = (service: Lifetime): Effect.Effect<number> =>
     service.state._tag === "Stopping"
       ? Math.max(Math.ceil(service.state.deadline - now), lateStepMillis)
       : lateStepMillis
+  )
+
+/** Services that `onStart` has built for itself, as by `Layer.build`, stop in its cleanups, and have deadlines of their own. */
+const cleanupTime = (service: Lifetime): Effect.Effect<number> =>
+  Effect.map(timeLeft(service), (left) =>
+    [...service.provided].reduce((sum, member) => sum + member.stopLimit(), left)
   )

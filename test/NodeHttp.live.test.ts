@@ -17,7 +17,8 @@ import {
   ManagedRuntime,
   Option,
   Schedule,
-  Stream
+  Stream,
+  type Tracer
 } from "effect"
 import { App, Journal, Service, ServiceRegistry } from "effect-services"
 import { NodeHttp } from "effect-services/node"
@@ -96,6 +97,26 @@ describe("NodeHttp.layer", () => {
         ]
       )
       assert.isTrue(isClean(stopped))
+    })
+  )
+
+  it.live("traces what services do for a request below the request", () =>
+    Effect.gen(function* () {
+      const names: Array<string> = []
+      const query = Effect.fn("Pool.query")(function* () {
+        const span = yield* Effect.orDie(Effect.currentSpan)
+        names.push(
+          span.name,
+          ...Option.toArray(Option.map(span.parent, (parent) => (parent as Tracer.Span).name))
+        )
+        return row
+      })
+      const app = yield* serving(HttpRouter.empty.pipe(HttpRouter.get("/", query())))
+      const one = yield* connected(app.port)
+      one.get("/")
+      yield* receives(one, /row$/)
+      yield* app.stop
+      assert.deepStrictEqual(names, ["Pool.query", "http.server GET"])
     })
   )
 

@@ -336,6 +336,28 @@ describe("6. Every stop has a deadline: per service (default 10 s) and for the a
     }).pipe(leavesNothing)
   )
 
+  it.effect("of a service that another has built for itself, beside that one's own", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      class Inner extends Service.make<Inner>()("Inner", {
+        onStart: Effect.void,
+        onStop: () => Effect.zipRight(Effect.sleep("15 seconds"), say("-Inner")),
+        stopTimeout: "20 seconds"
+      }) {}
+      class Pool extends Service.make<Pool>()("Pool", { onStart: Effect.void, onStop: () => say("-Pool") }) {}
+      class Outer extends Service.make<Outer>()("Outer", {
+        onStart: Effect.asVoid(Effect.zipRight(Pool, Layer.build(Inner.layer)))
+      }) {}
+      const fiber = yield* launch(Outer.layer.pipe(Layer.provide(Pool.layer)))
+      fiber.unsafeInterruptAsFork(fiber.id())
+      yield* TestClock.adjust("15 seconds")
+
+      assert.deepStrictEqual(lines, ["-Inner", "-Pool"])
+      const exit = yield* Fiber.await(fiber)
+      assert.isTrue(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause), "clean")
+    }).pipe(leavesNothing)
+  )
+
   it.effect("of the app, when layers that are no services hang", () =>
     Effect.gen(function* () {
       const { lines, say } = timeline()
