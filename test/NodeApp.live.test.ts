@@ -192,9 +192,7 @@ describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
   it("stops the others when an onStop fails, and exits with 1", async () => {
     const { code, output, said } = await runAndSend("failsToStop", "SIGTERM")
     expect(said).toEqual([...started, ...stopped])
-    expect(output).toContain(
-      "App > Web failed in onStop while stopping, and went on to the next step: the disk is full"
-    )
+    expect(output).toContain("failed    failed in onStop: the disk is full")
     expect(code).toBe(1)
   })
 
@@ -217,8 +215,9 @@ describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
   it("ends an app that passes its own deadline, says what had not stopped, and exits with 1", async () => {
     const { code, output, said } = await runAndSend("stuckWithDeadline", "SIGTERM")
     expect(said).toEqual(expect.arrayContaining(stopped))
-    expect(output).toContain("Shop > Stuck (stopping: onStop) had not stopped after 500ms")
-    expect(output).toMatch(/^Shop: stopping .*\n├─ Stuck: stopping \(onStop\) for [^]*Web: stopped for /m)
+    expect(output).toMatch(
+      /^ {2}Stuck +0ms +never +abandoned +had not stopped after 500ms \(stopping: onStop\)$/m
+    )
     expect(code).toBe(1)
   })
 
