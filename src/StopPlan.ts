@@ -115,7 +115,7 @@ export const render = (plan: StopPlan): string => {
   if (longest.steps.length > 0) lines.push(`  at the longest: ${wayText(app, longest)}`)
   if (claimed.steps.length > 0) {
     const verdict = stopTimeout === undefined ? "" : fits ? ", which fits" : ", which does not fit"
-    lines.push(`  of that was set: ${wayText(app, claimed)}${verdict}`)
+    lines.push(`  what was set: ${wayText(app, claimed)}${verdict}`)
   }
   return [`${app === "" ? "The services" : app} will stop in ${counted(levels.length, "step")}${within}`]
     .concat(lines)
@@ -124,11 +124,12 @@ export const render = (plan: StopPlan): string => {
 
 /** That what was set does not fit, and what to do about it, in one line. */
 export const tooLong = ({ app, claimed, stopTimeout = Duration.infinity }: StopPlan): string =>
-  `${app} may be cut while it stops: its services claim ${wayText(app, claimed)}, ` +
-  `and its stopTimeout is ${duration(stopTimeout)}. ` +
+  `${app} may be cut while it stops: what its services have set as stopTimeout adds up to ` +
+  `${duration(claimed.sum)} (${way(app, claimed.steps)}), but its own is ${duration(stopTimeout)}. ` +
   "Raise that, and terminationGracePeriodSeconds above it, or lower theirs."
 
-const wayText = (app: string, { steps, sum }: Way): string => `${way(app, steps)} = ${duration(sum)}`
+const wayText = (app: string, { steps, sum }: Way): string =>
+  way(app, steps) + (steps.length === 1 ? "" : ` = ${duration(sum)}`)
 
 const levelText = (app: string, level: ReadonlyArray<PlannedStop>): string => {
   const shown = level

@@ -1,6 +1,6 @@
 /** How an app has stopped: which service when, what was not clean about it, and the exit code that follows. */
 import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import { below, counted, cut, duration, listed } from "./Words.ts"
 
 /** The stop of an app. */

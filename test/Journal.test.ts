@@ -85,7 +85,7 @@ const lines: {
         fits: false
       }
     },
-    "WARN Shop may be cut while it stops: its services claim Http 20s > Db 25s = 45s, and its stopTimeout is 30s. Raise that, and terminationGracePeriodSeconds above it, or lower theirs."
+    "WARN Shop may be cut while it stops: what its services have set as stopTimeout adds up to 45s (Http 20s > Db 25s), but its own is 30s. Raise that, and terminationGracePeriodSeconds above it, or lower theirs."
   ],
   BootWaiting: [
     { _tag: "BootWaiting", app: "Shop", failed: "Shop > Mailer", cause, services: ["Shop > Db (starting)"] },

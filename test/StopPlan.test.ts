@@ -61,10 +61,10 @@ Shop will stop in 3 steps within 30s
   2. Orders (10s by default)
   3. Db (15s)
   at the longest: Http 20s > Orders 10s > Db 15s = 45s
-  of that was set: Http 20s > Db 15s = 35s, which does not fit`.trim()
+  what was set: Http 20s > Db 15s = 35s, which does not fit`.trim()
         )
         assert.deepStrictEqual(warnings, [
-          "Shop may be cut while it stops: its services claim Http 20s > Db 15s = 35s, and its stopTimeout is 30s. " +
+          "Shop may be cut while it stops: what its services have set as stopTimeout adds up to 35s (Http 20s > Db 15s), but its own is 30s. " +
             "Raise that, and terminationGracePeriodSeconds above it, or lower theirs."
         ])
         const { levels, ...rest } = plan
@@ -174,8 +174,8 @@ Shop will stop in 3 steps within 30s
       `
 The services will stop in 1 step
   1. Db (40s)
-  at the longest: Db 40s = 40s
-  of that was set: Db 40s = 40s`.trim()
+  at the longest: Db 40s
+  what was set: Db 40s`.trim()
     )
     assert.strictEqual(App.renderPlan(planOf([])), "Shop will stop in 0 steps within 30s")
   })
@@ -204,7 +204,7 @@ The services will stop in 1 step
     assert.deepStrictEqual(lines.slice(-3), [
       "  and 974 more levels",
       "  at the longest: S999 1s > S998 1s > S997 1s > S996 1s > S995 1s > S994 1s (and 994 more) = 16m 40s",
-      "  of that was set: S999 1s > S998 1s > S997 1s > S996 1s > S995 1s > S994 1s (and 994 more) = 16m 40s, which does not fit"
+      "  what was set: S999 1s > S998 1s > S997 1s > S996 1s > S995 1s > S994 1s (and 994 more) = 16m 40s, which does not fit"
     ])
   })
 })
