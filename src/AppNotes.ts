@@ -32,7 +32,7 @@ interface Stop {
 /** No notes yet. */
 export const make = (): Notes => ({
   phase: "booting",
-  stoppingAt: 0,
+  stoppingAt: Number.POSITIVE_INFINITY,
   problems: [],
   stops: new Map(),
   failedStarts: [],
@@ -80,7 +80,7 @@ const bootWaits = "3 seconds"
 export const beginStop = (notes: Notes, now: number, hasFailedToStart: boolean): void => {
   notes.phase = "stopping"
   if (!hasFailedToStart) notes.stops.clear()
-  notes.stoppingAt = Math.min(now, ...allStops(notes).flatMap(({ askedAt }) => askedAt ?? []))
+  notes.stoppingAt = allStops(notes).reduce((first, { askedAt = now }) => Math.min(first, askedAt), now)
 }
 
 /** Notes that something was not clean about the stop of a service. */
@@ -121,7 +121,7 @@ const noteStop = (notes: Notes, entry: Journal.Unstamped): Effect.Effect<void> =
       case "ServiceStopped": {
         const stop = stopOf(notes, entry.service, isOpen)
         // It may have been asked before the app was.
-        stop.askedAt ??= notes.stoppingAt
+        stop.askedAt ??= Math.min(notes.stoppingAt, now)
         stop.endedAt = now
         return
       }
