@@ -188,12 +188,12 @@ export const make = (options: Options = {}): App => {
         const isUp =
           Exit.isSuccess(booted) && booted.value._tag === "Booted" && Exit.isSuccess(booted.value.exit)
         if (isUp) {
-          notes.phase = "up"
+          AppNotes.isUp(notes)
           Owner.forgetStopped(shared, members)
           yield* Owner.become(shared, { _tag: "Running" })
           yield* Fiber.inheritAll(boot)
-          const snapshot = yield* registry.snapshot
           const took = yield* Monotonic.since(shared.root.begunAt)
+          const snapshot = yield* registry.snapshot
           const report = BootReport.make(snapshot, took)
           yield* journal.append({ _tag: "AppStarted", app: name, report })
           yield* Effect.logDebug(BootReport.render(report))
@@ -203,7 +203,8 @@ export const make = (options: Options = {}): App => {
         const exit = isUp ? yield* Effect.exit(restore(keepAlive(Deferred.await(end)))) : booted
 
         const hasFailedToStart = Exit.isSuccess(exit) && exit.value._tag === "Booted"
-        AppNotes.beginStop(notes, yield* Monotonic.millis, hasFailedToStart)
+        const hasFailed = Exit.isSuccess(exit) && exit.value._tag !== "Asked"
+        AppNotes.beginStop(notes, yield* Monotonic.millis, hasFailed)
         yield* Owner.become(shared, { _tag: "Stopping", step: "services" })
         const cause = AppEnd.causeOf(exit)
         const reason = AppEnd.reasonOf(exit)
@@ -212,7 +213,12 @@ export const make = (options: Options = {}): App => {
           if (!isUp) {
             const limit = Math.min(Math.ceil(stopTimeout / 3), longestBootEnd)
             const ended = yield* Deadline.within(Fiber.interrupt(boot), limit)
-            if (!hasFailedToStart) notes.problems.push(...notes.failedStarts)
+            if (!hasFailedToStart) {
+              for (const [service, problem] of notes.failedStarts) {
+                // What the app fails with tells of that one already.
+                if (!reason.startsWith(`${service} > `)) notes.problems.push(problem)
+              }
+            }
             if (Option.isNone(ended)) {
               for (const { path, state } of Owner.unfinished(members)) {
                 const after = Duration.millis(limit)

@@ -15,8 +15,9 @@ export interface Notes {
   /** What was not clean about the stop and is no service's. */
   readonly problems: Array<string>
   /** By path. Of services that work has provided to itself, many may have one. */
-  readonly stops: Map<string, ReadonlyArray<Stop>>
-  readonly failedStarts: Array<string>
+  readonly stops: Map<string, Array<Stop>>
+  /** Why services did not start, by path. */
+  readonly failedStarts: Map<string, string>
   /** Fibers that will say so, if the boot goes on after a service has failed to start. */
   readonly waiting: Array<Fiber.RuntimeFiber<void>>
 }
@@ -35,7 +36,7 @@ export const make = (): Notes => ({
   stoppingAt: Number.POSITIVE_INFINITY,
   problems: [],
   stops: new Map(),
-  failedStarts: [],
+  failedStarts: new Map(),
   waiting: []
 })
 
@@ -55,7 +56,7 @@ export const taking = (
     // A child that does not start is the matter of the service that adopts it.
     const isOfApp = "service" in entry && !entry.service.slice(`${app} > `.length).includes(" > ")
     if (entry._tag !== "StartFailed" || !isOfApp) return noted
-    notes.failedStarts.push(`${Journal.format(entry)}: ${Reason.ofCause(entry.cause)}`)
+    notes.failedStarts.set(entry.service, `${Journal.format(entry)}: ${Reason.ofCause(entry.cause)}`)
     const waits = Effect.suspend(() =>
       journal.append({
         _tag: "BootWaiting",
@@ -76,10 +77,16 @@ export const taking = (
 /** A boot that goes on this long after a service of it has failed is waiting for something. */
 const bootWaits = "3 seconds"
 
-/** The stop begins. Of a boot that failed, it began when the first service was undone. */
-export const beginStop = (notes: Notes, now: number, hasFailedToStart: boolean): void => {
+/** The app is up: what was undone before was not the end. */
+export const isUp = (notes: Notes): void => {
+  notes.phase = "up"
+  notes.stops.clear()
+}
+
+/** The stop begins. When something has failed the boot, it began as soon as the first service was undone. */
+export const beginStop = (notes: Notes, now: number, hasFailed: boolean): void => {
   notes.phase = "stopping"
-  if (!hasFailedToStart) notes.stops.clear()
+  if (!hasFailed) notes.stops.clear()
   notes.stoppingAt = allStops(notes).reduce((first, { askedAt = now }) => Math.min(first, askedAt), now)
 }
 
@@ -156,6 +163,7 @@ const stopOf = (notes: Notes, service: string, isMeant: (stop: Stop) => boolean)
   const found = known.find(isMeant)
   if (found !== undefined) return found
   const stop: Stop = { service, askedAt: undefined, endedAt: undefined, problems: [] }
-  notes.stops.set(service, [...known, stop])
+  known.push(stop)
+  notes.stops.set(service, known)
   return stop
 }

@@ -89,21 +89,25 @@ Shop stopped in 125ms, clean
         onStart: Service.spawn(stubborn, { name: "rows" }),
         stopTimeout: "2 seconds"
       }) {}
+      class Waits extends Service.make<Waits>()("Waits", {
+        onStart: Service.spawn(Effect.never, { name: "watch" }),
+        onStop: () => Effect.sleep("5 millis")
+      }) {}
       class Endless extends Service.make<Endless>()("Endless", {
-        onStart: Effect.zipRight(Db, Service.spawn(stubborn, { name: "feed" })),
+        onStart: Effect.zipRight(Waits, Service.spawn(stubborn, { name: "feed" })),
         stopTimeout: "1 minute"
       }) {}
       const app = yield* running(
-        Layer.mergeAll(Fails.layer, Hangs.layer, Layer.provide(Endless.layer, Db.layer)),
+        Layer.mergeAll(Fails.layer, Hangs.layer, Layer.provide(Endless.layer, Waits.layer)),
         { stopTimeout: "4 seconds" }
       )
       app.stop("SIGTERM")
       const report = yield* app.ended("5 seconds")
       assert.deepStrictEqual(lines(report).toSorted(), [
-        "Shop > Db 4000 4005 timedOut",
         "Shop > Endless 0 never abandoned",
         "Shop > Fails 0 3000 failed",
-        "Shop > Hangs 0 2000 timedOut"
+        "Shop > Hangs 0 2000 timedOut",
+        "Shop > Waits 4000 4005 timedOut"
       ])
       const text = `
 Shop stopped in 5s, not clean
@@ -113,7 +117,7 @@ Shop stopped in 5s, not clean
   service  asked   ended  outcome
   Endless    0ms   never  abandoned  had not stopped after 4s (stopping: work), with feed still running
   Hangs      0ms      2s  timed out  hung in work, and was left after 2s, with rows still running
-  Db          4s  4s 5ms  timed out  had not stopped after 4s (running)
+  Waits       4s  4s 5ms  timed out  had not stopped after 4s (running)
   Fails      0ms      3s  failed     failed, because flush failed: data lost
                                      failed in onStop: the disk is full
                                      failed in a cleanup: no socket`
@@ -183,13 +187,28 @@ Shop stopped in 5s, not clean
       ])
       assert.deepStrictEqual(report.took, Duration.millis(5))
       assert.deepStrictEqual(
-        [report.reason, report.exitCode, report.exitReason],
+        [report.reason, report.exitCode, report.exitReason, ...report.problems],
         [
           "it did not start",
           1,
           'Service "Shop > Broken" failed in onStart, so what it had begun was undone: no route to host; ' +
             "1 of 3 services did not stop cleanly"
         ]
+      )
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("holds it against no stop that a service failed while it started", () =>
+    Effect.gen(function* () {
+      class Broken extends Service.make<Broken>()("Broken", {
+        onStart: Effect.zipRight(Service.spawn(Effect.die("bug"), { name: "rows" }), Effect.never)
+      }) {}
+      const app = yield* running(Broken.layer)
+      const report = yield* app.ended(0)
+      assert.deepStrictEqual(lines(report), ["Shop > Broken 0 0 clean"])
+      assert.deepStrictEqual(
+        [report.reason, report.exitReason],
+        ["Shop > Broken > rows failed", "Shop > Broken > rows failed, so the app was stopped: bug"]
       )
     }).pipe(leavesNothing)
   )
