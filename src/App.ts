@@ -4,7 +4,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,7 +13,9 @@ import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as AppEnd from "./AppEnd.ts"
 import * as AppNotes from "./AppNotes.ts"
+import * as BootReport from "./BootReport.ts"
 import * as Deadline from "./Deadline.ts"
 import * as EventBus from "./EventBus.ts"
 import * as Input from "./Input.ts"
@@ -24,6 +25,16 @@ import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
 import * as ServiceRegistry from "./ServiceRegistry.ts"
 import type { State } from "./ServiceStatus.ts"
+import * as StopPlan from "./StopPlan.ts"
+import * as StopReport from "./StopReport.ts"
+
+export { ServiceFailedError, UncleanStopError } from "./AppEnd.ts"
+export { render as renderBoot } from "./BootReport.ts"
+export { render as renderPlan } from "./StopPlan.ts"
+export { render as renderStop } from "./StopReport.ts"
+export type { BootedService, BootReport, CriticalStep } from "./BootReport.ts"
+export type { PlannedStop, StopPlan, Way } from "./StopPlan.ts"
+export type { Outcome, Problem, StoppedService, StopReport } from "./StopReport.ts"
 
 /** Options of `launch`. */
 export interface Options {
@@ -37,27 +48,6 @@ export interface Options {
   readonly stopTimeout?: Duration.DurationInput | undefined
 }
 
-/** A service of the app failed, and nothing was to handle it. The app has stopped. */
-export class ServiceFailedError extends Data.TaggedError("ServiceFailedError")<{
-  /** The path down to what failed: `Shop > Inbox > CsvImport[orders.csv] > rows`. */
-  readonly origin: string
-  readonly cause: Cause.Cause<unknown>
-}> {
-  override get message(): string {
-    return `${this.origin} failed, so the app was stopped: ${Reason.ofCause(this.cause)}`
-  }
-}
-
-/** The app has stopped, but not all of it did so in time and without failing. */
-export class UncleanStopError extends Data.TaggedError("UncleanStopError")<{
-  /** One line for each step that failed or hung. */
-  readonly problems: ReadonlyArray<string>
-}> {
-  override get message(): string {
-    return `The app did not stop cleanly: ${this.problems.join("; ")}`
-  }
-}
-
 /** What an app provides to what it runs. */
 export type Provided = Journal.Journal | ServiceRegistry.ServiceRegistry
 
@@ -65,7 +55,7 @@ export type Provided = Journal.Journal | ServiceRegistry.ServiceRegistry
 export interface App {
   readonly launch: <A, E, R>(
     layer: Layer.Layer<A, E, R>
-  ) => Effect.Effect<never, E | ServiceFailedError | UncleanStopError, Exclude<R, Provided>>
+  ) => Effect.Effect<never, E | AppEnd.ServiceFailedError | AppEnd.UncleanStopError, Exclude<R, Provided>>
   /** Journals an error that nothing has caught, and asks for the stop. */
   readonly crash: (kind: string, error: unknown) => Effect.Effect<void>
   /** Asks for the stop, as an interruption of `launch` does, and says why. */
@@ -74,7 +64,15 @@ export interface App {
   readonly unfinished: () => ReadonlyArray<string>
   /** How all services are; nothing before the launch. */
   readonly snapshot: Effect.Effect<Option.Option<ServiceRegistry.Snapshot>>
+  /** How it has stopped, and with what exit code; nothing before the end. */
+  readonly report: Effect.Effect<Option.Option<StopReport.StopReport>>
 }
+
+/** How the app will stop, as far as it is known now. */
+export const plan: Effect.Effect<StopPlan.StopPlan, never, ServiceRegistry.ServiceRegistry> = Effect.map(
+  ServiceRegistry.snapshot,
+  StopPlan.make
+)
 
 /**
  * Builds a layer, runs until interrupted or until a service fails, and stops:
@@ -102,7 +100,7 @@ export interface App {
 export const launch = <A, E, R>(
   layer: Layer.Layer<A, E, R>,
   options: Options = {}
-): Effect.Effect<never, E | ServiceFailedError | UncleanStopError, Exclude<R, Provided>> =>
+): Effect.Effect<never, E | AppEnd.ServiceFailedError | AppEnd.UncleanStopError, Exclude<R, Provided>> =>
   Effect.suspend(() => make(options).launch(layer))
 
 /** An app before its launch. Throws `InputError` on a blank name or a useless duration. */
@@ -113,7 +111,7 @@ export const make = (options: Options = {}): App => {
   const stopTimeout = Input.positiveMillis(where, "stopTimeout", options.stopTimeout ?? "30 seconds")
   const members = new Set<Owner.Member>()
   const unfinished = () => Owner.unfinished(members).map(Owner.describe)
-  const end = Deferred.unsafeMake<End>(FiberId.none)
+  const end = Deferred.unsafeMake<AppEnd.End>(FiberId.none)
   const stop = (reason: string) => Deferred.unsafeDone(end, Effect.succeed({ _tag: "Asked", reason }))
 
   let launched: Journal.Journal["Type"] | undefined
@@ -121,8 +119,15 @@ export const make = (options: Options = {}): App => {
   const snapshot = Effect.suspend(() =>
     registry === undefined ? Effect.succeedNone : Effect.asSome(registry.snapshot)
   )
+  let crashedBy: string | undefined
+  let stopped: Omit<StopReport.Facts, "crash"> | undefined
+  // A crash may come when all has stopped; the exit code must not be 0 then.
+  const stopReport = (facts: Omit<StopReport.Facts, "crash">) =>
+    StopReport.make({ ...facts, crash: crashedBy })
+  const report = Effect.sync(() => Option.map(Option.fromNullable(stopped), stopReport))
   const crash = (kind: string, error: unknown) =>
     Effect.suspend(() => {
+      crashedBy ??= kind
       stop(kind)
       return launched?.append({ _tag: "AppCrashed", app: name, kind, cause: Cause.die(error) }) ?? Effect.void
     })
@@ -143,7 +148,7 @@ export const make = (options: Options = {}): App => {
         const notes = AppNotes.make()
         const journal = AppNotes.taking(notes, yield* Journal.inherited, name, unfinished)
         launched = journal
-        const shared = yield* Owner.makeShared(name, journal)
+        const shared = yield* Owner.makeShared(name, journal, stopTimeout)
         registry = ServiceRegistry.make(shared)
         const owner: Owner.Owner = {
           shared,
@@ -160,7 +165,6 @@ export const make = (options: Options = {}): App => {
         const outer = yield* Effect.serviceOption(EventBus.EventBus)
         if (Option.isSome(outer)) shared.boot.onOpen.push(outer.value.holdBoot())
 
-        const startedAt = yield* Monotonic.millis
         const scope = yield* Scope.make()
         // A fiber of its own, so that a start that cannot be interrupted does not hold up the stop.
         const boot = yield* Layer.makeMemoMap.pipe(
@@ -175,70 +179,97 @@ export const make = (options: Options = {}): App => {
           Effect.forkDaemon
         )
         const booted = yield* Effect.exit(
-          restore(keepAlive(Effect.raceFirst(Deferred.await(end), Effect.map(Fiber.await(boot), asBooted))))
+          restore(
+            keepAlive(Effect.raceFirst(Deferred.await(end), Effect.map(Fiber.await(boot), AppEnd.asBooted)))
+          )
         )
         Owner.openBoot(shared.boot)
         yield* Effect.forEach(notes.waiting, Fiber.interruptFork)
         const isUp =
           Exit.isSuccess(booted) && booted.value._tag === "Booted" && Exit.isSuccess(booted.value.exit)
         if (isUp) {
-          notes.phase = "up"
+          AppNotes.isUp(notes)
           Owner.forgetStopped(shared, members)
           yield* Owner.become(shared, { _tag: "Running" })
           yield* Fiber.inheritAll(boot)
-          const took = yield* Monotonic.since(startedAt)
-          yield* journal.append({ _tag: "AppStarted", app: name, services: members.size, took })
+          const took = yield* Monotonic.since(shared.root.begunAt)
+          const snapshot = yield* registry.snapshot
+          const report = BootReport.make(snapshot, took)
+          yield* journal.append({ _tag: "AppStarted", app: name, report })
+          yield* Effect.logDebug(BootReport.render(report))
+          const plan = StopPlan.make(snapshot)
+          if (!plan.fits) yield* journal.append({ _tag: "StopPlanTooLong", app: name, plan })
         }
         const exit = isUp ? yield* Effect.exit(restore(keepAlive(Deferred.await(end)))) : booted
 
-        notes.phase = "stopping"
+        const hasFailedToStart = Exit.isSuccess(exit) && exit.value._tag === "Booted"
+        const hasFailed = Exit.isSuccess(exit) && exit.value._tag !== "Asked"
+        AppNotes.beginStop(notes, yield* Monotonic.millis, hasFailed)
         yield* Owner.become(shared, { _tag: "Stopping", step: "services" })
-        const stoppingAt = yield* Monotonic.millis
-        const cause = causeOf(exit)
-        yield* journal.append({ _tag: "AppStopping", app: name, reason: reasonOf(exit), cause })
+        const cause = AppEnd.causeOf(exit)
+        const reason = AppEnd.reasonOf(exit)
+        yield* journal.append({ _tag: "AppStopping", app: name, reason, cause })
         const all = Effect.gen(function* () {
           if (!isUp) {
             const limit = Math.min(Math.ceil(stopTimeout / 3), longestBootEnd)
             const ended = yield* Deadline.within(Fiber.interrupt(boot), limit)
-            if (Exit.isFailure(exit) || exit.value._tag !== "Booted")
-              notes.problems.push(...notes.failedStarts)
+            if (!hasFailedToStart) {
+              for (const [service, problem] of notes.failedStarts) {
+                // What the app fails with tells of that one already.
+                if (!reason.startsWith(`${service} > `)) notes.problems.push(problem)
+              }
+            }
             if (Option.isNone(ended)) {
-              const starting = Owner.unfinished(members).filter(({ state }) => state === "Starting")
-              notes.problems.push(...starting.map((_) => `${Owner.describe(_)} could not be interrupted`))
+              for (const { path, state } of Owner.unfinished(members)) {
+                const after = Duration.millis(limit)
+                if (state === "Starting") AppNotes.noteProblem(notes, path, { _tag: "StartHung", after })
+              }
               // A layer releases what it has built only when its build has ended.
               yield* Owner.stopMembers(members)
             }
           }
           yield* Scope.close(scope, Exit.void)
         })
-        const stopped = yield* Deadline.within(Effect.uninterruptible(all), stopTimeout)
-        if (Option.isNone(stopped)) {
+        const ended = yield* Deadline.within(Effect.uninterruptible(all), stopTimeout)
+        if (Option.isNone(ended)) {
           const late = Owner.unfinished(members)
           if (!late.some(({ state }) => state === "Stopping"))
             notes.problems.push("a layer that is no service hung")
-          const waited = Duration.format(stopTimeout)
-          notes.problems.push(...late.map((_) => `${Owner.describe(_)} had not stopped after ${waited}`))
+          for (const { doing, path, state, work } of late) {
+            // What is not stopping yet has only had to wait.
+            const alive = state === "Stopping" ? work : []
+            const after = Duration.millis(stopTimeout)
+            AppNotes.noteProblem(notes, path, { _tag: "Late", after, doing, alive })
+          }
           // What had to wait has not even been asked yet. It is too late for an order.
           const rest = Effect.forEach([...members], (member) => member.stop, { concurrency: "unbounded" })
           yield* Deadline.within(rest, lateStopMillis)
-        } else if (Exit.isFailure(stopped.value)) {
-          notes.problems.push(`a finalizer failed: ${Reason.ofCause(stopped.value.cause)}`)
+        } else if (Exit.isFailure(ended.value)) {
+          notes.problems.push(`a finalizer failed: ${Reason.ofCause(ended.value.cause)}`)
         }
-        const took = yield* Monotonic.since(stoppingAt)
-        const { problems } = notes
         // Before the app is over, for which its services have to be: the end as they left it.
         const last = yield* registry.snapshot
+        const failure =
+          cause === undefined || Cause.isInterruptedOnly(cause) ? undefined : Reason.ofCause(cause)
         const ending: State =
-          cause === undefined || Cause.isInterruptedOnly(cause)
-            ? { _tag: "Stopped" }
-            : { _tag: "Failed", reason: Reason.ofCause(cause) }
+          failure === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason: failure }
         yield* Owner.become(shared, ending)
-        yield* journal.append({ _tag: "AppStopped", app: name, took, problems, snapshot: last })
-        return yield* outcome(cause, problems)
+        stopped = {
+          app: name,
+          reason,
+          took: yield* Monotonic.since(notes.stoppingAt),
+          stopTimeout: Duration.millis(stopTimeout),
+          services: AppNotes.stopsUntil(notes, yield* Monotonic.millis),
+          problems: notes.problems,
+          failure
+        }
+        const report = stopReport(stopped)
+        yield* journal.append({ _tag: "AppStopped", app: name, report, snapshot: last })
+        return yield* AppEnd.outcome(cause, StopReport.problemsOf(report))
       })
     )
 
-  return { launch, crash, stop, unfinished, snapshot }
+  return { launch, crash, stop, unfinished, snapshot, report }
 }
 
 /** How long an interrupted boot is waited for, at most: a third of the default `stopTimeout`. */
@@ -247,50 +278,5 @@ const longestBootEnd = 10_000
 /** What is left when the deadline of the app has passed gets this long: little, since the process is about to be killed. */
 const lateStopMillis = 1_000
 
-/** Why an app ends, when it is not interrupted. */
-type End =
-  | { readonly _tag: "Failed"; readonly origin: string; readonly cause: Cause.Cause<unknown> }
-  | { readonly _tag: "Asked"; readonly reason: string }
-
-/** The boot has ended, one way or the other. */
-interface Booted<E> {
-  readonly _tag: "Booted"
-  readonly exit: Exit.Exit<unknown, E>
-}
-const asBooted = <E>(exit: Exit.Exit<unknown, E>): Booted<E> => ({ _tag: "Booted", exit })
-
 /** JavaScript ends a process that has nothing to wait for but an Effect. `Effect.never` holds a timer against that. */
 const keepAlive = <A>(effect: Effect.Effect<A>): Effect.Effect<A> => Effect.raceFirst(effect, Effect.never)
-
-const reasonOf = (exit: Exit.Exit<End | Booted<unknown>>): string => {
-  if (Exit.isFailure(exit)) return "it was interrupted"
-  switch (exit.value._tag) {
-    case "Failed":
-      return `${exit.value.origin} failed`
-    case "Asked":
-      return exit.value.reason
-    case "Booted":
-      return "it did not start"
-  }
-}
-
-/** How the app ends: interrupted, when nothing went wrong. */
-const outcome = <E>(cause: Cause.Cause<E> | undefined, problems: ReadonlyArray<string>) =>
-  Effect.fiberIdWith((id): Effect.Effect<never, E | UncleanStopError> => {
-    const why = cause ?? Cause.interrupt(id)
-    return Effect.failCause(
-      problems.length === 0 ? why : Cause.sequential(why, Cause.fail(new UncleanStopError({ problems })))
-    )
-  })
-
-/** What went wrong; nothing when the app was asked to stop. */
-const causeOf = <E>(exit: Exit.Exit<End | Booted<E>>): Cause.Cause<E | ServiceFailedError> | undefined => {
-  if (Exit.isFailure(exit)) return exit.cause
-  if (exit.value._tag === "Asked") return undefined
-  if (exit.value._tag === "Failed") return Cause.fail(new ServiceFailedError(exit.value))
-  if (Exit.isSuccess(exit.value.exit)) return undefined
-  const { cause } = exit.value.exit
-  return Cause.isInterruptedOnly(cause)
-    ? Cause.die(new Cause.InterruptedException("The app did not start: a layer of it interrupted itself."))
-    : cause
-}

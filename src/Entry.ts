@@ -7,11 +7,16 @@
 import type * as Cause from "effect/Cause"
 import type * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
+import type { BootReport } from "./BootReport.ts"
 import type { Snapshot } from "./ServiceStatus.ts"
+import type { StopPlan } from "./StopPlan.ts"
+import type { StopReport } from "./StopReport.ts"
 
 /** One thing that happened. `service` is a path: `Shop > Inbox > CsvImport[orders.csv]`. */
 export type Entry = Data.TaggedEnum<{
-  AppStarted: At & { readonly app: string; readonly services: number; readonly took: Duration.Duration }
+  AppStarted: At & { readonly app: string; readonly report: BootReport }
+  /** What its services have set as their deadlines does not fit into the app's `stopTimeout`. */
+  StopPlanTooLong: At & { readonly app: string; readonly plan: StopPlan }
   /** A service did not start, but the boot goes on: it waits for one that starts and cannot be interrupted. */
   BootWaiting: At & {
     readonly app: string
@@ -29,8 +34,7 @@ export type Entry = Data.TaggedEnum<{
   }
   AppStopped: At & {
     readonly app: string
-    readonly took: Duration.Duration
-    readonly problems: ReadonlyArray<string>
+    readonly report: StopReport
     /** How its services were in the end. */
     readonly snapshot: Snapshot
   }

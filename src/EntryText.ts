@@ -3,8 +3,10 @@ import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as LogLevel from "effect/LogLevel"
-import * as StatusText from "./StatusText.ts"
-import { counted } from "./Words.ts"
+import * as BootReport from "./BootReport.ts"
+import * as StopPlan from "./StopPlan.ts"
+import * as StopReport from "./StopReport.ts"
+import { counted, duration, listed, unanswered } from "./Words.ts"
 import type { Answered, Entry, Sent, Unstamped } from "./Entry.ts"
 
 /** An entry as a line of text. */
@@ -31,30 +33,31 @@ const hasCause = (entry: Entry): entry is Extract<Entry, { readonly cause: Cause
 
 const { Debug, Error, Info, Trace, Warning } = LogLevel
 
+/** A boot that takes this long says who made it so. */
+const slowBoot = "1 second"
+
 /** Each kind of entry as a level and a line. */
 const lines: {
   readonly [Kind in Entry["_tag"]]: (
     entry: Extract<Unstamped, { readonly _tag: Kind }>
   ) => readonly [LogLevel.LogLevel, string]
 } = {
-  AppStarted: (entry) => [
+  AppStarted: ({ app, report }) => [
     Info,
-    `${entry.app} started in ${duration(entry.took)}, with ${counted(entry.services, "service")}`
+    `${app} started in ${duration(report.took)}, with ${counted(report.services.length, "service")}` +
+      (Duration.lessThan(report.took, slowBoot) ? "" : `: ${BootReport.criticalPath(report)}`)
   ],
+  StopPlanTooLong: ({ plan }) => [Warning, StopPlan.tooLong(plan)],
   BootWaiting: (entry) => [
     Error,
-    `${entry.failed} did not start, and the boot of ${entry.app} waits for others: ${some(entry.services)}`
+    `${entry.failed} did not start, and the boot of ${entry.app} waits for others: ${listed(entry.services)}`
   ],
   AppCrashed: (entry) => [Error, `${entry.app} crashed: ${entry.kind}`],
   AppStopping: (entry) => [Info, `${entry.app} is stopping: ${entry.reason}`],
-  AppStopped: (entry) =>
-    entry.problems.length === 0
-      ? [Info, `${entry.app} stopped in ${duration(entry.took)}, clean`]
-      : [
-          Error,
-          `${entry.app} stopped in ${duration(entry.took)}, not clean:\n  ${entry.problems.join("\n  ")}` +
-            (entry.snapshot.services.length === 0 ? "" : `\n${StatusText.render(entry.snapshot)}`)
-        ],
+  AppStopped: ({ app, report }) =>
+    StopReport.problemsOf(report).length === 0
+      ? [Info, `${app} stopped in ${duration(report.took)}, clean`]
+      : [Error, StopReport.render(report)],
   ServiceStarting: (entry) => [Debug, `${entry.service} is starting`],
   ServiceStarted: (entry) => [Info, `${entry.service} started in ${duration(entry.took)}`],
   // The error goes to whoever builds the layer, who logs it or handles it.
@@ -73,7 +76,7 @@ const lines: {
   StopTimedOut: (entry) => [
     Error,
     `${entry.service} hung in ${entry.step} while stopping; it was left after ${duration(entry.after)}` +
-      (entry.alive.length === 0 ? "" : `, with ${some(entry.alive)} still running`)
+      (entry.alive.length === 0 ? "" : `, with ${listed(entry.alive)} still running`)
   ],
   ServerDraining: ({ readinessDelay, requests, service, streams }) => {
     const delay =
@@ -85,14 +88,7 @@ const lines: {
     const open = flying.length === 0 ? "" : `, with ${flying.join(" and ")} in flight`
     return [delay + open === "" ? Debug : Info, `${service} ${delay}takes no new requests${open}`]
   },
-  RequestsCut: ({ after, requests, service }) => [
-    Error,
-    `${service} cut ${counted(
-      requests.reduce((sum, { count }) => sum + count, 0),
-      "request"
-    )} that had no answer after ${duration(after)}: ` +
-      some(requests.map(({ count, route }) => (count === 1 ? route : `${count} of ${route}`)))
-  ],
+  RequestsCut: ({ after, requests, service }) => [Error, `${service} cut ${unanswered(requests, after)}`],
   StopAsked: (entry) => [Debug, `${entry.service} asked to be stopped`],
   WorkInterrupted: (entry) => [Warning, `${entry.service}: ${entry.work} was interrupted by its own code`],
   StopNotPossible: (entry) => [
@@ -147,11 +143,3 @@ const after = (entry: { readonly restarts: number; readonly pause: Duration.Dura
   `in ${duration(entry.pause)} (restart ${entry.restarts})`
 
 const by = ({ sender }: Sent | Omit<Sent, "at">): string => (sender === undefined ? "" : ` by ${sender}`)
-
-/** `Duration.format` has no unit for nothing. */
-const duration = (took: Duration.Duration): string =>
-  Duration.toMillis(took) < 1 ? "0ms" : Duration.format(took)
-
-/** At most five names, so that a line stays a line. */
-const some = (names: ReadonlyArray<string>): string =>
-  names.length <= 5 ? names.join(", ") : `${names.slice(0, 5).join(", ")} and ${names.length - 5} more`

@@ -10,6 +10,7 @@ import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
 import * as Layer from "effect/Layer"
@@ -17,6 +18,7 @@ import * as Option from "effect/Option"
 import * as Changes from "./Changes.ts"
 import * as Journal from "./Journal.ts"
 import type { Labels } from "./Labels.ts"
+import * as Monotonic from "./Monotonic.ts"
 import * as ServiceMetrics from "./ServiceMetrics.ts"
 import type { LastFailure, ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
 
@@ -59,6 +61,10 @@ export interface Shared {
 /** The app itself, or what stands for it where there is none. */
 interface Root {
   readonly name: string
+  /** When it began, in monotonic milliseconds. */
+  readonly begunAt: number
+  /** How long it may take to stop; none where there is no app. */
+  readonly stopTimeout: number | undefined
   /** Its services, in the order in which they began to start. While the app stops, those that have stopped stay. */
   readonly services: Set<Member>
   state: State
@@ -76,6 +82,8 @@ export interface Definition {
   readonly name: string
   /** Where it was made, as far as the platform tells. */
   readonly location: string
+  /** Whether it says how long its stop may take. */
+  readonly isStopTimeoutSet: boolean
 }
 
 /** A service, as its owner sees it. */
@@ -103,6 +111,8 @@ export interface Unfinished {
   readonly state: string
   /** Its state, with the step of a stop: `stopping: children`. */
   readonly doing: string
+  /** Its own work that has not ended, by name. */
+  readonly work: ReadonlyArray<string>
 }
 
 /** What has not stopped of several services, and of what they own. */
@@ -131,10 +141,21 @@ export const stopMembers = (members: ReadonlySet<Member>): Effect.Effect<void> =
   // Dependents come after what they need, so they are stopped before.
   Effect.suspend(() => Effect.forEach([...members].toReversed(), (member) => member.stop, { discard: true }))
 
-/** The state that the services of a new app share. */
-export const makeShared = (name: string, journal: Journal.Journal["Type"]): Effect.Effect<Shared> =>
-  Effect.zipWith(Clock.currentTimeMillis, FiberRef.get(FiberRef.currentMetricLabels), (since, labels) => {
-    const root: Root = { name, services: new Set(), state: { _tag: "Starting" }, since }
+/** The state that the services of a new app share; of a composition without an app, with no name and no `stopTimeout`. */
+export const makeShared = (
+  name: string,
+  journal: Journal.Journal["Type"],
+  stopTimeout: number | undefined
+): Effect.Effect<Shared> =>
+  Effect.zipWith(Effect.clock, FiberRef.get(FiberRef.currentMetricLabels), (clock, labels) => {
+    const root: Root = {
+      name,
+      begunAt: Monotonic.unsafeMillis(clock),
+      stopTimeout,
+      services: new Set(),
+      state: { _tag: "Starting" },
+      since: clock.unsafeCurrentTimeMillis()
+    }
     return {
       journal,
       boot: { isOpen: false, onOpen: [] },
@@ -145,6 +166,7 @@ export const makeShared = (name: string, journal: Journal.Journal["Type"]): Effe
         state: root.state,
         since: root.since,
         at,
+        stopTimeout: stopTimeout === undefined ? undefined : Duration.millis(stopTimeout),
         services: Array.from(root.services, (service) => service.status())
       })),
       metrics: ServiceMetrics.of(labels),
@@ -220,7 +242,7 @@ export const layer: Layer.Layer<Owner> = Layer.effect(
 
 const standalone = (journal: Journal.Journal["Type"]): Effect.Effect<Owner> =>
   Effect.gen(function* () {
-    const shared = yield* makeShared("", journal)
+    const shared = yield* makeShared("", journal, undefined)
     openBoot(shared.boot)
     yield* become(shared, { _tag: "Running" })
     return {

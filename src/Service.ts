@@ -140,7 +140,7 @@ export const make =
         actual: lifecycle
       })
     }
-    const { onStart, onStop, startTimeout, stopTimeout = "10 seconds" } = lifecycle
+    const { onStart, onStop, startTimeout, stopTimeout } = lifecycle
     if (!Effect.isEffect(onStart) && typeof onStart !== "function") {
       throw new Input.InputError({
         where,
@@ -160,12 +160,13 @@ export const make =
     const settings: Startup.Settings = {
       definition: {
         name: named,
-        location: stack?.split("\n")[2]?.match(/\(?([^\s(]+:\d+:\d+)\)?$/)?.[1] ?? "an unknown place"
+        location: stack?.split("\n")[2]?.match(/\(?([^\s(]+:\d+:\d+)\)?$/)?.[1] ?? "an unknown place",
+        isStopTimeoutSet: stopTimeout !== undefined
       },
       onStop: onStop === undefined ? undefined : Input.callable(where, "onStop", onStop),
       startTimeout:
         startTimeout === undefined ? undefined : Input.positiveMillis(where, "startTimeout", startTimeout),
-      stopTimeout: Input.positiveMillis(where, "stopTimeout", stopTimeout)
+      stopTimeout: Input.positiveMillis(where, "stopTimeout", stopTimeout ?? "10 seconds")
     }
     const layerOf = (effect: Effect.Effect<any, any, any>) => Startup.layer(Base, settings, effect)
     return Object.assign(Base, {

@@ -9,6 +9,7 @@ import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
@@ -16,6 +17,7 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import type * as Listener from "./Listener.ts"
 import * as Labels from "./Labels.ts"
+import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
 import * as Spans from "./Spans.ts"
@@ -75,6 +77,8 @@ export interface Lifetime extends Owner.Member {
   state: State
   /** When it came into its state. */
   since: number
+  /** How long its start took, when it is up. */
+  startTook: Duration.Duration | undefined
   lastFailure: LastFailure | undefined
 }
 
@@ -154,6 +158,7 @@ export const make = (
     const path = owner.path === "" ? label : `${owner.path} > ${label}`
     // It runs for longer than what begins it, and is not part of it.
     const runtime = Runtime.make({ ...ambient, context: Spans.outside(Work.outside(ambient.context)) })
+    const startedAfter = Duration.millis(Math.round(Monotonic.unsafeMillis(clock) - root.begunAt))
     const service: Lifetime = {
       key: definition.name,
       definition,
@@ -176,6 +181,7 @@ export const make = (
       stopped: Deferred.unsafeMake(FiberId.none),
       state: { _tag: "Starting" },
       since: clock.unsafeCurrentTimeMillis(),
+      startTook: undefined,
       lastFailure: undefined,
       stop: Effect.suspend(() => stop(service)),
       stopLimit: () =>
@@ -187,7 +193,8 @@ export const make = (
         if (state._tag === "Stopped") return []
         const doing = state._tag === "Stopping" ? `stopping: ${state.step}` : state._tag.toLowerCase()
         const children = [...service.children, ...service.provided].flatMap((child) => child.unfinished())
-        return [{ path: service.path, state: state._tag, doing }, ...children]
+        const work = Array.from(service.fibers, ({ name }) => name)
+        return [{ path: service.path, state: state._tag, doing, work }, ...children]
       },
       shown: () => shown(service),
       status: () => ({
@@ -197,6 +204,10 @@ export const make = (
         since: service.since,
         restarts: 0,
         lastFailure: service.lastFailure,
+        startedAfter,
+        startTook: service.startTook,
+        stopTimeout: Duration.millis(stopTimeout),
+        isStopTimeoutSet: definition.isStopTimeoutSet,
         dependencies: [...service.dependencies],
         tasks: [...service.fibers].flatMap(({ status }) => status?.() ?? []),
         listeners: [...service.listeners].map((listener) => listener.status()),

@@ -14,6 +14,8 @@ export interface Snapshot {
   readonly since: number
   /** When the snapshot was taken. */
   readonly at: number
+  /** How long the app may take to stop; none where there is no app. */
+  readonly stopTimeout: Duration.Duration | undefined
   /** In the order in which they began to start. While the app stops, those that have stopped are there too. */
   readonly services: ReadonlyArray<ServiceStatus>
 }
@@ -31,6 +33,14 @@ export interface ServiceStatus {
   readonly restarts: number
   /** The last failure of its work, whatever was done about it. */
   readonly lastFailure: LastFailure | undefined
+  /** When it began to start, after the begin of the app. None for a child that is down. */
+  readonly startedAfter: Duration.Duration | undefined
+  /** How long its start took; none until it is up. */
+  readonly startTook: Duration.Duration | undefined
+  /** How long it may take to stop, without its children. A child that is down counts with its parent's. */
+  readonly stopTimeout: Duration.Duration
+  /** Whether its author has set `stopTimeout`, and not left it to the default. */
+  readonly isStopTimeoutSet: boolean
   /**
    * The paths of the services it was given when it was built. It started after
    * them and stops before them. Layers are given what their neighbours are, so

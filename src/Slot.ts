@@ -2,6 +2,7 @@
 import type * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import type * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Incarnation from "./Incarnation.ts"
 import * as Labels from "./Labels.ts"
@@ -198,6 +199,10 @@ export const status = (slot: Slot): ReadonlyArray<ServiceStatus> => {
     const rest: State = ofAll._tag === "Stopping" && members.size > 0 ? { _tag: "Stopped" } : ofAll
     const isOwn = own !== undefined && ofAll._tag !== "Restarting"
     return {
+      startedAfter: undefined,
+      startTook: undefined,
+      stopTimeout: Duration.millis(slot.plan.parent.stopTimeout),
+      isStopTimeoutSet: false,
       dependencies: [],
       tasks: [],
       listeners: [],

@@ -173,6 +173,7 @@ const started = (
     // Its scope may have been closed while it started.
     if (service.state._tag !== "Starting") return Effect.void
     const { pending } = service.state
+    service.startTook = took
     ServiceScope.become(service, { _tag: "Running", onStop })
     const journaled = service.owner.shared.journal.append({
       _tag: "ServiceStarted",

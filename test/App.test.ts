@@ -109,7 +109,7 @@ describe("launch", () => {
         yield* TestClock.adjust("1 millis")
         assert.deepStrictEqual(lines, ["-Up"])
         assert.deepStrictEqual(messages(yield* Fiber.await(fiber)), [
-          "The app did not stop cleanly: App > Stuck (starting) could not be interrupted"
+          "The app did not stop cleanly: App > Stuck could not be interrupted while it started, and was left after 2s"
         ])
         yield* TestClock.adjust("1 hour")
       }).pipe(leavesNothing)
@@ -154,9 +154,9 @@ describe("launch", () => {
         yield* TestClock.adjust("1 second")
         const exit = yield* Fiber.await(fiber)
         assert.deepStrictEqual(messages(exit), [
-          "The app did not stop cleanly: App > Database (running) had not stopped after 30s; " +
-            "App > Web (stopping: children) had not stopped after 30s; " +
-            "App > Web > Child (stopping: work) had not stopped after 30s"
+          "The app did not stop cleanly: App > Web had not stopped after 30s (stopping: children); " +
+            "App > Web > Child had not stopped after 30s (stopping: work), with stubborn still running; " +
+            "App > Database had not stopped after 30s (running)"
         ])
         yield* TestClock.adjust("1 hour")
         assert.deepStrictEqual(lines, ["-Database"])

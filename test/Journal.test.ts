@@ -14,7 +14,7 @@ import {
   Stream,
   TestClock
 } from "effect"
-import { Event, EventBus, Journal, Service, type ServiceRegistry } from "effect-services"
+import { type App, Event, EventBus, Journal, Service, type ServiceRegistry } from "effect-services"
 import { build, leavesNothing, nothing } from "./support.ts"
 
 const at = { service: "Shop > Inbox" }
@@ -25,9 +25,43 @@ const snapshot: ServiceRegistry.Snapshot = {
   state: { _tag: "Stopping", step: "services" },
   since: 0,
   at: 1_000,
+  stopTimeout: Duration.seconds(30),
   services: [
     { ...nothing, name: "Inbox", path: "Shop > Inbox", state: { _tag: "Stopping", step: "work" }, since: 995 }
   ]
+}
+
+const boot: App.BootReport = {
+  app: "Shop",
+  took,
+  services: ["Db", "Inbox"].map((name) => ({
+    service: `Shop > ${name}`,
+    level: 0,
+    startedAt: Duration.zero,
+    took,
+    dependencies: []
+  })),
+  criticalPath: [
+    { service: "Shop > Db", waited: Duration.zero, took: Duration.millis(1_200) },
+    { service: "Shop > Inbox", waited: Duration.millis(50), took: Duration.millis(250) }
+  ]
+}
+const way: App.Way = {
+  steps: [
+    { service: "Shop > Http", time: Duration.seconds(20) },
+    { service: "Shop > Db", time: Duration.seconds(25) }
+  ],
+  sum: Duration.seconds(45)
+}
+const stop: App.StopReport = {
+  app: "Shop",
+  reason: "SIGTERM",
+  took,
+  stopTimeout: Duration.seconds(30),
+  exitCode: 1,
+  exitReason: "it did not stop cleanly",
+  services: [],
+  problems: ["a layer that is no service hung"]
 }
 
 /** Every kind of entry, as an operator reads it. A new kind without a line here does not compile. */
@@ -35,8 +69,23 @@ const lines: {
   readonly [K in Journal.Entry["_tag"]]: readonly [Extract<Journal.Unstamped, { _tag: K }>, string]
 } = {
   AppStarted: [
-    { _tag: "AppStarted", app: "Shop", services: 2, took },
-    "INFO Shop started in 1s 500ms, with 2 services"
+    { _tag: "AppStarted", app: "Shop", report: boot },
+    "INFO Shop started in 1s 500ms, with 2 services: Db 1s 200ms > Inbox 250ms, and 50ms for what is no service"
+  ],
+  StopPlanTooLong: [
+    {
+      _tag: "StopPlanTooLong",
+      app: "Shop",
+      plan: {
+        app: "Shop",
+        stopTimeout: Duration.seconds(30),
+        levels: [],
+        longest: way,
+        claimed: way,
+        fits: false
+      }
+    },
+    "WARN Shop may be cut while it stops: what its services have set as stopTimeout adds up to 45s (Http 20s > Db 25s), but its own is 30s. Raise that, and terminationGracePeriodSeconds above it, or lower theirs."
   ],
   BootWaiting: [
     { _tag: "BootWaiting", app: "Shop", failed: "Shop > Mailer", cause, services: ["Shop > Db (starting)"] },
@@ -51,8 +100,9 @@ const lines: {
     "INFO Shop is stopping: SIGTERM"
   ],
   AppStopped: [
-    { _tag: "AppStopped", app: "Shop", took, problems: ["a hung", "b failed"], snapshot },
-    "ERROR Shop stopped in 1s 500ms, not clean:\n  a hung\n  b failed\nShop: stopping (services) for 1s\n└─ Inbox: stopping (work) for 5ms"
+    { _tag: "AppStopped", app: "Shop", report: stop, snapshot },
+    "ERROR Shop stopped in 1s 500ms, not clean\n  stopped because: SIGTERM\n  deadline: 30s\n" +
+      "  exit code: 1, because it did not stop cleanly\n  a layer that is no service hung"
   ],
   ServiceStarting: [{ _tag: "ServiceStarting", ...at }, "DEBUG Shop > Inbox is starting"],
   ServiceStarted: [

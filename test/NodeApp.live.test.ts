@@ -65,6 +65,13 @@ describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
     await stopping.says(/^App: stopping \(services\) for .*\n└─ Stuck: stopping \(onStop\) for .*\n/m)
   })
 
+  it("writes below the tree how the app will stop, while it is up", async () => {
+    const app = start("orderly")
+    await app.says(/App started in/)
+    app.signal("SIGUSR2")
+    await app.says(/^└─ Web: running .*\nApp will stop in 2 steps within 30s\n {2}1\. Web \(1s\)\n/m)
+  })
+
   it("stops in order after an uncaught exception, and exits with 1", async () => {
     const { code, errors, said } = await runAndSend("throwsWhenPoked", "SIGUSR2")
     expect(said).toEqual([...started, ...stopped])
@@ -100,9 +107,7 @@ describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
   it("stops the others when an onStop fails, and exits with 1", async () => {
     const { code, output, said } = await runAndSend("failsToStop", "SIGTERM")
     expect(said).toEqual([...started, ...stopped])
-    expect(output).toContain(
-      "App > Web failed in onStop while stopping, and went on to the next step: the disk is full"
-    )
+    expect(output).toContain("failed   failed in onStop: the disk is full")
     expect(code).toBe(1)
   })
 
@@ -125,8 +130,9 @@ describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
   it("ends an app that passes its own deadline, says what had not stopped, and exits with 1", async () => {
     const { code, output, said } = await runAndSend("stuckWithDeadline", "SIGTERM")
     expect(said).toEqual(expect.arrayContaining(stopped))
-    expect(output).toContain("Shop > Stuck (stopping: onStop) had not stopped after 500ms")
-    expect(output).toMatch(/^Shop: stopping .*\n├─ Stuck: stopping \(onStop\) for [^]*Web: stopped for /m)
+    expect(output).toMatch(
+      /^ {2}Stuck +\d+ms +never +abandoned +had not stopped after 500ms \(stopping: onStop\)$/m
+    )
     expect(code).toBe(1)
   })
 

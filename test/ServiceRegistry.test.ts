@@ -13,7 +13,7 @@ import {
   TestClock
 } from "effect"
 import { App, Event, EventBus, Failure, Service, ServiceRegistry } from "effect-services"
-import { build, leavesNothing, nothing } from "./support.ts"
+import { build, leavesNothing, noServices, nothing } from "./support.ts"
 
 const Ping = Event.make("ping", { n: Schema.Number })
 
@@ -445,6 +445,7 @@ describe("snapshot", () => {
               return Service.adopt(Level)
             })
       const app = yield* worker(Effect.orDie(level(20)))
+      looks = 0
       yield* app.snapshot
       assert.strictEqual(looks, 1)
       yield* app.stop
@@ -592,9 +593,7 @@ Shop: running for 1m 15s
       state: n === 500 ? ({ _tag: "Stopping", step: "work" } as const) : nothing.state
     }))
     const lines = ServiceRegistry.render({
-      name: "",
-      state: { _tag: "Running" },
-      since: 0,
+      ...noServices,
       at: 90_061_000,
       services: [{ ...nothing, name: "Jobs", children }]
     }).split("\n")
@@ -619,7 +618,7 @@ Shop: running for 1m 15s
     ]
     const good = Array.from({ length: 12 }, () => ({ state: { _tag: "Stopped" } as const }))
     const services = Array.from([...good, ...bad], (part, n) => ({ ...nothing, name: `S${n}`, ...part }))
-    const text = ServiceRegistry.render({ name: "", state: { _tag: "Running" }, since: 0, at: 0, services })
+    const text = ServiceRegistry.render({ ...noServices, services })
     const shown = [...text.matchAll(/^[├└]─ (S\d+)/gm)].map(([, name]) => name)
     assert.deepStrictEqual(shown, ["S13", "S15", "S12", "S14", "S0", "S1", "S2", "S3"])
   })
@@ -636,7 +635,7 @@ Shop: running for 1m 15s
     const tasks = Array.from({ length: 10 }, (_, n) => ({ ...task, ...rest, name: `t${n}`, failures: 1 }))
     const busy = { ...dead, tasks, lastFailure: { at: 0, work: "t9", reason: "no" } }
     const services = [...blips, busy]
-    const text = ServiceRegistry.render({ name: "", state: { _tag: "Running" }, since: 0, at: 0, services })
+    const text = ServiceRegistry.render({ ...noServices, services })
     const shown = [...text.matchAll(/^[├└]─ (\w+):/gm)].map(([, name]) => name)
     assert.deepStrictEqual(shown, ["Dead", "S8", "S7", "S6", "S5", "S4", "S3", "S2"])
     assert.match(text, /Dead: .*\n│ +t9: /)
@@ -657,10 +656,7 @@ Shop: running for 1m 15s
         : { ...nothing, listeners: calm, children: [{ ...nothing, listeners: calm }, deep(depth - 1)] }
     const render = (depth: number) =>
       ServiceRegistry.render({
-        name: "",
-        state: { _tag: "Running" },
-        since: 0,
-        at: 0,
+        ...noServices,
         services: [deep(depth)]
       })
     assert.include(render(12), "Culprit: failed")
@@ -674,7 +670,7 @@ Shop: running for 1m 15s
     })
     for (const depth of [1, 2, 3, 4, 60]) {
       const services = depth === 60 ? chain(60) : [tree(depth)]
-      const text = ServiceRegistry.render({ name: "", state: { _tag: "Running" }, since: 0, at: 0, services })
+      const text = ServiceRegistry.render({ ...noServices, services })
       assert.isAtMost(text.split("\n").length, 50)
     }
   })
@@ -683,10 +679,7 @@ Shop: running for 1m 15s
 
   it("cuts what is long, and keeps what comes from outside on its line", () => {
     const [, line] = ServiceRegistry.render({
-      name: "",
-      state: { _tag: "Running" },
-      since: 0,
-      at: 0,
+      ...noServices,
       services: [
         { ...nothing, name: "a\r\n\u001b[31mb", state: { _tag: "Failed", reason: "x\n".repeat(200) } }
       ]

@@ -29,10 +29,11 @@ const levels = [
     "ServiceMetrics",
     "StartError"
   ],
-  ["Entry", "StatusText", "Restarts", "TaskRecord", "ListenerRecord"],
+  ["BootReport", "StopPlan", "StopReport", "StatusText", "Restarts", "TaskRecord", "ListenerRecord"],
+  ["Entry"],
   ["EntryText"],
   ["Journal"],
-  ["Owner", "AppNotes"],
+  ["Owner", "AppEnd", "AppNotes"],
   ["Work", "ServiceRegistry"],
   ["Listener"],
   ["EventBus", "ServiceScope"],

@@ -331,7 +331,7 @@ describe("6. Every stop has a deadline: per service (default 10 s) and for the a
       const problems = Exit.isFailure(exit) ? [...Cause.failures(exit.cause)] : []
       assert.deepStrictEqual(
         problems.map((problem) => problem.message),
-        ["The app did not stop cleanly: App > Hangs hung in onStop while stopping; it was left after 10s"]
+        ["The app did not stop cleanly: App > Hangs hung in onStop, and was left after 10s"]
       )
     }).pipe(leavesNothing)
   )
@@ -375,7 +375,7 @@ describe("6. Every stop has a deadline: per service (default 10 s) and for the a
       assert.deepStrictEqual(
         problems.map((problem) => problem.message),
         [
-          "The app did not stop cleanly: a layer that is no service hung; Shop > Fine (running) had not stopped after 30s"
+          "The app did not stop cleanly: a layer that is no service hung; Shop > Fine had not stopped after 30s (running)"
         ]
       )
     })

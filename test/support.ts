@@ -1,5 +1,5 @@
 import { assert } from "@effect/vitest"
-import { Deferred, Effect, Exit, Layer, Scope, Supervisor, TestClock } from "effect"
+import { Deferred, Duration, Effect, Exit, Layer, Scope, Supervisor, TestClock } from "effect"
 import { App, EventBus, Journal, Service, ServiceRegistry } from "effect-services"
 
 /** A list that effects write to, so that order can be compared as a whole. */
@@ -67,10 +67,24 @@ export const nothing: ServiceRegistry.ServiceStatus = {
   since: 0,
   restarts: 0,
   lastFailure: undefined,
+  startedAfter: undefined,
+  startTook: undefined,
+  stopTimeout: Duration.seconds(10),
+  isStopTimeoutSet: false,
   dependencies: [],
   tasks: [],
   listeners: [],
   children: []
+}
+
+/** A composition without services. */
+export const noServices: ServiceRegistry.Snapshot = {
+  name: "",
+  state: { _tag: "Running" },
+  since: 0,
+  at: 0,
+  stopTimeout: undefined,
+  services: []
 }
 
 /** Launches an app in the background and waits until its boot has gone as far as it can without time. */

@@ -51,8 +51,8 @@ export class Email extends Service.make<Email>()("Email", {
       })
       yield* Service.cron(tidy, spoolTidyCron, { name: "tidy the spool" })
     }),
-  // At a stop there may be a full queue of mails to write.
-  stopTimeout: "20 seconds"
+  // At a stop there may be a full queue of mails to write. With the time of the server it fits into the app's 30 seconds.
+  stopTimeout: "15 seconds"
 }) {}
 
 const compose = (order: Order, from: string, apiKey: Redacted.Redacted) => ({

@@ -110,7 +110,13 @@ const routes = HttpRouter.empty.pipe(
 
 const Server = Layer.unwrapEffect(
   Effect.map(Settings, ({ port, readinessDelay }) =>
-    NodeHttp.layer(() => createServer(), { port, host: "127.0.0.1", readinessDelay })
+    NodeHttp.layer(() => createServer(), {
+      port,
+      host: "127.0.0.1",
+      readinessDelay,
+      // No request to the shop takes long, and mails need the time more.
+      drainTimeout: "5 seconds"
+    })
   )
 )
 

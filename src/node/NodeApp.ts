@@ -1,13 +1,13 @@
 /** Runs an app as a Node process: signals, crashes, exit codes. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as App from "../App.ts"
 import * as Reason from "../Reason.ts"
 import * as ServiceRegistry from "../ServiceRegistry.ts"
+import * as StopPlan from "../StopPlan.ts"
 
 /**
  * Launches an app and ends the process with it.
@@ -19,7 +19,8 @@ import * as ServiceRegistry from "../ServiceRegistry.ts"
  * - The exit code is 0 when the app was asked to stop, by a signal or by
  *   `Service.stop`, and did so cleanly and in time. Otherwise it is 1.
  * - SIGUSR2 writes the tree of services to stderr, as `ServiceRegistry.render`
- *   does: what runs, since when, and what is not well. (Not on Windows, which
+ *   does: what runs, since when, and what is not well; and below it, while the
+ *   app is up, how it will stop, as `App.renderPlan` does. (Not on Windows, which
  *   has no such signal. nodemon restarts by it, unless told `--signal SIGTERM`.)
  * - The process ends when the app has, whatever handles are still open.
  *
@@ -28,7 +29,6 @@ import * as ServiceRegistry from "../ServiceRegistry.ts"
 export const runMain = <A, E>(layer: Layer.Layer<A, E, App.Provided>, options: App.Options = {}): void => {
   const app = App.make(options)
   let signalled = false
-  let crashed = false
 
   const fiber = Effect.runFork(Effect.provide(Effect.tapErrorCause(app.launch(layer), report), logger))
 
@@ -42,7 +42,6 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, App.Provided>, options: A
     app.stop(signal)
   }
   const onCrash = (kind: string) => (error: unknown) => {
-    crashed = true
     // With the loggers of the app.
     const told = Effect.zipRight(Effect.inheritFiberRefs(fiber.getFiberRefs()), app.crash(kind, error))
     Effect.runFork(told)
@@ -52,17 +51,26 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, App.Provided>, options: A
       onNone: () => "",
       onSome: (snapshot) => `${ServiceRegistry.render(snapshot)}\n`
     })
+  // Before the app is up it is not whole, and in a stop the tree says how far that has come.
+  const plan = () =>
+    Option.match(Option.filter(Effect.runSync(app.snapshot), isRunning), {
+      onNone: () => "",
+      onSome: (snapshot) => `${StopPlan.render(StopPlan.make(snapshot))}\n`
+    })
   process.on("SIGINT", onSignal)
   process.on("SIGTERM", onSignal)
-  if (process.platform !== "win32") process.on("SIGUSR2", () => void process.stderr.write(tree()))
+  if (process.platform !== "win32") process.on("SIGUSR2", () => void process.stderr.write(tree() + plan()))
   process.on("uncaughtException", onCrash("uncaught exception"))
   process.on("unhandledRejection", onCrash("unhandled rejection"))
 
-  fiber.addObserver((exit) => {
-    const isClean = Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
-    process.exit(isClean && !crashed ? 0 : 1)
+  fiber.addObserver(() => {
+    // Without a report, it was not even launched.
+    const report = Option.getOrUndefined(Effect.runSync(app.report))
+    process.exit(report?.exitCode ?? 1)
   })
 }
+
+const isRunning = ({ state }: ServiceRegistry.Snapshot): boolean => state._tag === "Running"
 
 /** As Effect's own `runMain`: readable at a terminal, one line an entry elsewhere. */
 const logger = process.stdout.isTTY ? Logger.pretty : Layer.empty

@@ -116,7 +116,11 @@ export const layer = (
   const server = Startup.layer(
     HttpServer.HttpServer,
     {
-      definition: { name: settings.name, location: stack?.split("\n")[2]?.trim() ?? "an unknown place" },
+      definition: {
+        name: settings.name,
+        location: stack?.split("\n")[2]?.trim() ?? "an unknown place",
+        isStopTimeoutSet: options.drainTimeout !== undefined || settings.readinessDelay > 0
+      },
       onStop: (started: Server) => started.drain,
       startTimeout: undefined,
       stopTimeout: settings.readinessDelay + settings.drainTimeout + 3 * cutMillis
