@@ -77,9 +77,9 @@ describe("NodeHttp.layer", () => {
           Effect.flatMap(Pool, (pool) => Effect.map(pool.query, (_) => HttpServerResponse.text(_)))
         )
       )
-      const seen = yield* Deferred.make<ServiceRegistry.Snapshot>()
+      const seen = yield* Deferred.make<readonly [ServiceRegistry.Snapshot, App.StopPlan]>()
       const look = Layer.effectDiscard(
-        Effect.flatMap(ServiceRegistry.snapshot, (_) => Deferred.succeed(seen, _))
+        Effect.flatMap(Effect.zip(ServiceRegistry.snapshot, App.plan), (_) => Deferred.succeed(seen, _))
       )
       const app = look.pipe(
         Layer.provide(HttpServer.serve(router)),
@@ -87,7 +87,7 @@ describe("NodeHttp.layer", () => {
         Layer.provide(NodeHttp.layer(() => Http.createServer(), local))
       )
       const fiber = yield* Effect.forkDaemon(App.launch(app))
-      const { services } = yield* Deferred.await(seen)
+      const [{ services }, plan] = yield* Deferred.await(seen)
       const stopped = yield* Fiber.interrupt(fiber)
       assert.deepStrictEqual(
         services.map(({ dependencies, path }) => [path, dependencies]),
@@ -95,6 +95,11 @@ describe("NodeHttp.layer", () => {
           ["App > HttpServer", ["App > Pool"]],
           ["App > Pool", []]
         ]
+      )
+      // It started first, and stops first too.
+      assert.deepStrictEqual(
+        plan.levels.map((level) => level.map(({ service }) => service)),
+        [["App > HttpServer"], ["App > Pool"]]
       )
       assert.isTrue(isClean(stopped))
     })
