@@ -199,6 +199,7 @@ export const status = (slot: Slot): ReadonlyArray<ServiceStatus> => {
     const isOwn = own !== undefined && ofAll._tag !== "Restarting"
     return {
       dependencies: [],
+      checks: [],
       tasks: [],
       listeners: [],
       children: [],
@@ -208,6 +209,7 @@ export const status = (slot: Slot): ReadonlyArray<ServiceStatus> => {
       state: isOwn ? own.state : rest,
       since: isOwn ? own.since : sinceOf(slot),
       restarts: slot.restarts,
+      isCritical: slot.plan.isCritical,
       lastFailure: own?.lastFailure ?? known.get(name)?.lastFailure
     }
   })

@@ -102,6 +102,7 @@ export const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Sh
 const ownerWithin = (service: ServiceScope.Lifetime): Owner.Owner => ({
   shared: service.owner.shared,
   path: service.path,
+  isCritical: service.owner.isCritical,
   parent: service.owner,
   members: service.provided,
   offers: new Map(),

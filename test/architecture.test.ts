@@ -16,10 +16,12 @@ const levels = [
     "Backlog",
     "Budget",
     "Changes",
+    "Secrets",
     "Spans"
   ],
   [
     "CronSlots",
+    "Grid",
     "Event",
     "Delivery",
     "Failure",
@@ -38,7 +40,7 @@ const levels = [
   ["Escalation", "Shutdown"],
   ["TaskRuns", "Startup", "Incarnation"],
   ["Task", "Slot"],
-  ["Subscription", "Supervisor"],
+  ["HealthCheck", "Subscription", "Supervisor"],
   ["Child"],
   ["Adoption"],
   ["Service", "App"],

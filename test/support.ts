@@ -66,8 +66,10 @@ export const nothing: ServiceRegistry.ServiceStatus = {
   state: { _tag: "Running" },
   since: 0,
   restarts: 0,
+  isCritical: true,
   lastFailure: undefined,
   dependencies: [],
+  checks: [],
   tasks: [],
   listeners: [],
   children: []
