@@ -6,12 +6,13 @@
 /** The text, with `***` for credentials in URLs and for what is said to be a password, secret, token or key. */
 export const masked = (text: string): string =>
   text
-    .replaceAll(/\S*:\/\/\S*/g, withoutCredentials)
+    .replaceAll(/\S+/g, withoutCredentials)
     .replaceAll(values, (_, name: string, is: string, value: string) => `${name}${is}${mask(value)}`)
     .replaceAll(/\b(Bearer|Basic) +[\w.~+/=-]{8,}/gi, "$1 ***")
 
 /** A word with a URL in it: `postgres://shop:hunter2@db/orders`. A password may have any character in it. */
 const withoutCredentials = (word: string): string => {
+  if (!word.includes("://")) return word
   const begin = word.indexOf("://") + "://".length
   const end = word.lastIndexOf("@")
   const [authority = ""] = word.slice(begin).split(/[/?#]/, 1)

@@ -1,0 +1,116 @@
+/** Whether an app can take work, and why not, as its services say. */
+import * as Secrets from "./Secrets.ts"
+import type { ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
+import { counted } from "./Words.ts"
+
+/** Whether an app can take work. */
+export interface Readiness {
+  /** Whether there is no critical problem. */
+  readonly isReady: boolean
+  /** Empty where there is no app. */
+  readonly app: string
+  /** When this was so. */
+  readonly at: number
+  /** What is not well, the critical first. */
+  readonly problems: ReadonlyArray<Problem>
+}
+
+/** Something that is not well. */
+export interface Problem {
+  /** The service, and its check: `Shop > Orders > database`. Of the app itself its name. */
+  readonly path: string
+  /** Without credentials. */
+  readonly reason: string
+  readonly since: number
+  /** Whether the app is not ready because of it. */
+  readonly isCritical: boolean
+}
+
+/** What there is to say of an app. */
+export const of = ({ at, name, services, since, state }: Snapshot): Readiness => {
+  const ofApp = reasonOf(state, name)
+  const own = ofApp === undefined ? [] : [{ path: name, reason: ofApp, since, isCritical: true }]
+  const problems = [...own, ...services.flatMap((service) => problemsOf(service, true))]
+  const [critical, others] = [true, false].map((is) => problems.filter(({ isCritical }) => isCritical === is))
+  return { isReady: critical!.length === 0, app: name, at, problems: [...critical!, ...others!] }
+}
+
+/**
+ * A line for each problem, fifty at most: `Orders > database: connection refused,
+ * for 12 seconds`. Empty when all is well.
+ */
+export const render = ({ app, at, problems }: Readiness): string => {
+  const shown = problems.length > mostLines ? problems.slice(0, mostLines - 1) : problems
+  const lines = shown.map(({ isCritical, path, reason, since }) => {
+    const what = path === app ? `${app} is ${reason}` : `${below(app, path)}: ${reason}`
+    return `${what}, for ${age(at - since)}${isCritical ? "" : " (not critical)"}`
+  })
+  if (problems.length > shown.length) lines.push(`and ${problems.length - shown.length} more`)
+  return lines.join("\n")
+}
+
+/** A screen, as for the tree of services. */
+const mostLines = 50
+
+const problemsOf = (service: ServiceStatus, isOfApp: boolean): ReadonlyArray<Problem> => {
+  const { checks, children, isCritical, path, since, state } = service
+  const problems: Array<Problem> = []
+  const reason = reasonOf(state, path)
+  // Children come and go while the app runs.
+  const isUsual = state._tag === "Stopped" || (!isOfApp && !["Failed", "Restarting"].includes(state._tag))
+  if (reason !== undefined && !isUsual)
+    problems.push({ path: Secrets.masked(path), reason, since, isCritical })
+  for (const check of checks) {
+    if (check.state._tag === "Healthy") continue
+    problems.push({
+      path: Secrets.masked(check.name === undefined ? path : `${path} > ${check.name}`),
+      reason: check.state._tag === "Pending" ? "not checked yet" : inOneLine(check.state.reason),
+      since: check.since,
+      isCritical: isCritical && check.isCritical
+    })
+  }
+  for (const child of children) problems.push(...problemsOf(child, false))
+  return problems
+}
+
+/** Why something in this state cannot take work. */
+const reasonOf = (state: State, path: string): string | undefined => {
+  switch (state._tag) {
+    case "Running":
+      return undefined
+    case "Failed":
+    case "Restarting":
+      return `${state._tag.toLowerCase()} (${inOneLine(below(path, state.reason))})`
+    default:
+      return state._tag.toLowerCase()
+  }
+}
+
+/** A path as one sees it from another. */
+const below = (path: string, of: string): string =>
+  path !== "" && of.startsWith(`${path} > `) ? of.slice(`${path} > `.length) : of
+
+/** Reasons come from anywhere. */
+const inOneLine = (reason: string): string => {
+  // oxlint-disable-next-line no-control-regex
+  const line = Secrets.masked(reason)
+    .replaceAll(/[\s\u0000-\u001F\u007F-\u009F]+/g, " ")
+    .trim()
+  return line.length <= longestReason ? line : `${line.slice(0, longestReason - 1)}…`
+}
+
+/** Enough for a sentence and an address. */
+const longestReason = 300
+
+const units = [
+  ["day", 86_400_000],
+  ["hour", 3_600_000],
+  ["minute", 60_000],
+  ["second", 1_000]
+] as const
+
+/** A time in its largest unit: `12 seconds`. */
+const age = (millis: number): string => {
+  const unit = units.find(([, size]) => millis >= size)
+  return unit === undefined ? "less than a second" : counted(Math.floor(millis / unit[1]), unit[0])
+}
