@@ -1,8 +1,9 @@
 /** Real processes and real signals: each test runs an app of `fixtures/apps.ts`. */
-import { spawn } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
+import { spawn, spawnSync } from "node:child_process"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
@@ -40,8 +41,8 @@ interface Ended {
 }
 
 /** Starts an app as a process, which is killed when the test ends. */
-const start = (app: string) => {
-  const child = spawn(process.execPath, [bundle, app], { stdio: ["ignore", "pipe", "pipe"] })
+const start = (app: string, ...options: ReadonlyArray<string>) => {
+  const child = spawn(process.execPath, [bundle, app, ...options], { stdio: ["ignore", "pipe", "pipe"] })
   const kill = () => void child.kill("SIGKILL")
   running.add(kill)
   let output = ""
@@ -241,6 +242,43 @@ describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
     const { code, errors, said } = await runAndSend("failsWhenPoked", "SIGUSR2")
     expect(said).toEqual([...started, ...stopped])
     expect(errors.at(-1)).toContain("Shop > Web > rows failed, so the app was stopped: the table is gone")
+    expect(code).toBe(1)
+  })
+
+  it("answers probes by files, those of a process that was killed are gone, and none is left in the end", async () => {
+    const probes = join(folder, "probes")
+    mkdirSync(probes)
+    writeFileSync(join(probes, "ready"), "")
+    const app = start("answersProbes", probes)
+    const files = async (expected: ReadonlyArray<string>) => {
+      const deadline = performance.now() + patience
+      while (performance.now() < deadline && readdirSync(probes).join() !== expected.join()) await sleep(20)
+      expect(readdirSync(probes)).toEqual(expected)
+    }
+    // As the README has it.
+    const probe = (command: string) => spawnSync("sh", ["-c", command.replaceAll("/tmp/shop", probes)]).status
+    await files(["live", "ready"])
+    expect(probe('test -n "$(find /tmp/shop/live -mmin -1)"')).toBe(0)
+    expect(probe("test -e /tmp/shop/ready")).toBe(0)
+    app.signal("SIGUSR2")
+    await files(["live", "not-ready"])
+    expect(probe("test -e /tmp/shop/ready")).toBe(1)
+    expect(readFileSync(join(probes, "not-ready"), "utf8")).toMatch(
+      /^Web > database: connection refused, for .+\n$/
+    )
+    app.signal("SIGTERM")
+    expect((await app.ended()).code).toBe(0)
+    expect(readdirSync(probes)).toEqual([])
+  })
+
+  it("says that the probe files cannot be written, and exits with 1", async () => {
+    const { code, errors, said } = await start("answersProbes", join(bundle, "probes")).ended()
+    expect(said).toEqual([])
+    expect(errors).toEqual([
+      expect.stringMatching(
+        /The probe files cannot be written to .*apps\.mjs\/probes.*: ENOTDIR.* Give `probeDir` a folder that the process may write to, as one in \/tmp\./
+      )
+    ])
     expect(code).toBe(1)
   })
 

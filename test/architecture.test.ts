@@ -44,6 +44,7 @@ const levels = [
   ["Child"],
   ["Adoption"],
   ["Service", "App"],
+  ["node/ProbeFiles"],
   ["node/NodeApp"],
   ["index", "node/index"]
 ]
