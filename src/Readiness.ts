@@ -1,7 +1,7 @@
 /** Whether an app can take work, and why not, as its services say. */
 import * as Secrets from "./Secrets.ts"
 import type { ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
-import { counted } from "./Words.ts"
+import { counted, cut } from "./Words.ts"
 
 /** Whether an app can take work. */
 export interface Readiness {
@@ -31,8 +31,9 @@ export const of = ({ at, name, services, since, state }: Snapshot): Readiness =>
   const ofApp = reasonOf(state, name)
   const own = ofApp === undefined ? [] : [{ path: name, reason: ofApp, since, isCritical: true }]
   const problems = [...own, ...services.flatMap((service) => problemsOf(service, true))]
-  const [critical, others] = [true, false].map((is) => problems.filter(({ isCritical }) => isCritical === is))
-  return { isReady: critical!.length === 0, app: name, at, problems: [...critical!, ...others!] }
+  const critical = problems.filter(({ isCritical }) => isCritical)
+  const others = problems.filter(({ isCritical }) => !isCritical)
+  return { isReady: critical.length === 0, app: name, at, problems: [...critical, ...others] }
 }
 
 /**
@@ -40,12 +41,12 @@ export const of = ({ at, name, services, since, state }: Snapshot): Readiness =>
  * for 12 seconds`. Empty when all is well.
  */
 export const render = ({ app, at, problems }: Readiness): string => {
-  const shown = problems.length > mostLines ? problems.slice(0, mostLines - 1) : problems
-  const lines = shown.map(({ isCritical, path, reason, since }) => {
+  const told = problems.length > mostLines ? problems.slice(0, mostLines - 1) : problems
+  const lines = told.map(({ isCritical, path, reason, since }) => {
     const what = path === app ? `${app} is ${reason}` : `${below(app, path)}: ${reason}`
     return `${what}, for ${age(at - since)}${isCritical ? "" : " (not critical)"}`
   })
-  if (problems.length > shown.length) lines.push(`and ${problems.length - shown.length} more`)
+  if (problems.length > told.length) lines.push(`and ${problems.length - told.length} more`)
   return lines.join("\n")
 }
 
@@ -54,23 +55,22 @@ const mostLines = 50
 
 const problemsOf = (service: ServiceStatus, isOfApp: boolean): ReadonlyArray<Problem> => {
   const { checks, children, isCritical, path, since, state } = service
-  const problems: Array<Problem> = []
   const reason = reasonOf(state, path)
   // Children come and go while the app runs.
   const isUsual = state._tag === "Stopped" || (!isOfApp && !["Failed", "Restarting"].includes(state._tag))
-  if (reason !== undefined && !isUsual)
-    problems.push({ path: Secrets.masked(path), reason, since, isCritical })
-  for (const check of checks) {
-    if (check.state._tag === "Healthy") continue
-    problems.push({
+  const own =
+    reason === undefined || isUsual ? [] : [{ path: Secrets.masked(path), reason, since, isCritical }]
+  const ill = checks.filter((check) => check.state._tag !== "Healthy")
+  return [
+    ...own,
+    ...ill.map((check) => ({
       path: Secrets.masked(check.name === undefined ? path : `${path} > ${check.name}`),
-      reason: check.state._tag === "Pending" ? "not checked yet" : inOneLine(check.state.reason),
+      reason: check.state._tag === "Unhealthy" ? shown(check.state.reason) : "not checked yet",
       since: check.since,
       isCritical: isCritical && check.isCritical
-    })
-  }
-  for (const child of children) problems.push(...problemsOf(child, false))
-  return problems
+    })),
+    ...children.flatMap((child) => problemsOf(child, false))
+  ]
 }
 
 /** Why something in this state cannot take work. */
@@ -80,7 +80,7 @@ const reasonOf = (state: State, path: string): string | undefined => {
       return undefined
     case "Failed":
     case "Restarting":
-      return `${state._tag.toLowerCase()} (${inOneLine(below(path, state.reason))})`
+      return `${state._tag.toLowerCase()} (${shown(below(path, state.reason))})`
     default:
       return state._tag.toLowerCase()
   }
@@ -90,17 +90,11 @@ const reasonOf = (state: State, path: string): string | undefined => {
 const below = (path: string, of: string): string =>
   path !== "" && of.startsWith(`${path} > `) ? of.slice(`${path} > `.length) : of
 
-/** Reasons come from anywhere. */
-const inOneLine = (reason: string): string => {
-  // oxlint-disable-next-line no-control-regex
-  const line = Secrets.masked(reason)
-    .replaceAll(/[\s\u0000-\u001F\u007F-\u009F]+/g, " ")
-    .trim()
-  return line.length <= longestReason ? line : `${line.slice(0, longestReason - 1)}…`
-}
-
 /** Enough for a sentence and an address. */
 const longestReason = 300
+
+/** Masked before it is cut: half a secret is one too. */
+const shown = (reason: string): string => cut(Secrets.masked(reason), longestReason)
 
 const units = [
   ["day", 86_400_000],

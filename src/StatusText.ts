@@ -1,6 +1,6 @@
 /** The tree of services as text, to be read in one screen of a terminal. */
 import * as Duration from "effect/Duration"
-import { counted } from "./Words.ts"
+import { counted, cut } from "./Words.ts"
 import type {
   CheckStatus,
   ListenerStatus,
@@ -150,13 +150,6 @@ const some = <A>(all: ReadonlyArray<A>, most: number, urgencyOf: (a: A) => numbe
     .toSorted((one, other) => (one.urgency === other.urgency ? 0 : other.urgency - one.urgency))
     .slice(0, Math.max(most, 1))
     .map(({ a }) => a)
-}
-
-/** Names may come from outside, as those of files, and reasons from anywhere. */
-const cut = (text: string, longest: number): string => {
-  // oxlint-disable-next-line no-control-regex
-  const line = text.replaceAll(/[\s\u0000-\u001F\u007F-\u009F]+/g, " ").trim()
-  return line.length <= longest ? line : `${line.slice(0, longest - 1)}…`
 }
 
 const units = [

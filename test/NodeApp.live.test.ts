@@ -3,7 +3,6 @@ import { spawn, spawnSync } from "node:child_process"
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { build } from "esbuild"
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
@@ -251,9 +250,7 @@ describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
     writeFileSync(join(probes, "ready"), "")
     const app = start("answersProbes", probes)
     const files = async (expected: ReadonlyArray<string>) => {
-      const deadline = performance.now() + patience
-      while (performance.now() < deadline && readdirSync(probes).join() !== expected.join()) await sleep(20)
-      expect(readdirSync(probes)).toEqual(expected)
+      await expect.poll(() => readdirSync(probes), { timeout: patience, interval: 20 }).toEqual(expected)
     }
     // As the README has it.
     const probe = (command: string) => spawnSync("sh", ["-c", command.replaceAll("/tmp/shop", probes)]).status

@@ -6,9 +6,9 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as App from "../App.ts"
+import * as Input from "../Input.ts"
 import * as Reason from "../Reason.ts"
 import * as ServiceRegistry from "../ServiceRegistry.ts"
-import * as Input from "../Input.ts"
 import * as ProbeFiles from "./ProbeFiles.ts"
 
 /** Options of `runMain`. */
