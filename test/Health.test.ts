@@ -196,6 +196,21 @@ describe("Health.ready", () => {
     )
   }
 
+  it.effect("says no while a check is unhealthy of a service that a critical one provides to itself", () =>
+    Effect.gen(function* () {
+      class Session extends Service.make<Session>()("Session", {
+        onStart: Service.health(Effect.fail("expired"))
+      }) {}
+      class Orders extends Service.make<Orders>()("Orders", {
+        onStart: Service.spawn(Effect.provide(Effect.zipRight(Session, Effect.never), Session.layer))
+      }) {}
+      const app = yield* launched(Orders.layer)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* app.ready, [false, "Orders > Session: expired, for 1 second"])
+      yield* app.stop
+    }).pipe(leavesNothing)
+  )
+
   it.effect("says why the app failed; then it is not live either", () =>
     Effect.gen(function* () {
       class Web extends Service.make<Web>()("Web", {

@@ -1,4 +1,13 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync } from "node:fs"
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
@@ -8,27 +17,33 @@ import * as ProbeFiles from "../src/node/ProbeFiles.ts"
 import { leavesNothing } from "./support.ts"
 
 /** The files beside an app of one service, that starts and stops slowly, in a folder of its own. */
-const probed = Effect.gen(function* () {
-  const slow = Effect.sleep("5 seconds")
-  class Worker extends Service.make<Worker>()("Worker", { onStart: slow, onStop: () => slow }) {}
-  const parent = mkdtempSync(join(tmpdir(), "effect-services-"))
-  yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(parent, { recursive: true, force: true })))
-  const folder = join(parent, "a", "b")
-  const app = App.make({ name: "Shop" })
-  const logged: Array<string> = []
-  const logger = Logger.make(({ message }) => void logged.push(String(message)))
-  const fiber = yield* ProbeFiles.beside(folder, app, app.launch(Worker.layer)).pipe(
-    Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
-    Effect.forkDaemon
-  )
-  yield* TestClock.adjust(0)
-  return { fiber, folder, logged, read: (name: string) => readFileSync(join(folder, name), "utf8") }
-})
+const probed = (prepare: (folder: string) => void = () => {}) =>
+  Effect.gen(function* () {
+    const slow = Effect.sleep("5 seconds")
+    class Worker extends Service.make<Worker>()("Worker", { onStart: slow, onStop: () => slow }) {}
+    const parent = mkdtempSync(join(tmpdir(), "effect-services-"))
+    yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(parent, { recursive: true, force: true })))
+    const folder = join(parent, "a", "b")
+    prepare(folder)
+    const app = App.make({ name: "Shop" })
+    const logged: Array<string> = []
+    const logger = Logger.make(({ message }) => void logged.push(String(message)))
+    const fiber = yield* ProbeFiles.beside(folder, app, app.launch(Worker.layer)).pipe(
+      Effect.provide(Logger.replace(Logger.defaultLogger, logger)),
+      Effect.forkDaemon
+    )
+    yield* TestClock.adjust(0)
+    return { fiber, folder, logged, read: (name: string) => readFileSync(join(folder, name), "utf8") }
+  })
 
 it.scoped("are there from the start to the end of the stop, and tell what an app is", () =>
   Effect.gen(function* () {
     const exits = process.listenerCount("exit")
-    const { fiber, folder, read } = yield* probed
+    const { fiber, folder, read } = yield* probed((left) => {
+      mkdirSync(left, { recursive: true })
+      // Of a process that was killed.
+      writeFileSync(join(left, "ready"), "")
+    })
     assert.deepStrictEqual(readdirSync(folder), ["live", "not-ready"])
     assert.strictEqual(read("not-ready"), "Shop is starting, for less than a second\n")
     yield* TestClock.adjust("3 seconds")
@@ -54,7 +69,7 @@ it.scoped("are there from the start to the end of the stop, and tell what an app
 
 it.scoped("have a `live` that is written anew every 10 seconds", () =>
   Effect.gen(function* () {
-    const { fiber, folder } = yield* probed
+    const { fiber, folder } = yield* probed()
     const live = join(folder, "live")
     utimesSync(live, 1, 1)
     yield* TestClock.adjust("9 seconds")
@@ -68,7 +83,7 @@ it.scoped("have a `live` that is written anew every 10 seconds", () =>
 
 it.scoped("that cannot be written are told of once, and written when they can be again", () =>
   Effect.gen(function* () {
-    const { fiber, folder, logged } = yield* probed
+    const { fiber, folder, logged } = yield* probed()
     const isTold = () => logged.filter((line) => line.startsWith("The probe files cannot be written to"))
     yield* TestClock.adjust("6 seconds")
     rmSync(folder, { recursive: true })

@@ -95,7 +95,6 @@ export const beside = <A, E, R>(
   const onExit = () => void Effect.runSyncExit(attempt(removeAll))
   const begin = attempt(() => {
     mkdirSync(folder, { recursive: true })
-    removeAll()
     process.once("exit", onExit)
   })
   const end = Effect.sync(() => {
