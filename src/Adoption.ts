@@ -138,7 +138,7 @@ const supervise = (
     const policy = Failure.check(where, options.onFailure) ?? Failure.escalate
     const budget = Restarts.budgetOf(policy)
     // An array may have holes, which `map` passes over.
-    const slots = Array.from(members, (member) => slotOf(where, parent, member))
+    const slots = Array.from(members, (member) => slotOf(where, parent, member, policy))
     ServiceScope.admit(parent, "children", slots.map(({ plan }) => plan.label("a child")).join(", "))
 
     // Children that do not go down together have a supervisor each.
@@ -156,7 +156,12 @@ const supervise = (
     return begun
   })
 
-const slotOf = (where: string, parent: ServiceScope.Lifetime, member: Member): Slot.Slot => {
+const slotOf = (
+  where: string,
+  parent: ServiceScope.Lifetime,
+  member: Member,
+  policy: Failure.Policy<unknown, any>
+): Slot.Slot => {
   const named = typeof member === "object" && member !== null && "child" in member
   const child = named ? member.child : member
   const name = named ? Input.name(where, "name", member.name) : undefined
@@ -169,6 +174,7 @@ const slotOf = (where: string, parent: ServiceScope.Lifetime, member: Member): S
     parent,
     layer,
     label: (service) => (name === undefined ? service : `${service}[${name}]`),
-    claim: { labels: new Set(), isOver: false }
+    claim: { labels: new Set(), isOver: false },
+    isCritical: parent.owner.isCritical && Failure.escalates(policy)
   })
 }

@@ -153,6 +153,7 @@ export const make = (options: Options = {}): App => {
         const owner: Owner.Owner = {
           shared,
           path: name,
+          isCritical: true,
           parent: undefined,
           members,
           offers: new Map(),

@@ -99,6 +99,12 @@ export type Entry = Data.TaggedEnum<{
   /** Work, or a child, has failed more often than its budget allows. */
   RestartsExhausted: OfService &
     Answered & { readonly work: string; readonly restarts: number; readonly origin: string }
+  /** A health check became unhealthy, for this reason; with none, it is healthy again. */
+  HealthChanged: OfService & {
+    readonly check: string | undefined
+    readonly isCritical: boolean
+    readonly reason: string | undefined
+  }
   /** An event was sent, to so many listeners. `sender` is a service, where one has sent it. Happens often. */
   EventEmitted: Sent
   EventPublished: Sent

@@ -112,6 +112,11 @@ const lines: {
       ? `${entry.service}: ${entry.work} failed with no restart left, and is given up`
       : `${entry.service}: ${entry.work} failed again after ${counted(entry.restarts, "restart")}, and is given up`
   ],
+  HealthChanged: ({ check, isCritical, reason, service }) => {
+    const path = check === undefined ? service : `${service} > ${check}`
+    if (reason === undefined) return [Info, `${path} is healthy again`]
+    return [Warning, `${path} is unhealthy${isCritical ? "" : ", which is not critical"}: ${reason}`]
+  },
   EventEmitted: (entry) => [
     Trace,
     `${entry.event} was emitted to ${counted(entry.listeners, "listener")}${by(entry)}`

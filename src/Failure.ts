@@ -158,6 +158,10 @@ export const check = <F extends Policy<never, unknown>>(
   return policy
 }
 
+/** Whether a failure fails the service in the end, when a policy has done what it can. */
+export const escalates = (policy: Policy<never, unknown>): boolean =>
+  (policy._tag === "Restart" ? policy.onExhausted : policy)._tag === "Escalate"
+
 const isPolicy = (u: unknown): boolean => typeof u === "object" && u !== null && TypeId in u
 /** Types say that it is no restart, and JavaScript does not. */
 const tagOf = (policy: Policy<never, unknown>): string => policy._tag

@@ -25,6 +25,8 @@ export interface Plan {
   /** What a service of the layer is called below its parent. */
   readonly label: (service: string) => string
   readonly claim: Labels.Claim
+  /** Whether the app cannot do without it. */
+  readonly isCritical: boolean
 }
 
 /** What went wrong, and the path down to it. */
@@ -71,7 +73,7 @@ export interface Hooks {
 
 /** Begins to build a layer. */
 export const begin = (
-  { claim, label, layer, parent }: Plan,
+  { claim, isCritical, label, layer, parent }: Plan,
   hooks: Hooks
 ): Effect.Effect<Incarnation, never, any> =>
   Effect.gen(function* () {
@@ -88,6 +90,7 @@ export const begin = (
     const owner: Owner.Owner = {
       shared: parent.owner.shared,
       path: parent.path,
+      isCritical,
       parent: parent.owner,
       members: new Set(),
       offers: new Map(),

@@ -27,6 +27,8 @@ export interface Owner {
   readonly shared: Shared
   /** The path that the paths of its services begin with; empty when they stand alone. */
   readonly path: string
+  /** Whether a failure of its services, if nothing else helps, fails a service of the app. */
+  readonly isCritical: boolean
   /** The owner of the service that is this owner; none for an app. */
   readonly parent: Owner | undefined
   /** Its services that have begun to start and have not yet stopped. */
@@ -248,6 +250,7 @@ const standalone = (journal: Journal.Journal["Type"]): Effect.Effect<Owner> =>
     return {
       shared,
       path: "",
+      isCritical: true,
       parent: undefined,
       members: new Set(),
       offers: new Map(),

@@ -3,8 +3,8 @@
  * Effect's metrics shows them. README.md lists them.
  *
  * Labels are names from the code and not paths, so that the number of series is bounded:
- * the class of a service, an event, and of each class at most 50 tasks, the
- * rest of which are called `other`.
+ * the class of a service, an event, and of each class at most 50 tasks and 50
+ * health checks, the rest of which are called `other`.
  */
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
@@ -38,6 +38,8 @@ export interface ServiceMetrics {
   readonly restarted: () => void
   /** A service has failed at something: its work, its start or its stop. */
   readonly failed: () => void
+  /** A health check has changed its state; undefined is before it was there or after. */
+  readonly check: (name: string) => ServiceMetrics["moved"]
   readonly task: (name: string) => OfTask
   readonly listener: (event: string) => OfListener
 }
@@ -57,7 +59,6 @@ const make = (service: string, labels: ReadonlyArray<MetricLabel.MetricLabel>): 
   const ofService = [...labels, MetricLabel.make("service", service)]
   const restarts = measure(keys.restarts, ofService)
   const failures = measure(keys.failures, ofService)
-  const states = memoized((state) => measure(keys.state, [...ofService, MetricLabel.make("state", state)]))
   const ofTask = memoized((task) => {
     const all = [...ofService, MetricLabel.make("task", task)]
     const runs = measure(keys.taskRuns, all)
@@ -77,18 +78,13 @@ const make = (service: string, labels: ReadonlyArray<MetricLabel.MetricLabel>): 
       skipped: skips.update
     }
   })
-  const tasks = new Set<string>()
+  const ofCheck = (check: string) => moves(keys.health, [...ofService, MetricLabel.make("check", check)])
   return {
-    moved: (from, to) => {
-      if (from !== undefined) states(from).modify(-1)
-      if (to !== undefined) states(to).modify(1)
-    },
+    moved: moves(keys.state, ofService),
     restarted: () => restarts.update(1),
     failed: () => failures.update(1),
-    task: (name) => {
-      if (tasks.size < mostTasks) tasks.add(name)
-      return ofTask(tasks.has(name) ? name : "other")
-    },
+    check: bounded(memoized(ofCheck)),
+    task: bounded(ofTask),
     listener: memoized((event) => {
       const all = [...ofService, MetricLabel.make("event", event)]
       const handled = measure(keys.handled, all)
@@ -104,8 +100,17 @@ const make = (service: string, labels: ReadonlyArray<MetricLabel.MetricLabel>): 
   }
 }
 
-/** More tasks than a class has, unless it names them after what they work on. */
-const mostTasks = 50
+/** More tasks or checks than a class has, unless it names them after what they work on. */
+const mostNames = 50
+
+/** Calls those of the first names by their names, and the rest `other`. */
+const bounded = <A>(f: (name: string) => A): ((name: string) => A) => {
+  const names = new Set<string>()
+  return (name) => {
+    if (names.size < mostNames) names.add(name)
+    return f(names.has(name) ? name : "other")
+  }
+}
 
 /** From 1 millisecond to about 9 minutes. */
 const millis = MetricBoundaries.exponential({ start: 1, factor: 2, count: 20 })
@@ -126,6 +131,7 @@ const keys = {
   state: inUnit(gauge("state", "Services in this state"), "{service}"),
   restarts: inUnit(counter("restarts", "Starts of services anew, by those that adopted them"), "{restart}"),
   failures: inUnit(counter("failures", "Failures of work, starts and stops"), "{failure}"),
+  health: inUnit(gauge("health", "Health checks in this state"), "{check}"),
   taskRuns: inUnit(counter("task_runs", "Runs of a task that have ended"), "{run}"),
   taskFailures: inUnit(counter("task_failures", "Runs of a task that failed"), "{run}"),
   taskSkipped: inUnit(counter("task_skipped", "Runs that were left out because one took too long"), "{run}"),
@@ -150,6 +156,18 @@ const measure = (
   return {
     update: (value: number): void => metric.unsafeUpdate(value, noLabels),
     modify: (change: number): void => metric.unsafeModify(change, noLabels)
+  }
+}
+
+/** How many are in which state. */
+const moves = (
+  key: MetricKey.MetricKey.Gauge<number>,
+  labels: ReadonlyArray<MetricLabel.MetricLabel>
+): ServiceMetrics["moved"] => {
+  const states = memoized((state) => measure(key, [...labels, MetricLabel.make("state", state)]))
+  return (from, to) => {
+    if (from !== undefined) states(from).modify(-1)
+    if (to !== undefined) states(to).modify(1)
   }
 }
 

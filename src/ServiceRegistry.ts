@@ -15,6 +15,8 @@ import * as Owner from "./Owner.ts"
 import type { Snapshot } from "./ServiceStatus.ts"
 
 export type {
+  CheckState,
+  CheckStatus,
   LastFailure,
   ListenerStatus,
   ServiceStatus,

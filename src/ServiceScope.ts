@@ -23,6 +23,7 @@ import * as Reason from "./Reason.ts"
 import * as Spans from "./Spans.ts"
 import type { ServiceMetrics } from "./ServiceMetrics.ts"
 import {
+  type CheckStatus,
   type LastFailure,
   type ServiceStatus,
   type State as ShownState,
@@ -100,8 +101,14 @@ export interface OwnedFiber<A = unknown, E = unknown> {
   /** The source of its work. */
   readonly source: object
   readonly fiber: Fiber.RuntimeFiber<A, E>
-  /** How it is, if it is a task. */
-  readonly status: (() => TaskStatus) | undefined
+  /** How it is, if it is a task, or a health check. */
+  readonly shown: Shown
+}
+
+/** How work is, as the registry shows it. */
+export interface Shown {
+  readonly task?: () => TaskStatus
+  readonly check?: () => CheckStatus
 }
 
 /** A layer that a service adopted. */
@@ -203,13 +210,15 @@ export const make = (
         state: shown(service),
         since: service.since,
         restarts: 0,
+        isCritical: owner.isCritical,
         lastFailure: service.lastFailure,
         startedAfter,
         startTook: service.startTook,
         stopTimeout: Duration.millis(stopTimeout),
         isStopTimeoutSet: definition.isStopTimeoutSet,
         dependencies: [...service.dependencies],
-        tasks: [...service.fibers].flatMap(({ status }) => status?.() ?? []),
+        checks: checksOf(service),
+        tasks: [...service.fibers].flatMap(({ shown }) => shown.task?.() ?? []),
         listeners: [...service.listeners].map((listener) => listener.status()),
         children: [
           ...[...service.children].flatMap((child) => child.status()),
@@ -244,6 +253,10 @@ export const noteFailure = (service: Lifetime, work: string, cause: Cause.Cause<
   service.owner.shared.changes.note()
 }
 
+/** Its health checks. */
+export const checksOf = ({ fibers }: Lifetime): ReadonlyArray<CheckStatus> =>
+  [...fibers].flatMap(({ shown }) => shown.check?.() ?? [])
+
 const shown = ({ state }: Lifetime): ShownState => {
   switch (state._tag) {
     case "Starting":
@@ -272,7 +285,7 @@ export const fork = <A, E, R>(
   service: Lifetime,
   name: string,
   effect: Effect.Effect<A, E, R>,
-  status?: () => TaskStatus
+  shown: Shown = {}
 ): Effect.Effect<OwnedFiber<A, E>, never, R> =>
   Effect.map(Effect.runtime<R>(), (runtime) => {
     admit(service, "work", name)
@@ -280,7 +293,7 @@ export const fork = <A, E, R>(
     const work = { service: service.path, owner: service.owner, source, awaitedBy: undefined }
     const owned = Effect.interruptible(Effect.provideService(effect, Work.CurrentWork, work))
     const fiber = Runtime.runFork(Spans.runtimeOutside(runtime))(owned, { immediate: false })
-    const entry = { name, source, fiber, status }
+    const entry = { name, source, fiber, shown }
     service.fibers.add(entry)
     service.owner.shared.changes.note()
     fiber.addObserver(() => {

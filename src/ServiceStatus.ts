@@ -31,6 +31,11 @@ export interface ServiceStatus {
   readonly since: number
   /** How often it was started anew by the service that adopted it. */
   readonly restarts: number
+  /**
+   * Whether the app cannot do without it: a service of the app, or a child whose
+   * failure would fail the services above it, up to one of the app.
+   */
+  readonly isCritical: boolean
   /** The last failure of its work, whatever was done about it. */
   readonly lastFailure: LastFailure | undefined
   /** When it began to start, after the begin of the app. None for a child that is down. */
@@ -47,6 +52,8 @@ export interface ServiceStatus {
    * it may use fewer.
    */
   readonly dependencies: ReadonlyArray<string>
+  /** Its health checks. */
+  readonly checks: ReadonlyArray<CheckStatus>
   /** Its tasks that have not ended. */
   readonly tasks: ReadonlyArray<TaskStatus>
   readonly listeners: ReadonlyArray<ListenerStatus>
@@ -81,6 +88,28 @@ export interface LastFailure {
   readonly work: string
   readonly reason: string
 }
+
+/** A health check of a service. */
+export interface CheckStatus {
+  /** None, where it is the only one of its service. */
+  readonly name: string | undefined
+  /** Whether its service is of no use while it is unhealthy. */
+  readonly isCritical: boolean
+  readonly state: CheckState
+  /** When it came into this state. */
+  readonly since: number
+  readonly lastStart: number | undefined
+  /** How long the last run took, or was waited for. */
+  readonly lastDuration: Duration.Duration | undefined
+}
+
+/** What the last run of a check has told. */
+export type CheckState = Data.TaggedEnum<{
+  /** No run has ended yet. */
+  Pending: {}
+  Healthy: {}
+  Unhealthy: { readonly reason: string }
+}>
 
 /** Work that a service does in the background. */
 export interface TaskStatus {

@@ -204,6 +204,7 @@ export const status = (slot: Slot): ReadonlyArray<ServiceStatus> => {
       stopTimeout: Duration.millis(slot.plan.parent.stopTimeout),
       isStopTimeoutSet: false,
       dependencies: [],
+      checks: [],
       tasks: [],
       listeners: [],
       children: [],
@@ -213,6 +214,7 @@ export const status = (slot: Slot): ReadonlyArray<ServiceStatus> => {
       state: isOwn ? own.state : rest,
       since: isOwn ? own.since : sinceOf(slot),
       restarts: slot.restarts,
+      isCritical: slot.plan.isCritical,
       lastFailure: own?.lastFailure ?? known.get(name)?.lastFailure
     }
   })

@@ -118,6 +118,7 @@ const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Shape, E,
 const ownerWithin = (service: ServiceScope.Lifetime): Owner.Owner => ({
   shared: service.owner.shared,
   path: service.path,
+  isCritical: service.owner.isCritical,
   parent: service.owner,
   members: service.provided,
   offers: new Map(),

@@ -1,7 +1,14 @@
 /** The tree of services as text, to be read in one screen of a terminal. */
 import * as Duration from "effect/Duration"
 import { counted, cut } from "./Words.ts"
-import type { ListenerStatus, ServiceStatus, Snapshot, State, TaskStatus } from "./ServiceStatus.ts"
+import type {
+  CheckStatus,
+  ListenerStatus,
+  ServiceStatus,
+  Snapshot,
+  State,
+  TaskStatus
+} from "./ServiceStatus.ts"
 
 /**
  * A line for the app, each service, task and listener, fifty at most. Of many
@@ -49,7 +56,7 @@ const branches = (
 }
 
 const block = (service: ServiceStatus, at: number, most: number): ReadonlyArray<string> => {
-  const { children, lastFailure, listeners, name, restarts, since, state, tasks } = service
+  const { checks, children, lastFailure, listeners, name, restarts, since, state, tasks } = service
   const facts = [describe(state, at, since)]
   if (restarts > 0) facts.push(counted(restarts, "restart"))
   // One that restarts or has failed says why already.
@@ -57,6 +64,9 @@ const block = (service: ServiceStatus, at: number, most: number): ReadonlyArray<
     const { at: then, reason, work } = lastFailure
     facts.push(`${cut(work, longestName)} failed ${span(at - then)} ago (${cut(reason, longestReason)})`)
   }
+  const ill = checks.filter(isUnhealthy)
+  const ills = ill.slice(0, Math.max(most, 1)).map((check) => describeCheck(check, at))
+  if (ill.length > ills.length) ills.push(`and ${counted(ill.length - ills.length, "more unhealthy check")}`)
   const works = some(tasks, most, urgencyOfTask(lastFailure)).map((task) => describeTask(task, at))
   if (tasks.length > works.length) works.push(`and ${counted(tasks.length - works.length, "more task")}`)
   const ears = some(listeners, most, urgencyOfListener).map(describeListener)
@@ -64,14 +74,14 @@ const block = (service: ServiceStatus, at: number, most: number): ReadonlyArray<
     ears.push(`and ${counted(listeners.length - ears.length, "more listener")}`)
   return [
     `${cut(name, longestName)}: ${facts.join(", ")}`,
-    ...[...works, ...ears].map((line) => `${children.length > 0 ? "│" : " "}  ${line}`),
+    ...[...ills, ...works, ...ears].map((line) => `${children.length > 0 ? "│" : " "}  ${line}`),
     ...branches(children, at, most)
   ]
 }
 
 /** How much something matters to who looks for trouble: not at all, or the more the higher. */
-const urgency = ({ children, lastFailure, listeners, state, tasks }: ServiceStatus): number =>
-  state._tag !== "Running" && state._tag !== "Stopped"
+const urgency = ({ checks, children, lastFailure, listeners, state, tasks }: ServiceStatus): number =>
+  (state._tag !== "Running" && state._tag !== "Stopped") || checks.some(isUnhealthy)
     ? Number.POSITIVE_INFINITY
     : Math.max(
         lastFailure === undefined ? calm : lastFailure.at,
@@ -85,6 +95,7 @@ const urgencyOfTask =
     lastFailure?.work === name ? 0 : failures + skipped > 0 ? -1 : calm
 const urgencyOfListener = ({ dropped, failed, queued }: ListenerStatus): number =>
   failed + dropped > 0 ? -1 : queued > 0 ? -2 : calm
+const isUnhealthy = ({ state }: CheckStatus): boolean => state._tag === "Unhealthy"
 const calm = Number.NEGATIVE_INFINITY
 
 const describe = (state: State, at: number, since: number): string => {
@@ -101,6 +112,12 @@ const describe = (state: State, at: number, since: number): string => {
     default:
       return `${state._tag.toLowerCase()} ${age}`
   }
+}
+
+const describeCheck = ({ isCritical, name, since, state }: CheckStatus, at: number): string => {
+  const reason = state._tag === "Unhealthy" ? ` (${cut(state.reason, longestReason)})` : ""
+  const check = name === undefined ? "health" : `health of ${cut(name, longestName)}`
+  return `${check}: ${state._tag.toLowerCase()} for ${span(at - since)}${reason}${isCritical ? "" : ", not critical"}`
 }
 
 const describeTask = (task: TaskStatus, at: number): string => {

@@ -17,6 +17,7 @@ import type * as Scope from "effect/Scope"
 import * as CronSlots from "./CronSlots.ts"
 import * as Escalation from "./Escalation.ts"
 import * as Failure from "./Failure.ts"
+import * as Grid from "./Grid.ts"
 import * as Input from "./Input.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as ServiceScope from "./ServiceScope.ts"
@@ -125,27 +126,7 @@ export const interval = <A, E, R, R2 = never>(
       Duration.format(millis),
       effect,
       options,
-      (tick, skipped, { due }) =>
-        Effect.flatMap(Monotonic.millis, (start) => {
-          // Slots are numbered from the start, so that a timer that is early or late never doubles or loses one.
-          let slot = first === "atOnce" ? 0 : 1
-          due(slot * millis)
-          return Effect.forever(
-            Effect.zipRight(
-              Monotonic.sleepUntil(Monotonic.millis, () => start + slot * millis),
-              tick
-            ).pipe(
-              Effect.zipRight(Monotonic.millis),
-              Effect.flatMap((now) => {
-                const next = Math.max(slot + 1, Math.ceil((now - start) / millis))
-                const missed = next - slot - 1
-                slot = next
-                due(start + slot * millis - now)
-                return missed === 0 ? Effect.void : skipped.add(missed)
-              })
-            )
-          )
-        })
+      (tick, skipped, { due }) => Grid.run(tick, { millis, first, due, missed: skipped.add })
     )
   })
 
@@ -246,12 +227,9 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
     })
     const work = TaskRuns.runs(service, record, until === "stop" ? endless : effect, policy)
     return Effect.map(
-      ServiceScope.fork(
-        service,
-        name,
-        Effect.flatten(Escalation.guarded(service, name)(work)),
-        record.status
-      ),
+      ServiceScope.fork(service, name, Effect.flatten(Escalation.guarded(service, name)(work)), {
+        task: record.status
+      }),
       (task): Spawned<A, E> => ({ ...handle(task), await: Fiber.await(task.fiber) })
     )
   })
@@ -289,10 +267,11 @@ const background = <A, E, R, R2, A2, R3>(
     Escalation.guarded(service, name),
     Effect.ensuring(skipped.end)
   )
-  return Effect.map(ServiceScope.fork(service, name, whole, record.status), handle)
+  return Effect.map(ServiceScope.fork(service, name, whole, { task: record.status }), handle)
 }
 
-const handle = ({ fiber, name, source }: ServiceScope.OwnedFiber): Handle => ({
+/** The handle of work. */
+export const handle = ({ fiber, name, source }: ServiceScope.OwnedFiber): Handle => ({
   name,
   cancel: Effect.flatMap(Work.current, (caller) =>
     Work.isOf(caller, source) ? Fiber.interruptFork(fiber) : Effect.asVoid(Fiber.interrupt(fiber))

@@ -185,6 +185,10 @@ const lines: {
     },
     "ERROR Shop > Inbox: rows failed again after 5 restarts, and is given up"
   ],
+  HealthChanged: [
+    { _tag: "HealthChanged", ...at, check: "disk", isCritical: true, reason: "1% left" },
+    "WARN Shop > Inbox > disk is unhealthy: 1% left"
+  ],
   EventEmitted: [
     { _tag: "EventEmitted", event: "ping", sender: "Shop > Inbox", listeners: 2 },
     "TRACE ping was emitted to 2 listeners by Shop > Inbox"

@@ -1,8 +1,14 @@
 /** Real processes and real signals: each test runs an app of `fixtures/apps.ts`. */
-import { describe, expect, it } from "vitest"
+import { spawnSync } from "node:child_process"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { afterAll, describe, expect, it } from "vitest"
 import { type Ended, patience, processesOf } from "./processes.ts"
 
 const start = processesOf("apps.ts")
+const folder = mkdtempSync(join(tmpdir(), "effect-services-"))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** Starts an app, sends it a signal when it is up, and waits for its end. */
 const runAndSend = async (app: string, signal: NodeJS.Signals): Promise<Ended> => {
@@ -155,6 +161,43 @@ describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
     const { code, errors, said } = await runAndSend("failsWhenPoked", "SIGUSR2")
     expect(said).toEqual([...started, ...stopped])
     expect(errors.at(-1)).toContain("Shop > Web > rows failed, so the app was stopped: the table is gone")
+    expect(code).toBe(1)
+  })
+
+  it("answers probes by files, those of a process that was killed are gone, and none is left in the end", async () => {
+    const probes = join(folder, "probes")
+    mkdirSync(probes)
+    writeFileSync(join(probes, "ready"), "")
+    const app = start("answersProbes", probes)
+    const files = async (expected: ReadonlyArray<string>) => {
+      await expect.poll(() => readdirSync(probes), { timeout: patience, interval: 20 }).toEqual(expected)
+    }
+    // As the README has it.
+    const probe = (command: string) => spawnSync("sh", ["-c", command.replaceAll("/tmp/shop", probes)]).status
+    await files(["live", "ready"])
+    expect(probe('test -n "$(find /tmp/shop/live -mmin -1)"')).toBe(0)
+    expect(probe("test -e /tmp/shop/ready")).toBe(0)
+    app.signal("SIGUSR2")
+    await files(["live", "not-ready"])
+    expect(probe("test -e /tmp/shop/ready")).toBe(1)
+    expect(readFileSync(join(probes, "not-ready"), "utf8")).toMatch(
+      /^Web > database: connection refused, for .+\n$/
+    )
+    app.signal("SIGTERM")
+    expect((await app.ended()).code).toBe(0)
+    expect(readdirSync(probes)).toEqual([])
+  })
+
+  it("says that the probe files cannot be written, and exits with 1", async () => {
+    const aFile = join(folder, "a-file")
+    writeFileSync(aFile, "")
+    const { code, errors, said } = await start("answersProbes", join(aFile, "probes")).ended()
+    expect(said).toEqual([])
+    expect(errors).toEqual([
+      expect.stringMatching(
+        /The probe files cannot be written to .*a-file\/probes.*: ENOTDIR.* Give `probeDir` a folder that the process may write to, as one in \/tmp\./
+      )
+    ])
     expect(code).toBe(1)
   })
 

@@ -22,7 +22,7 @@ const measured = (service: string) =>
       }))
       .filter(({ labels }) => labels.get("service") === service)
       .map(({ labels, name, value }) => {
-        const label = ["state", "task", "event"].flatMap((key) => labels.get(key) ?? []).join(" ")
+        const label = ["check", "state", "task", "event"].flatMap((key) => labels.get(key) ?? []).join(" ")
         return `${name.replace("effect_services_", "")} ${label}: ${value} ${labels.get("unit")}`
       })
       .toSorted()
@@ -93,6 +93,37 @@ describe("metrics", () => {
         "listener_lag ping: 3 in 3000 ms",
         "listener_queue_depth ping: 0 {event}"
       ])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("count which health checks are healthy, until their service stops", () =>
+    Effect.gen(function* () {
+      let runs = 0
+      class MeasuredHealth extends Service.make<MeasuredHealth>()("MeasuredHealth", {
+        onStart: Effect.zipRight(
+          Service.health(
+            Effect.suspend(() => (++runs === 1 ? Effect.fail("no") : Effect.void)),
+            { name: "database" }
+          ),
+          Service.health(Effect.never, { name: "disk" })
+        )
+      }) {}
+      const running = yield* build(MeasuredHealth.layer)
+      const health = Effect.map(measured("MeasuredHealth"), (lines) =>
+        lines.filter((line) => /^health .*: [^0]/.test(line))
+      )
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* health, [
+        "health database unhealthy: 1 {check}",
+        "health disk pending: 1 {check}"
+      ])
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(yield* health, [
+        "health database healthy: 1 {check}",
+        "health disk unhealthy: 1 {check}"
+      ])
+      yield* running.stop
+      assert.deepStrictEqual(yield* health, [])
     }).pipe(leavesNothing)
   )
 

@@ -16,11 +16,13 @@ const levels = [
     "Backlog",
     "Budget",
     "Changes",
+    "Secrets",
     "Spans",
     "node/Connections"
   ],
   [
     "CronSlots",
+    "Grid",
     "Event",
     "Delivery",
     "Failure",
@@ -29,22 +31,33 @@ const levels = [
     "ServiceMetrics",
     "StartError"
   ],
-  ["BootReport", "StopPlan", "StopReport", "StatusText", "Restarts", "TaskRecord", "ListenerRecord"],
+  [
+    "BootReport",
+    "StopPlan",
+    "StopReport",
+    "StatusText",
+    "StatusJson",
+    "Readiness",
+    "Restarts",
+    "TaskRecord",
+    "ListenerRecord"
+  ],
   ["Entry"],
   ["EntryText"],
   ["Journal"],
   ["Owner", "AppEnd", "AppNotes"],
   ["Work", "ServiceRegistry"],
-  ["Listener"],
+  ["Listener", "Health"],
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],
   ["TaskRuns", "Startup", "Incarnation"],
   ["Task", "Slot"],
-  ["Subscription", "Supervisor"],
+  ["HealthCheck", "Subscription", "Supervisor"],
   ["Child"],
   ["Adoption"],
   ["Service", "App"],
-  ["node/NodeApp", "node/NodeHttp"],
+  ["node/ProbeFiles", "node/NodeHttp"],
+  ["node/NodeApp"],
   ["index", "node/index"]
 ]
 

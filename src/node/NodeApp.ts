@@ -5,9 +5,21 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as App from "../App.ts"
+import * as Input from "../Input.ts"
 import * as Reason from "../Reason.ts"
 import * as ServiceRegistry from "../ServiceRegistry.ts"
 import * as StopPlan from "../StopPlan.ts"
+import * as ProbeFiles from "./ProbeFiles.ts"
+
+/** Options of `runMain`. */
+export interface Options extends App.Options {
+  /**
+   * A folder for files that answer probes, where there is no HTTP to ask, as
+   * `/tmp/shop`. `live` is written anew every 10 seconds; `ready` is there while
+   * the app is ready, and `not-ready`, with the reasons, while it is not. None by default.
+   */
+  readonly probeDir?: string | undefined
+}
 
 /**
  * Launches an app and ends the process with it.
@@ -22,15 +34,20 @@ import * as StopPlan from "../StopPlan.ts"
  *   does: what runs, since when, and what is not well; and below it, while the
  *   app is up, how it will stop, as `App.renderPlan` does. (Not on Windows, which
  *   has no such signal. nodemon restarts by it, unless told `--signal SIGTERM`.)
+ * - With `probeDir`, files in it answer probes.
  * - The process ends when the app has, whatever handles are still open.
  *
  * Why an app failed is logged as one line. A defect is a bug, so its stack follows.
  */
-export const runMain = <A, E>(layer: Layer.Layer<A, E, App.Provided>, options: App.Options = {}): void => {
+export const runMain = <A, E>(layer: Layer.Layer<A, E, App.Provided>, options: Options = {}): void => {
   const app = App.make(options)
+  const { probeDir } = options
+  if (probeDir !== undefined) Input.name("NodeApp.runMain", "probeDir", probeDir)
+  const launched = app.launch(layer)
+  const probed = probeDir === undefined ? launched : ProbeFiles.beside(probeDir, app, launched)
   let signalled = false
 
-  const fiber = Effect.runFork(Effect.provide(Effect.tapErrorCause(app.launch(layer), report), logger))
+  const fiber = Effect.runFork(Effect.provide(Effect.tapErrorCause(probed, report), logger))
 
   const onSignal = (signal: NodeJS.Signals) => {
     if (signalled) {

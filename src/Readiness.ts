@@ -1,0 +1,110 @@
+/** Whether an app can take work, and why not, as its services say. */
+import * as Secrets from "./Secrets.ts"
+import type { ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
+import { counted, cut } from "./Words.ts"
+
+/** Whether an app can take work. */
+export interface Readiness {
+  /** Whether there is no critical problem. */
+  readonly isReady: boolean
+  /** Empty where there is no app. */
+  readonly app: string
+  /** When this was so. */
+  readonly at: number
+  /** What is not well, the critical first. */
+  readonly problems: ReadonlyArray<Problem>
+}
+
+/** Something that is not well. */
+export interface Problem {
+  /** The service, and its check: `Shop > Orders > database`. Of the app itself its name. */
+  readonly path: string
+  /** Without credentials. */
+  readonly reason: string
+  readonly since: number
+  /** Whether the app is not ready because of it. */
+  readonly isCritical: boolean
+}
+
+/** What there is to say of an app. */
+export const of = ({ at, name, services, since, state }: Snapshot): Readiness => {
+  const ofApp = reasonOf(state, name)
+  const own = ofApp === undefined ? [] : [{ path: name, reason: ofApp, since, isCritical: true }]
+  const problems = [...own, ...services.flatMap((service) => problemsOf(service, true))]
+  const critical = problems.filter(({ isCritical }) => isCritical)
+  const others = problems.filter(({ isCritical }) => !isCritical)
+  return { isReady: critical.length === 0, app: name, at, problems: [...critical, ...others] }
+}
+
+/**
+ * A line for each problem, fifty at most: `Orders > database: connection refused,
+ * for 12 seconds`. Empty when all is well.
+ */
+export const render = ({ app, at, problems }: Readiness): string => {
+  const told = problems.length > mostLines ? problems.slice(0, mostLines - 1) : problems
+  const lines = told.map(({ isCritical, path, reason, since }) => {
+    const what = path === app ? `${app} is ${reason}` : `${below(app, path)}: ${reason}`
+    return `${what}, for ${age(at - since)}${isCritical ? "" : " (not critical)"}`
+  })
+  if (problems.length > told.length) lines.push(`and ${problems.length - told.length} more`)
+  return lines.join("\n")
+}
+
+/** A screen, as for the tree of services. */
+const mostLines = 50
+
+const problemsOf = (service: ServiceStatus, isOfApp: boolean): ReadonlyArray<Problem> => {
+  const { checks, children, isCritical, path, since, state } = service
+  const reason = reasonOf(state, path)
+  // Children come and go while the app runs.
+  const isUsual = state._tag === "Stopped" || (!isOfApp && !["Failed", "Restarting"].includes(state._tag))
+  const own =
+    reason === undefined || isUsual ? [] : [{ path: Secrets.masked(path), reason, since, isCritical }]
+  const ill = checks.filter((check) => check.state._tag !== "Healthy")
+  return [
+    ...own,
+    ...ill.map((check) => ({
+      path: Secrets.masked(check.name === undefined ? path : `${path} > ${check.name}`),
+      reason: check.state._tag === "Unhealthy" ? shown(check.state.reason) : "not checked yet",
+      since: check.since,
+      isCritical: isCritical && check.isCritical
+    })),
+    ...children.flatMap((child) => problemsOf(child, false))
+  ]
+}
+
+/** Why something in this state cannot take work. */
+const reasonOf = (state: State, path: string): string | undefined => {
+  switch (state._tag) {
+    case "Running":
+      return undefined
+    case "Failed":
+    case "Restarting":
+      return `${state._tag.toLowerCase()} (${shown(below(path, state.reason))})`
+    default:
+      return state._tag.toLowerCase()
+  }
+}
+
+/** A path as one sees it from another. */
+const below = (path: string, of: string): string =>
+  path !== "" && of.startsWith(`${path} > `) ? of.slice(`${path} > `.length) : of
+
+/** Enough for a sentence and an address. */
+const longestReason = 300
+
+/** Masked before it is cut: half a secret is one too. */
+const shown = (reason: string): string => cut(Secrets.masked(reason), longestReason)
+
+const units = [
+  ["day", 86_400_000],
+  ["hour", 3_600_000],
+  ["minute", 60_000],
+  ["second", 1_000]
+] as const
+
+/** A time in its largest unit: `12 seconds`. */
+const age = (millis: number): string => {
+  const unit = units.find(([, size]) => millis >= size)
+  return unit === undefined ? "less than a second" : counted(Math.floor(millis / unit[1]), unit[0])
+}
