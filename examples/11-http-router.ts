@@ -8,6 +8,7 @@ import {
   HttpServerResponse
 } from "@effect/platform"
 import { Effect, Layer } from "effect"
+import { Health } from "effect-services"
 import { NodeApp, NodeHttp } from "effect-services/node"
 import { Metrics } from "./dashboard/Metrics.ts"
 import { Visitor } from "./dashboard/Visitor.ts"
@@ -32,12 +33,13 @@ const named = HttpMiddleware.make((app) =>
 
 const routes = HttpRouter.empty.pipe(
   HttpRouter.mount("/dashboard", DashboardController),
+  HttpRouter.concat(Health.routes),
   HttpRouter.catchTag("UnknownShop", ({ shop }) =>
     HttpServerResponse.json({ error: `there is no shop "${shop}"` }, { status: 404 })
   )
 )
 
-const app = Visitor.layer("/dashboard/north", "/dashboard/west").pipe(
+const app = Visitor.layer("/dashboard/north", "/dashboard/west", "/ready").pipe(
   Layer.provide(HttpServer.serve(routes, named)),
   Layer.provide(Metrics.layer),
   // With it, a stop loses no request, however the layers are nested.
@@ -54,6 +56,7 @@ NodeApp.runMain(app, { name: "Example" })
 // /dashboard/north: 200 {"orders":3,"revenue":64.9}
 // INFO reading the figures (GET /dashboard/west)
 // /dashboard/west: 404 {"error":"there is no shop \"west\""}
+// /ready: 200 ready
 // INFO Example is stopping: Example > Visitor asked for it
 // INFO Example > Visitor stopped in 1ms
 // INFO Example > HttpServer stopped in 1ms

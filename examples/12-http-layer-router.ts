@@ -2,6 +2,7 @@
 import { createServer } from "node:http"
 import { HttpLayerRouter, HttpServerRequest, HttpServerResponse } from "@effect/platform"
 import { Effect, Layer } from "effect"
+import { Health } from "effect-services"
 import { NodeApp, NodeHttp } from "effect-services/node"
 import { Metrics, type UnknownShop } from "./dashboard/Metrics.ts"
 import { Visitor } from "./dashboard/Visitor.ts"
@@ -35,9 +36,9 @@ const DashboardController = HttpLayerRouter.use((router) =>
   )
 ).pipe(Layer.provide(errors.layer))
 
-const app = Visitor.layer("/dashboard/north", "/dashboard/west").pipe(
+const app = Visitor.layer("/dashboard/north", "/dashboard/west", "/ready").pipe(
   Layer.provide(
-    HttpLayerRouter.serve(Layer.mergeAll(DashboardController, named), {
+    HttpLayerRouter.serve(Layer.mergeAll(DashboardController, HttpLayerRouter.use(Health.addTo), named), {
       disableLogger: true,
       disableListenLog: true
     })
@@ -56,6 +57,7 @@ NodeApp.runMain(app, { name: "Example" })
 // /dashboard/north: 200 {"orders":3,"revenue":64.9}
 // INFO reading the figures (GET /dashboard/west)
 // /dashboard/west: 404 {"error":"there is no shop \"west\""}
+// /ready: 200 ready
 // INFO Example is stopping: Example > Visitor asked for it
 // INFO Example > Visitor stopped in 1ms
 // INFO Example > HttpServer stopped in 1ms

@@ -9,6 +9,7 @@ import {
   HttpServerRequest
 } from "@effect/platform"
 import { Effect, Layer, Schema } from "effect"
+import { Health } from "effect-services"
 import { NodeApp, NodeHttp } from "effect-services/node"
 import { Figures, Metrics, UnknownShop } from "./dashboard/Metrics.ts"
 import { Visitor } from "./dashboard/Visitor.ts"
@@ -40,8 +41,9 @@ const named = HttpMiddleware.make((app) =>
   )
 )
 
-const app = Visitor.layer("/dashboard/north", "/dashboard/west").pipe(
+const app = Visitor.layer("/dashboard/north", "/dashboard/west", "/ready").pipe(
   Layer.provide(HttpApiBuilder.serve(named)),
+  Layer.provide(HttpApiBuilder.Router.use(Health.addTo)),
   Layer.provide(Layer.provide(HttpApiBuilder.api(Api), DashboardController)),
   Layer.provide(Metrics.layer),
   Layer.provide(NodeHttp.layer(() => createServer(), { port: 0, host: "127.0.0.1" }))
@@ -57,6 +59,7 @@ NodeApp.runMain(app, { name: "Example" })
 // /dashboard/north: 200 {"orders":3,"revenue":64.9}
 // INFO reading the figures (GET /dashboard/west)
 // /dashboard/west: 404 {"shop":"west","_tag":"UnknownShop"}
+// /ready: 200 ready
 // INFO Example is stopping: Example > Visitor asked for it
 // INFO Example > Visitor stopped in 1ms
 // INFO Example > HttpServer stopped in 1ms

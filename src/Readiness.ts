@@ -1,7 +1,7 @@
 /** Whether an app can take work, and why not, as its services say. */
 import * as Secrets from "./Secrets.ts"
 import type { ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
-import { counted, cut } from "./Words.ts"
+import { below, counted, cut } from "./Words.ts"
 
 /** Whether an app can take work. */
 export interface Readiness {
@@ -85,10 +85,6 @@ const reasonOf = (state: State, path: string): string | undefined => {
       return state._tag.toLowerCase()
   }
 }
-
-/** A path as one sees it from another. */
-const below = (path: string, of: string): string =>
-  path !== "" && of.startsWith(`${path} > `) ? of.slice(`${path} > `.length) : of
 
 /** Enough for a sentence and an address. */
 const longestReason = 300

@@ -224,6 +224,27 @@ describe("the shop", () => {
     }
   )
 
+  it("is not ready any more when it is to stop, and takes orders on for the readiness delay", async () => {
+    const shop = start({ READINESS_DELAY: "2 seconds" })
+    const ready = await shop.url("/health/ready")
+    const ask = () => fetch(ready, { signal: AbortSignal.timeout(patience) })
+    await until("it is ready", async () => ((await ask()).status === 200 ? true : undefined))
+    expect(await get(await shop.url("/health/status"))).toMatchObject({
+      name: "Shop",
+      state: { _tag: "Running" }
+    })
+    shop.kill("SIGTERM")
+    await shop.logged(/Shop is stopping/)
+    const unready = await ask()
+    expect([unready.status, await unready.text()]).toEqual([
+      503,
+      expect.stringMatching(/^Shop is stopping, for .+\nHttpServer: stopping, for .+\n/)
+    ])
+    expect((await post(await shop.url("/orders"), anOrder("late"))).status).toBe(201)
+    await shop.endsWith(0)
+    expect(shop.log()).toMatch(/Shop stopped in .+, clean/)
+  })
+
   it("gives up a file that crashes its import, and lives", { timeout: 90_000 }, async () => {
     const shop = start({ INBOX_SCAN_EVERY: "300 millis" })
     const orders = await shop.url("/orders")

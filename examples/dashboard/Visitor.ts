@@ -8,7 +8,9 @@ export class Visitor extends Service.make<Visitor>()("Visitor", {
     Effect.gen(function* () {
       const server = yield* HttpServer.addressFormattedWith(Effect.succeed)
       const visit = (path: string) =>
-        Effect.promise(() => fetch(server + path).then(async (_) => `${path}: ${_.status} ${await _.text()}`))
+        Effect.promise(() =>
+          fetch(server + path).then(async (_) => `${path}: ${_.status} ${(await _.text()).trim()}`)
+        )
       const visits = Effect.forEach(paths, (path) => Effect.flatMap(visit(path), Console.log))
       yield* Service.timeout(Effect.zipRight(visits, Service.stop), "50 millis")
     })

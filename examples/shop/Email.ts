@@ -31,6 +31,9 @@ export class Email extends Service.make<Email>()("Email", {
           yield* fs.rename(`${file}.tmp`, file)
         })
 
+      // Orders are taken without mails too, so this one is not critical.
+      yield* Service.health(fs.access(spoolDir, { writable: true }), { name: "spool", critical: false })
+
       // A mail that fails for good is logged, and that is all: `Failure.log` is the default of `listen`.
       yield* Service.listen(
         OrderCompleted,

@@ -8,7 +8,7 @@ import {
   HttpServerResponse
 } from "@effect/platform"
 import { Effect, Layer, ParseResult, Schema, Stream } from "effect"
-import { EventBus } from "effect-services"
+import { EventBus, Health } from "effect-services"
 import { NodeHttp } from "effect-services/node"
 import { Figures, ImportProgress, MetricsUpdated, Progress } from "./events.ts"
 import { Inbox } from "./Inbox.ts"
@@ -96,6 +96,7 @@ const serverSentEvent =
 const routes = HttpRouter.empty.pipe(
   HttpRouter.mount("/orders", OrdersController),
   HttpRouter.mount("/dashboard", DashboardController),
+  HttpRouter.mount("/health", Health.routes),
   // What the services fail with becomes an answer here, for all routes.
   HttpRouter.catchTags({
     ParseError: (error) => badRequest("this is not valid", ParseResult.ArrayFormatter.formatErrorSync(error)),

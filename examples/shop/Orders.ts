@@ -12,7 +12,8 @@ export class Orders extends Service.make<Orders>()("Orders", {
   onStart: Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const bus = yield* EventBus.EventBus
-    const file = (yield* Path.Path).join((yield* Settings).dataDir, "orders.jsonl")
+    const path = yield* Path.Path
+    const file = path.join((yield* Settings).dataDir, "orders.jsonl")
     const lock = yield* Effect.makeSemaphore(1)
     const orders = new Map<string, Order>()
 
@@ -33,6 +34,9 @@ export class Orders extends Service.make<Orders>()("Orders", {
       name: "store",
       onFailure: Failure.restart({ backoff: Schedule.forever, budget: { restarts: 3, within: "1 minute" } })
     })
+
+    // Told before a customer finds out.
+    yield* Service.health(fs.access(path.dirname(file), { writable: true }), { name: "store" })
 
     const append = (order: Order) =>
       Effect.gen(function* () {
