@@ -33,7 +33,8 @@ export { render as renderBoot } from "./BootReport.ts"
 export { render as renderPlan } from "./StopPlan.ts"
 export { render as renderStop } from "./StopReport.ts"
 export type { BootedService, BootReport, CriticalStep } from "./BootReport.ts"
-export type { PlannedStop, StopPlan, Way } from "./StopPlan.ts"
+export type { PlannedStop, StopPlan } from "./StopPlan.ts"
+export type { Way } from "./Way.ts"
 export type { Outcome, Problem, StoppedService, StopReport } from "./StopReport.ts"
 
 /** Options of `launch`. */

@@ -6,6 +6,7 @@ import * as Journal from "./Journal.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Reason from "./Reason.ts"
 import type { Facts, Problem } from "./StopReport.ts"
+import { below } from "./Labels.ts"
 
 /** The notes of one launch. */
 export interface Notes {
@@ -54,7 +55,7 @@ export const taking = (
     if (notes.phase === "up") return appended
     const noted = Effect.zipRight(noteUndoing(notes, entry), appended)
     // A child that does not start is the matter of the service that adopts it.
-    const isOfApp = "service" in entry && !entry.service.slice(`${app} > `.length).includes(" > ")
+    const isOfApp = "service" in entry && !below(app, entry.service).includes(" > ")
     if (entry._tag !== "StartFailed" || !isOfApp) return noted
     notes.failedStarts.set(entry.service, `${Journal.format(entry)}: ${Reason.ofCause(entry.cause)}`)
     const waits = Effect.suspend(() =>

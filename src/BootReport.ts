@@ -1,7 +1,8 @@
 /** How an app has started: which service when and for how long, and which of them made it take that long. */
 import * as Duration from "effect/Duration"
 import type { Snapshot } from "./ServiceStatus.ts"
-import { below, counted, cut, duration, way } from "./Words.ts"
+import * as Way from "./Way.ts"
+import { counted, duration } from "./Words.ts"
 
 /** The boot of an app. */
 export interface BootReport {
@@ -95,22 +96,15 @@ export const criticalPath = ({ app, criticalPath, took }: BootReport): string =>
   const others = Duration.subtract(took, inServices)
   const steps = criticalPath.map(({ service, took }) => ({ service, time: took }))
   const rest = Duration.toMillis(others) < 1 ? "" : `, and ${duration(others)} for what is no service`
-  return `${way(app, steps)}${rest}`
+  return `${Way.text(app, steps)}${rest}`
 }
 
 const slowest = ({ app }: BootReport, level: ReadonlyArray<BootedService>): string => {
-  const shown = level
-    .toSorted((one, other) => Duration.toMillis(other.took) - Duration.toMillis(one.took))
-    .slice(0, mostOfLevel)
-    .map(({ service, startedAt, took }) => {
-      const begun = Duration.toMillis(startedAt) < 1 ? "" : `, after ${duration(startedAt)}`
-      return `${cut(below(app, service), longestName)} (${duration(took)}${begun})`
-    })
-  const more = level.length - shown.length
-  return `${shown.join(", ")}${more === 0 ? "" : ` and ${more} more`}`
+  const steps = level.map((service) => ({ ...service, time: service.took }))
+  return Way.level(app, steps, ({ startedAt }) =>
+    Duration.toMillis(startedAt) < 1 ? "" : `, after ${duration(startedAt)}`
+  )
 }
 
 /** So that all is read at a glance. */
 const mostLevels = 27
-const mostOfLevel = 5
-const longestName = 40

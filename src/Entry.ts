@@ -66,7 +66,7 @@ export type Entry = Data.TaggedEnum<{
     readonly after: Duration.Duration
     readonly alive: ReadonlyArray<string>
   }
-  /** A server goes on for `readinessDelay`, then takes no new requests and answers those in flight. */
+  /** A server goes on for `readinessDelay`, then takes no new connections, answers what is in flight and what comes over open ones. */
   ServerDraining: OfService & {
     readonly requests: number
     readonly streams: number

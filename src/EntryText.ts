@@ -6,7 +6,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as BootReport from "./BootReport.ts"
 import * as StopPlan from "./StopPlan.ts"
 import * as StopReport from "./StopReport.ts"
-import { counted, duration, listed, unanswered } from "./Words.ts"
+import { counted, duration, listed } from "./Words.ts"
 import type { Answered, Entry, Sent, Unstamped } from "./Entry.ts"
 
 /** An entry as a line of text. */
@@ -42,11 +42,11 @@ const lines: {
     entry: Extract<Unstamped, { readonly _tag: Kind }>
   ) => readonly [LogLevel.LogLevel, string]
 } = {
-  AppStarted: ({ app, report }) => [
-    Info,
-    `${app} started in ${duration(report.took)}, with ${counted(report.services.length, "service")}` +
-      (Duration.lessThan(report.took, slowBoot) ? "" : `: ${BootReport.criticalPath(report)}`)
-  ],
+  AppStarted: ({ app, report }) => {
+    const path = Duration.lessThan(report.took, slowBoot) ? "" : BootReport.criticalPath(report)
+    const line = `${app} started in ${duration(report.took)}, with ${counted(report.services.length, "service")}`
+    return [Info, path === "" ? line : `${line}: ${path}`]
+  },
   StopPlanTooLong: ({ plan }) => [Warning, StopPlan.tooLong(plan)],
   BootWaiting: (entry) => [
     Error,
@@ -55,7 +55,7 @@ const lines: {
   AppCrashed: (entry) => [Error, `${entry.app} crashed: ${entry.kind}`],
   AppStopping: (entry) => [Info, `${entry.app} is stopping: ${entry.reason}`],
   AppStopped: ({ app, report }) =>
-    StopReport.problemsOf(report).length === 0
+    StopReport.isClean(report)
       ? [Info, `${app} stopped in ${duration(report.took)}, clean`]
       : [Error, StopReport.render(report)],
   ServiceStarting: (entry) => [Debug, `${entry.service} is starting`],
@@ -86,9 +86,12 @@ const lines: {
       ...(streams > 0 ? [counted(streams, "stream")] : [])
     ]
     const open = flying.length === 0 ? "" : `, with ${flying.join(" and ")} in flight`
-    return [delay + open === "" ? Debug : Info, `${service} ${delay}takes no new requests${open}`]
+    return [delay + open === "" ? Debug : Info, `${service} ${delay}takes no new connections${open}`]
   },
-  RequestsCut: ({ after, requests, service }) => [Error, `${service} cut ${unanswered(requests, after)}`],
+  RequestsCut: ({ after, requests, service }) => [
+    Error,
+    `${service} cut ${StopReport.unanswered(requests, after)}`
+  ],
   StopAsked: (entry) => [Debug, `${entry.service} asked to be stopped`],
   WorkInterrupted: (entry) => [Warning, `${entry.service}: ${entry.work} was interrupted by its own code`],
   StopNotPossible: (entry) => [

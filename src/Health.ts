@@ -33,7 +33,8 @@ export const live: Effect.Effect<boolean, never, ServiceRegistry.ServiceRegistry
  * Whether the app can take work, and all that is not well. It is not ready
  * while it starts, and from the moment it is asked to stop; while a service of
  * it starts or stops; while a critical service, or a child of one that could
- * not do without, has failed or restarts; while a critical check is unhealthy.
+ * not do without, has failed or restarts; while a critical check is unhealthy,
+ * or has not been run yet.
  */
 export const ready: Effect.Effect<Readiness.Readiness, never, ServiceRegistry.ServiceRegistry> = Effect.map(
   ServiceRegistry.snapshot,

@@ -40,8 +40,8 @@ export interface Options {
 
 /**
  * Checks the health of this service again and again, first at once. The check
- * is unhealthy when it fails, has a defect, or passes its timeout, and before
- * its first result. That it became so, and became healthy again, is journaled.
+ * is unhealthy when it fails, has a defect, or passes its timeout; before its
+ * first result it is pending, and the app is not ready either. That it became so, and became healthy again, is journaled.
  * It fails nothing: what to do about it is up to who asks, by `Health.ready`.
  *
  * One run at a time: where a check that took too long cannot be interrupted,
@@ -71,11 +71,15 @@ export const health = <A, E, R>(
         : Input.positiveMillis(where, "timeout", timeout)
     Input.oneOf(where, "critical", [true, false], critical)
 
-    const record = recordOf(service, name, critical)
+    const record = recordOf(service, name, critical && service.owner.isCritical)
     const work = name === undefined ? "health check" : `health check ${name}`
     const loop = Grid.run(runOf(Effect.scoped(check), timeoutMillis, record), { millis, first: "atOnce" })
-    const owned = loop.pipe(Escalation.guarded(service, work), Effect.ensuring(Effect.sync(record.end)))
-    return Effect.map(ServiceScope.fork(service, work, owned, { check: record.status }), Task.handle)
+    const owned = Escalation.guarded(service, work)(loop)
+    return Effect.map(ServiceScope.fork(service, work, owned, { check: record.status }), (entry) => {
+      // Counted once it is owned, until its fiber is gone: that may end before its first step.
+      entry.fiber.addObserver(record.counted())
+      return Task.handle(entry)
+    })
   })
 
 /** How long a check may take by default, at most, in milliseconds. */
@@ -85,7 +89,7 @@ const longestRun = 5_000
 const runOf = <A, E, R>(
   check: Effect.Effect<A, E, R>,
   timeoutMillis: number,
-  record: Record
+  record: Checked
 ): Effect.Effect<void, never, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
@@ -111,18 +115,18 @@ const stateOf = (exit: Option.Option<Exit.Exit<unknown, unknown>>, timeoutMillis
 }
 
 /** What is known of a check. */
-interface Record {
+interface Checked {
   readonly status: () => CheckStatus
   /** A run begins. */
   readonly begin: () => void
   /** A run has told this. */
   readonly told: (state: CheckState, took: Duration.Duration) => Effect.Effect<void>
-  /** There are no more runs. */
-  readonly end: () => void
+  /** Counts it in the metric, until what this returns is called. */
+  readonly counted: () => () => void
 }
 
 /** The record of a check that has not run yet. */
-const recordOf = (service: ServiceScope.Lifetime, name: string | undefined, isCritical: boolean): Record => {
+const recordOf = (service: ServiceScope.Lifetime, name: string | undefined, isCritical: boolean): Checked => {
   const { clock, path } = service
   const { changes, journal } = service.owner.shared
   const moved = service.metrics.check(name ?? "")
@@ -131,7 +135,6 @@ const recordOf = (service: ServiceScope.Lifetime, name: string | undefined, isCr
   let since = now()
   let lastStart: number | undefined
   let lastDuration: Duration.Duration | undefined
-  moved(undefined, "pending")
   return {
     status: () => ({ name, isCritical, state, since, lastStart, lastDuration }),
     begin: () => {
@@ -153,6 +156,9 @@ const recordOf = (service: ServiceScope.Lifetime, name: string | undefined, isCr
         const reason = next._tag === "Unhealthy" ? next.reason : undefined
         return journal.append({ _tag: "HealthChanged", service: path, check: name, isCritical, reason })
       }),
-    end: () => moved(state._tag.toLowerCase(), undefined)
+    counted: () => {
+      moved(undefined, "pending")
+      return () => moved(state._tag.toLowerCase(), undefined)
+    }
   }
 }

@@ -37,9 +37,10 @@ export const positiveMillis = (where: string, input: string, value: unknown): nu
 
 /** As `positiveMillis`, for what may be left out by giving zero. */
 export const millisOrZero = (where: string, input: string, value: unknown): number => {
-  const isZero = Duration.isDuration(value)
-    ? Duration.equals(value, Duration.zero)
-    : value === 0 || (typeof value === "string" && value.startsWith("0 "))
+  // `Duration.decode` reads what is below zero as zero.
+  const isBelow = typeof value === "number" ? !(value >= 0) : String(value).trim().startsWith("-")
+  const isZero =
+    !isBelow && attempt(() => Duration.toMillis(Duration.decode(value as Duration.DurationInput))) === 0
   return isZero ? 0 : positiveMillis(where, input, value)
 }
 

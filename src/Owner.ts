@@ -88,6 +88,10 @@ export interface Definition {
   readonly isStopTimeoutSet: boolean
 }
 
+/** Who has called what made this stack, as far as the platform tells. */
+export const madeAt = (stack: string | undefined): string =>
+  stack?.split("\n")[2]?.match(/\(?([^\s(]+:\d+:\d+)\)?$/)?.[1] ?? "an unknown place"
+
 /** A service, as its owner sees it. */
 export interface Member {
   /** The key of its tag. */

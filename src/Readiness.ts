@@ -1,7 +1,8 @@
 /** Whether an app can take work, and why not, as its services say. */
 import * as Secrets from "./Secrets.ts"
 import type { ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
-import { below, counted, cut } from "./Words.ts"
+import { below } from "./Labels.ts"
+import { counted, cut } from "./Words.ts"
 
 /** Whether an app can take work. */
 export interface Readiness {
@@ -30,7 +31,10 @@ export interface Problem {
 export const of = ({ at, name, services, since, state }: Snapshot): Readiness => {
   const ofApp = reasonOf(state, name)
   const own = ofApp === undefined ? [] : [{ path: name, reason: ofApp, since, isCritical: true }]
-  const problems = [...own, ...services.flatMap((service) => problemsOf(service, true))]
+  const problems = [
+    ...own,
+    ...services.flatMap((service) => problemsOf(service, true, state._tag === "Running"))
+  ]
   const critical = problems.filter(({ isCritical }) => isCritical)
   const others = problems.filter(({ isCritical }) => !isCritical)
   return { isReady: critical.length === 0, app: name, at, problems: [...critical, ...others] }
@@ -53,23 +57,25 @@ export const render = ({ app, at, problems }: Readiness): string => {
 /** A screen, as for the tree of services. */
 const mostLines = 50
 
-const problemsOf = (service: ServiceStatus, isOfApp: boolean): ReadonlyArray<Problem> => {
+const problemsOf = (service: ServiceStatus, isOfApp: boolean, isUp: boolean): ReadonlyArray<Problem> => {
   const { checks, children, isCritical, path, since, state } = service
   const reason = reasonOf(state, path)
   // Children come and go while the app runs.
   const isUsual = state._tag === "Stopped" || (!isOfApp && !["Failed", "Restarting"].includes(state._tag))
   const own =
     reason === undefined || isUsual ? [] : [{ path: Secrets.masked(path), reason, since, isCritical }]
-  const ill = checks.filter((check) => check.state._tag !== "Healthy")
+  // A child that comes while the app runs has not failed it yet; one that has restarted may have.
+  const isNew = !isOfApp && isUp && service.restarts === 0
+  const ill = checks.filter(({ state }) => state._tag !== "Healthy" && !(isNew && state._tag === "Pending"))
   return [
     ...own,
     ...ill.map((check) => ({
       path: Secrets.masked(check.name === undefined ? path : `${path} > ${check.name}`),
       reason: check.state._tag === "Unhealthy" ? shown(check.state.reason) : "not checked yet",
       since: check.since,
-      isCritical: isCritical && check.isCritical
+      isCritical: check.isCritical
     })),
-    ...children.flatMap((child) => problemsOf(child, false))
+    ...children.flatMap((child) => problemsOf(child, false, isUp))
   ]
 }
 
@@ -90,7 +96,7 @@ const reasonOf = (state: State, path: string): string | undefined => {
 const longestReason = 300
 
 /** Masked before it is cut: half a secret is one too. */
-const shown = (reason: string): string => cut(Secrets.masked(reason), longestReason)
+const shown = (reason: string): string => cut(Secrets.masked(reason), longestReason) || "no reason given"
 
 const units = [
   ["day", 86_400_000],

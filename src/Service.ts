@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as Escalation from "./Escalation.ts"
 import * as Input from "./Input.ts"
+import * as Owner from "./Owner.ts"
 import type { Class, ClassWith } from "./ServiceClass.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Spans from "./Spans.ts"
@@ -162,7 +163,7 @@ export const make =
     const settings: Startup.Settings = {
       definition: {
         name: named,
-        location: stack?.split("\n")[2]?.match(/\(?([^\s(]+:\d+:\d+)\)?$/)?.[1] ?? "an unknown place",
+        location: Owner.madeAt(stack),
         isStopTimeoutSet: stopTimeout !== undefined
       },
       onStop: onStop === undefined ? undefined : Input.callable(where, "onStop", onStop),

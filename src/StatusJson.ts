@@ -97,7 +97,11 @@ export interface SnapshotJson {
   readonly services: ReadonlyArray<ServiceJson>
 }
 
-// Said to be the schema of the tree, so that the compiler finds what is missing in it.
+/**
+ * The schema of the tree of services. In JSON there are no credentials, moments
+ * are milliseconds since the epoch, and durations milliseconds.
+ */
+// Said to be that of the tree, so that the compiler finds what is missing in it.
 export const Snapshot: Schema.Schema<Tree, SnapshotJson> = Schema.Struct({
   name: Text,
   state: State,

@@ -1,11 +1,13 @@
 /** How an app will stop: which services at the same time, how long that may take, and whether it fits. */
 import * as Duration from "effect/Duration"
 import type { ServiceStatus, Snapshot } from "./ServiceStatus.ts"
-import { below, counted, cut, duration, way } from "./Words.ts"
+import * as Way from "./Way.ts"
+import { counted, duration } from "./Words.ts"
 
 /**
  * The plan of a stop, as far as the services of an app tell: layers in between
- * that are no services are not in it.
+ * that are no services are not in it, nor is an order that only they know, as
+ * that of `Layer.flatMap`.
  */
 export interface StopPlan {
   readonly app: string
@@ -14,12 +16,12 @@ export interface StopPlan {
   /** What stops at the same time, first that on which nothing depends. */
   readonly levels: ReadonlyArray<ReadonlyArray<PlannedStop>>
   /** The way that takes longest, if all services take as long as they may. */
-  readonly longest: Way
+  readonly longest: Way.Way
   /**
    * The way on which the deadlines that were set add up to most. A service that
    * leaves its `stopTimeout` to the default makes no claim to need it.
    */
-  readonly claimed: Way
+  readonly claimed: Way.Way
   /** Whether the app's `stopTimeout` is enough for `claimed`. */
   readonly fits: boolean
 }
@@ -31,12 +33,6 @@ export interface PlannedStop {
   readonly budget: Duration.Duration
   /** The part of it that was set: by the service, or by its children. */
   readonly claim: Duration.Duration
-}
-
-/** Services that stop one after another, in this order. */
-export interface Way {
-  readonly steps: ReadonlyArray<{ readonly service: string; readonly time: Duration.Duration }>
-  readonly sum: Duration.Duration
 }
 
 /** How the services of an app will stop that have not stopped yet. */
@@ -100,7 +96,7 @@ const claimOf = (service: Budgeted): number =>
 const longestWay = (
   services: ReadonlyArray<ServiceStatus>,
   timeOf: (service: ServiceStatus) => number
-): Way => {
+): Way.Way => {
   const waitsFor = new Map<string, End>()
   let last: End | undefined
   for (const service of services) {
@@ -113,7 +109,7 @@ const longestWay = (
       if (other === undefined || end.at > other.at) waitsFor.set(dependency, end)
     }
   }
-  const steps: Array<Way["steps"][number]> = []
+  const steps: Array<Way.Step> = []
   for (let end = last; end !== undefined; end = end.before) {
     if (end.time > 0) steps.push({ service: end.service, time: Duration.millis(end.time) })
   }
@@ -134,7 +130,10 @@ export const render = (plan: StopPlan): string => {
   const within = stopTimeout === undefined ? "" : ` within ${duration(stopTimeout)}`
   const lines = levels.slice(0, mostLevels).map((level, index) => `  ${index + 1}. ${levelText(app, level)}`)
   if (levels.length > mostLevels) lines.push(`  and ${counted(levels.length - mostLevels, "more level")}`)
-  if (longest.steps.length > 0) lines.push(`  at the longest: ${wayText(app, longest)}`)
+  if (longest.steps.length > 0) {
+    const isLonger = stopTimeout !== undefined && Duration.greaterThan(longest.sum, stopTimeout)
+    lines.push(`  at the longest: ${wayText(app, longest)}${isLonger ? ", more than it has" : ""}`)
+  }
   if (claimed.steps.length > 0) {
     const verdict = stopTimeout === undefined ? "" : fits ? ", which fits" : ", which does not fit"
     lines.push(`  what was set: ${wayText(app, claimed)}${verdict}`)
@@ -147,25 +146,16 @@ export const render = (plan: StopPlan): string => {
 /** That what was set does not fit, and what to do about it, in one line. */
 export const tooLong = ({ app, claimed, stopTimeout = Duration.infinity }: StopPlan): string =>
   `${app} may be cut while it stops: what its services have set as stopTimeout adds up to ` +
-  `${duration(claimed.sum)} (${way(app, claimed.steps)}), but its own is ${duration(stopTimeout)}. ` +
+  `${duration(claimed.sum)} (${Way.text(app, claimed.steps)}), but its own is ${duration(stopTimeout)}. ` +
   "Raise that, and terminationGracePeriodSeconds above it, or lower theirs."
 
-const wayText = (app: string, { steps, sum }: Way): string =>
-  way(app, steps) + (steps.length === 1 ? "" : ` = ${duration(sum)}`)
+const wayText = (app: string, { steps, sum }: Way.Way): string =>
+  Way.text(app, steps) + (steps.length === 1 ? "" : ` = ${duration(sum)}`)
 
 const levelText = (app: string, level: ReadonlyArray<PlannedStop>): string => {
-  const shown = level
-    .toSorted((one, other) => Duration.toMillis(other.budget) - Duration.toMillis(one.budget))
-    .slice(0, mostOfLevel)
-    .map(({ budget, claim, service }) => {
-      const isDefault = Duration.toMillis(claim) === 0 ? " by default" : ""
-      return `${cut(below(app, service), longestName)} (${duration(budget)}${isDefault})`
-    })
-  const more = level.length - shown.length
-  return `${shown.join(", ")}${more === 0 ? "" : ` and ${more} more`}`
+  const steps = level.map((stop) => ({ ...stop, time: stop.budget }))
+  return Way.level(app, steps, ({ claim }) => (Duration.toMillis(claim) === 0 ? " by default" : ""))
 }
 
 /** So that all is read at a glance. */
 const mostLevels = 26
-const mostOfLevel = 5
-const longestName = 40

@@ -1,7 +1,8 @@
 /** How an app has stopped: which service when, what was not clean about it, and the exit code that follows. */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
-import { below, counted, cut, duration, listed, unanswered } from "./Words.ts"
+import { below } from "./Labels.ts"
+import { counted, cut, duration, listed } from "./Words.ts"
 
 /** The stop of an app. */
 export interface StopReport {
@@ -112,6 +113,19 @@ const unclean = (
   return problems.length > 0 ? ["it did not stop cleanly"] : []
 }
 
+/** Whether all has stopped without failing and in time. Why it stopped does not matter. */
+export const isClean = (report: StopReport): boolean => problemsOf(report).length === 0
+
+/** Requests that a server has cut, by route: `3 requests that had no answer after 20s: GET /a, 2 of POST /b`. */
+export const unanswered = (
+  requests: ReadonlyArray<{ readonly route: string; readonly count: number }>,
+  after: Duration.Duration
+): string => {
+  const all = requests.reduce((sum, { count }) => sum + count, 0)
+  const routes = requests.map(({ count, route }) => (count === 1 ? route : `${count} of ${route}`))
+  return `${counted(all, "request")} that had no answer after ${duration(after)}: ${listed(routes)}`
+}
+
 /** What was not clean, a line for each. */
 export const problemsOf = ({ problems, services }: StopReport): ReadonlyArray<string> => [
   ...problems,
@@ -136,9 +150,8 @@ const still = (alive: ReadonlyArray<string>): string =>
 /** A stop as a table: a row for each service, those in trouble first. Fifty lines at most. */
 export const render = (report: StopReport): string => {
   const { app, exitCode, exitReason, problems, reason, services, stopTimeout, took } = report
-  const isClean = problemsOf(report).length === 0
   const lines = [
-    `${app} stopped in ${duration(took)}, ${isClean ? "clean" : "not clean"}`,
+    `${app} stopped in ${duration(took)}, ${isClean(report) ? "clean" : "not clean"}`,
     `  stopped because: ${cut(reason, longestText)}`,
     `  deadline: ${duration(stopTimeout)}`,
     `  exit code: ${exitCode}, because ${cut(exitReason, longestText)}`,

@@ -148,6 +148,13 @@ Shop started in 300ms, with 2 services
     })
   )
 
+  it.effect("says nothing of what took long where no service did", () =>
+    Effect.gen(function* () {
+      const { logged } = yield* booted(Layer.effectDiscard(Effect.sleep("1200 millis")), "2 seconds")
+      assert.include(logged, "INFO Shop started in 1s 200ms, with 0 services")
+    }).pipe(leavesNothing)
+  )
+
   it.effect("has nothing to say of an app without services", () =>
     Effect.gen(function* () {
       const { report } = yield* booted(Layer.empty, 0)

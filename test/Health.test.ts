@@ -83,6 +83,23 @@ describe("Health.ready", () => {
       }).pipe(leavesNothing)
   )
 
+  it.effect("does not wait for the first check of a child that comes while the app runs", () =>
+    Effect.gen(function* () {
+      class Tenant extends Service.make<Tenant>()("Tenant", {
+        onStart: Service.health(Effect.delay(Effect.fail("no quota"), "2 seconds"))
+      }) {}
+      class Tenants extends Service.make<Tenants>()("Tenants", {
+        onStart: Service.timeout(Service.adopt(Tenant), "1 second")
+      }) {}
+      const app = yield* launched(Tenants.layer)
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* app.ready, [true])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* app.ready, [false, "Tenants > Tenant: no quota, for less than a second"])
+      yield* Fiber.interrupt(app.fiber)
+    }).pipe(leavesNothing)
+  )
+
   it.effect("says which critical check is unhealthy, why and since when, and only mentions others", () =>
     Effect.gen(function* () {
       let answer: Effect.Effect<void, string> = Effect.void

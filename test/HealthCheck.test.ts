@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Duration, Effect, Fiber, Layer, TestClock } from "effect"
-import { EventBus, Journal, Service, ServiceRegistry } from "effect-services"
+import { EventBus, Failure, Journal, Service, ServiceRegistry } from "effect-services"
 import { build, doing, leavesNothing, timeline } from "./support.ts"
 
 /** A check that answers as it is told. */
@@ -145,6 +145,29 @@ describe("Service.health", () => {
       assert.deepStrictEqual(yield* service.checks, [
         "a Unhealthy: no answer within 500ms since 500",
         "b Unhealthy: no answer within 900ms since 900"
+      ])
+      yield* service.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("may take 5 seconds, however seldom it runs", () =>
+    Effect.gen(function* () {
+      const service = yield* checking(Service.health(Effect.never, { name: "slow", every: "1 minute" }))
+      yield* TestClock.adjust("4999 millis")
+      assert.deepStrictEqual(yield* service.checks, ["slow Pending since 0"])
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(yield* service.checks, ["slow Unhealthy: no answer within 5s since 5000"])
+      yield* service.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("is as critical as its service, in the journal too", () =>
+    Effect.gen(function* () {
+      class Rows extends Service.make<Rows>()("Rows", { onStart: Service.health(Effect.fail("no rows")) }) {}
+      const service = yield* checking(Service.adopt(Rows, { onFailure: Failure.log }))
+      yield* TestClock.adjust(0)
+      assert.deepStrictEqual(yield* service.told, [
+        "Orders > Rows is unhealthy, which is not critical: no rows"
       ])
       yield* service.stop
     }).pipe(leavesNothing)

@@ -137,7 +137,7 @@ const lines: {
   ],
   ServerDraining: [
     { _tag: "ServerDraining", ...at, requests: 1, streams: 2, readinessDelay: Duration.seconds(5) },
-    "INFO Shop > Inbox serves on for 5s, then takes no new requests, with 1 request and 2 streams in flight"
+    "INFO Shop > Inbox serves on for 5s, then takes no new connections, with 1 request and 2 streams in flight"
   ],
   RequestsCut: [
     {

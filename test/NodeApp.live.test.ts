@@ -149,6 +149,13 @@ describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
     expect(code).toBe(1)
   })
 
+  it("stops in order, and exits with 1, when nobody reads its log any more", async () => {
+    const app = start("logsOften")
+    await app.says(/tick/)
+    app.stopReading()
+    expect((await app.ended()).code).toBe(1)
+  })
+
   it("exits with 0 when a service asked for the stop, although a handle is open", async () => {
     const { code, errors, output, said } = await start("stopsItself").ended()
     expect(said).toEqual([...started, ...stopped])

@@ -4,7 +4,13 @@ import * as Http from "node:http"
 import * as Https from "node:https"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
+import {
+  HttpMiddleware,
+  HttpRouter,
+  HttpServer,
+  HttpServerRequest,
+  HttpServerResponse
+} from "@effect/platform"
 import {
   Cause,
   Deferred,
@@ -24,6 +30,8 @@ import { App, Journal, Service, ServiceRegistry } from "effect-services"
 import { NodeHttp } from "effect-services/node"
 import { client } from "./client.ts"
 
+const upgradeHeaders =
+  "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 const local = { port: 0, host: "127.0.0.1" } as const
 const row = HttpServerResponse.text("row")
 const routes = HttpRouter.empty.pipe(HttpRouter.get("/", row))
@@ -35,7 +43,8 @@ const port = HttpServer.addressWith((address) =>
 const serving = <E, R>(
   router: HttpRouter.HttpRouter<E, R>,
   options: Partial<NodeHttp.Options> = {},
-  createServer: () => Http.Server = () => Http.createServer()
+  createServer: () => Http.Server = () => Http.createServer(),
+  appOptions: App.Options = {}
 ) =>
   Effect.gen(function* () {
     const started = yield* Deferred.make<number>()
@@ -44,7 +53,7 @@ const serving = <E, R>(
       Layer.merge(Layer.effectDiscard(Effect.flatMap(port, (_) => Deferred.succeed(started, _)))),
       Layer.provide(NodeHttp.layer(createServer, { ...local, ...options }))
     ) as Layer.Layer<never, Service.StartError<NodeHttp.ListenError>>
-    const fiber = yield* App.launch(layer).pipe(
+    const fiber = yield* App.launch(layer, appOptions).pipe(
       Effect.provideService(Journal.Journal, journal),
       Effect.provide(Logger.remove(Logger.defaultLogger)),
       Effect.forkDaemon
@@ -84,7 +93,7 @@ describe("NodeHttp.layer", () => {
       const app = look.pipe(
         Layer.provide(HttpServer.serve(router)),
         Layer.provide(Pool.layer),
-        Layer.provide(NodeHttp.layer(() => Http.createServer(), local))
+        Layer.provide(NodeHttp.layer(() => Http.createServer(), { ...local, drainTimeout: "6 seconds" }))
       )
       const fiber = yield* Effect.forkDaemon(App.launch(app))
       const [{ services }, plan] = yield* Deferred.await(seen)
@@ -100,6 +109,10 @@ describe("NodeHttp.layer", () => {
       assert.deepStrictEqual(
         plan.levels.map((level) => level.map(({ service }) => service)),
         [["App > HttpServer"], ["App > Pool"]]
+      )
+      assert.deepStrictEqual(
+        plan.levels[0]?.map(({ budget, claim }) => [Duration.toMillis(budget), Duration.toMillis(claim)]),
+        [[9_000, 9_000]]
       )
       assert.isTrue(isClean(stopped))
     })
@@ -127,13 +140,16 @@ describe("NodeHttp.layer", () => {
 
   it.live("goes on as before for the readiness delay, and refuses connections after it", () =>
     Effect.gen(function* () {
-      const app = yield* serving(routes, { readinessDelay: "400 millis" })
+      const server = Http.createServer()
+      const app = yield* serving(routes, { readinessDelay: "400 millis" }, () => server)
       const stopping = yield* Effect.fork(app.stop)
-      yield* Effect.sleep("100 millis")
+      yield* Effect.repeat(Effect.sleep("5 millis"), {
+        until: () => Effect.map(app.entries, (_) => _.some(({ _tag }) => _tag === "ServerDraining"))
+      })
       const first = yield* connected(app.port)
       first.get("/")
       yield* receives(first, /connection: keep-alive[^]*row$/i)
-      yield* Effect.sleep("350 millis")
+      yield* Effect.repeat(Effect.sleep("5 millis"), { until: () => !server.listening })
       // It is still open, and gets the last answer.
       first.get("/")
       const refused = yield* Effect.exit(Effect.tryPromise(() => client(app.port)))
@@ -142,7 +158,7 @@ describe("NodeHttp.layer", () => {
       assert.isTrue(isClean(yield* Fiber.join(stopping)))
       assert.match(
         lines(yield* app.entries, ["ServerDraining"]).join("\n"),
-        /^App > HttpServer serves on for \d+ms, then takes no new requests$/
+        /^App > HttpServer serves on for \d+ms, then takes no new connections$/
       )
     })
   )
@@ -193,7 +209,7 @@ describe("NodeHttp.layer", () => {
         assert.isTrue(isClean(stopped))
         assert.isAtLeast(Duration.toMillis(took), 590)
         assert.deepStrictEqual(lines(yield* app.entries, ["ServerDraining", "RequestsCut"]), [
-          "App > HttpServer takes no new requests, with 1 stream in flight"
+          "App > HttpServer takes no new connections, with 1 stream in flight"
         ])
       })
   )
@@ -235,13 +251,182 @@ describe("NodeHttp.layer", () => {
       assert.isTrue(typeof address === "object" && address !== null)
       const early = yield* connected(typeof address === "object" ? address!.port : 0)
       early.get("/")
-      assert.match(yield* received(early), /^HTTP\/1.1 503 Service Unavailable\r\nretry-after: 1/i)
+      assert.match(
+        yield* received(early),
+        /^HTTP\/1.1 503 Service Unavailable[^]*\r\nretry-after: 1[^]*App is starting\n/i
+      )
       const upgrade = yield* connected(typeof address === "object" ? address!.port : 0)
       upgrade.get("/", "connection: upgrade\r\nupgrade: websocket\r\n")
       assert.match(yield* received(upgrade), /^HTTP\/1.1 503 Service Unavailable/)
       yield* Fiber.interrupt(fiber)
       assert.isFalse(server.listening)
     })
+  )
+
+  it.live(
+    "lives on when clients go in the middle of an answer or of an upgrade, and keeps nothing of them",
+    () =>
+      Effect.gen(function* () {
+        const released: Array<string> = []
+        const held = <A, E, R>(name: string, effect: Effect.Effect<A, E, R>) =>
+          Effect.zipRight(
+            Effect.addFinalizer(() => Effect.sync(() => released.push(name))),
+            effect
+          )
+        const router = HttpRouter.empty.pipe(
+          HttpRouter.get("/file", held("file", HttpServerResponse.file(process.execPath))),
+          HttpRouter.get("/big", held("big", HttpServerResponse.uint8Array(new Uint8Array(8_000_000)))),
+          HttpRouter.get("/slow", held("slow", Effect.delay(row, "300 millis"))),
+          HttpRouter.get("/fast", held("fast", row)),
+          HttpRouter.get(
+            "/upgrade",
+            held(
+              "upgrade",
+              Effect.as(Effect.delay(HttpServerRequest.upgrade, "200 millis"), HttpServerResponse.empty())
+            )
+          )
+        )
+        const app = yield* serving(router)
+        const go = (path: string, how: "destroy" | "resetAndDestroy") =>
+          Effect.gen(function* () {
+            const one = yield* connected(app.port)
+            const isUpgrade = path === "/upgrade"
+            one.get(path, isUpgrade ? upgradeHeaders : "")
+            // Queued behind the first.
+            if (path === "/slow") one.get("/fast")
+            yield* isUpgrade || path === "/slow" ? Effect.sleep("50 millis") : receives(one, /200 OK/)
+            one.socket[how]()
+          })
+        const paths = ["/file", "/big", "/slow", "/upgrade"]
+        yield* Effect.forEach(paths, (path) => Effect.zip(go(path, "destroy"), go(path, "resetAndDestroy")), {
+          concurrency: "unbounded"
+        })
+        yield* Effect.repeat(Effect.sleep("20 millis"), { until: () => released.length === 10, times: 100 })
+        const twice = ["big", "fast", "file", "slow", "upgrade"].flatMap((name) => [name, name])
+        assert.deepStrictEqual(released.toSorted(), twice)
+        const [took, stopped] = yield* Effect.timed(app.stop)
+        assert.isTrue(isClean(stopped))
+        assert.isBelow(Duration.toMillis(took), 2_000)
+      })
+  )
+
+  it.live("answers a request that only offers another protocol", () =>
+    Effect.gen(function* () {
+      const router = HttpRouter.empty.pipe(HttpRouter.get("/slow", Effect.delay(row, "400 millis")))
+      const app = yield* serving(router)
+      const one = yield* connected(app.port)
+      one.get("/slow", "connection: upgrade\r\nupgrade: h2c\r\n")
+      yield* Effect.sleep("100 millis")
+      assert.isTrue(isClean(yield* app.stop))
+      assert.match(yield* received(one), /^HTTP\/1.1 200 OK[^]*row$/)
+    })
+  )
+
+  it.live("does not wait for streams whose clients do not read", () =>
+    Effect.gen(function* () {
+      const bytes = new Uint8Array(1_000_000)
+      const events = HttpServerResponse.stream(Stream.repeatValue(bytes), {
+        contentType: "Text/Event-Stream"
+      })
+      const app = yield* serving(HttpRouter.empty.pipe(HttpRouter.get("/events", events)))
+      const one = yield* connected(app.port)
+      one.socket.pause()
+      one.get("/events")
+      yield* Effect.sleep("200 millis")
+      const [took, stopped] = yield* Effect.timed(app.stop)
+      one.socket.destroy()
+      assert.isTrue(isClean(stopped))
+      assert.isBelow(Duration.toMillis(took), 5_000)
+    })
+  )
+
+  it.live("cuts in time for the app, however long it may drain", () =>
+    Effect.gen(function* () {
+      const router = HttpRouter.empty.pipe(HttpRouter.get("/never", Effect.zipRight(Effect.never, row)))
+      const app = yield* serving(router, { drainTimeout: "1 minute" }, undefined, {
+        stopTimeout: "5 seconds"
+      })
+      const one = yield* connected(app.port)
+      one.get("/never")
+      yield* Effect.sleep("100 millis")
+      yield* app.stop
+      assert.match(yield* received(one), /^HTTP\/1.1 503/)
+      const [cut] = lines(yield* app.entries, ["RequestsCut"])
+      assert.match(
+        cut!,
+        /^App > HttpServer cut 1 request that had no answer after (2s|1s \d+ms): GET \/never$/
+      )
+      assert.notInclude((yield* app.entries).map((entry) => Journal.format(entry)).join(), "hung")
+    })
+  )
+
+  it.live("cuts what hangs in a middleware, and tells of a request without a route by its path alone", () =>
+    Effect.gen(function* () {
+      const ended = yield* Deferred.make<void>()
+      const hangs = HttpMiddleware.make(() =>
+        Effect.interruptible(Effect.never).pipe(Effect.ensuring(Deferred.succeed(ended, undefined)))
+      )
+      const up = yield* Deferred.make<number>()
+      const journal = yield* Journal.make
+      const app = HttpServer.serve(routes, hangs).pipe(
+        Layer.merge(Layer.effectDiscard(Effect.flatMap(port, (_) => Deferred.succeed(up, _)))),
+        Layer.provide(NodeHttp.layer(() => Http.createServer(), { ...local, drainTimeout: "100 millis" }))
+      )
+      const fiber = yield* Effect.forkDaemon(
+        App.launch(app).pipe(Effect.provideService(Journal.Journal, journal))
+      )
+      const one = yield* connected(yield* Deferred.await(up))
+      one.get("/nowhere?token=secret")
+      yield* Effect.sleep("100 millis")
+      yield* Fiber.interrupt(fiber)
+      assert.match(yield* received(one), /^HTTP\/1.1 503/)
+      assert.isTrue(yield* Deferred.isDone(ended))
+      assert.deepStrictEqual(lines(yield* journal.recent, ["RequestsCut"]), [
+        "App > HttpServer cut 1 request that had no answer after 100ms: GET /nowhere"
+      ])
+    })
+  )
+
+  it.live("ends a stream that would begin while it drains", () =>
+    Effect.gen(function* () {
+      const events = HttpServerResponse.stream(Stream.never, { contentType: "text/event-stream" })
+      const router = HttpRouter.empty.pipe(
+        HttpRouter.get("/events", Effect.as(Effect.sleep("200 millis"), events))
+      )
+      const app = yield* serving(router, { drainTimeout: "10 seconds" })
+      const one = yield* connected(app.port)
+      one.get("/events")
+      yield* Effect.sleep("50 millis")
+      const [took, stopped] = yield* Effect.timed(app.stop)
+      assert.match(yield* received(one), /^HTTP\/1.1 503/)
+      assert.isTrue(isClean(stopped))
+      assert.isBelow(Duration.toMillis(took), 5_000)
+    })
+  )
+
+  it.live("leaves no server behind when its start is interrupted", () =>
+    Effect.gen(function* () {
+      const server = Http.createServer()
+      const layer = NodeHttp.layer(() => server, { port: 0, host: "localhost" })
+      const fiber = yield* Effect.fork(Effect.scoped(Layer.build(layer)))
+      yield* Effect.yieldNow()
+      yield* Fiber.interrupt(fiber)
+      yield* Effect.sleep("300 millis")
+      assert.isFalse(server.listening)
+    })
+  )
+
+  it.effect("is released in virtual time too, where nobody moves the clock", () =>
+    Effect.gen(function* () {
+      const open = yield* port
+      const one = yield* connected(open)
+      one.get("/")
+      yield* receives(one, /row$/)
+    }).pipe(
+      Effect.provide(
+        HttpServer.serve(routes).pipe(Layer.provideMerge(NodeHttp.layer(() => Http.createServer(), local)))
+      )
+    )
   )
 
   it.live("drains over TLS, whatever hangs in a handshake", () =>
@@ -295,12 +480,15 @@ describe("NodeHttp.layer", () => {
     Effect.gen(function* () {
       const app = yield* serving(routes)
       const why = (options: Partial<NodeHttp.Options>) =>
-        Effect.flip(serving(routes, options)).pipe(Effect.map((error) => (error as Error).message))
+        Effect.matchEffect(serving(routes, options), {
+          onFailure: (error) => Effect.succeed((error as Error).message),
+          onSuccess: ({ stop }) => Effect.as(stop, "it listens")
+        })
       const prefix =
         'Service "App > HttpServer" failed in onStart, so what it had begun was undone: cannot listen on '
       assert.strictEqual(
         yield* why({ port: app.port }),
-        `${prefix}127.0.0.1:${app.port}: it is in use. End what listens there, or choose another port.`
+        `${prefix}127.0.0.1:${app.port}: it is in use. End what listens there, or choose another.`
       )
       assert.strictEqual(
         yield* why({ host: "203.0.113.1" }),
@@ -328,29 +516,36 @@ describe("NodeHttp.layer", () => {
       )
       yield* Effect.scoped(Layer.build(named))
 
-      const again = yield* Effect.scoped(
-        Effect.gen(function* () {
-          const http = yield* HttpServer.HttpServer
-          yield* Effect.scoped(http.serve(HttpServerResponse.empty()))
-          return yield* Effect.exit(http.serve(HttpServerResponse.empty()))
-        }).pipe(Effect.provide(NodeHttp.layer(() => Http.createServer(), local)))
-      )
-      const defect = Option.getOrThrow(Cause.dieOption(Exit.isFailure(again) ? again.cause : Cause.empty))
+      const http = yield* HttpServer.HttpServer
+      const message = (exit: Exit.Exit<unknown, unknown>) =>
+        String(Option.getOrUndefined(Cause.dieOption(Exit.isFailure(exit) ? exit.cause : Cause.empty)))
+      const served = Effect.exit(http.serve(HttpServerResponse.empty()))
+      const advice =
+        "Give each app that is served, also when it is built anew, a server of its own: provide NodeHttp.layer within it."
+      const twice = yield* Effect.scoped(Effect.zipRight(served, served))
+      assert.strictEqual(message(twice), `Error: HttpServer serves something already. ${advice}`)
+      const again = yield* Effect.scoped(served)
       assert.strictEqual(
-        (defect as Error).message,
-        "HttpServer has stopped, because what was served on it has. " +
-          "Give each layer that is built anew a server of its own: provide NodeHttp.layer within it."
+        message(again),
+        `Error: HttpServer has stopped, because what was served on it has. ${advice}`
       )
-    })
+    }).pipe(Effect.scoped, Effect.provide(NodeHttp.layer(() => Http.createServer(), local)))
   )
 
   it.each<readonly [string, unknown, unknown, string]>([
     [
       "no options",
-      () => Http.createServer(),
+      () => {},
       undefined,
-      "`options` must be an object with a port, but it is undefined"
+      "`options` must be an object with a port or path, but it is undefined"
     ],
+    [
+      "no place to listen",
+      () => {},
+      { host: "::1" },
+      "`port` must be a port, 0 to 65535, but it is undefined"
+    ],
+    ["a signal", () => {}, { port: 0, signal: AbortSignal.abort() }, "`signal` must be left out"],
     ["no function", Http.createServer(), local, "`evaluate` must be a function, but it is an object"],
     ["a port that is none", () => {}, { port: 70_000 }, "`port` must be a port, 0 to 65535, but it is 70000"],
     [

@@ -81,15 +81,28 @@ it.scoped("have a `live` that is written anew every 10 seconds", () =>
   }).pipe(leavesNothing)
 )
 
+it.scoped("come again when somebody has removed them", () =>
+  Effect.gen(function* () {
+    const { fiber, folder } = yield* probed()
+    yield* TestClock.adjust("6 seconds")
+    rmSync(join(folder, "ready"))
+    yield* TestClock.adjust("1 second")
+    assert.deepStrictEqual(readdirSync(folder), ["live", "ready"])
+    yield* Effect.fork(Fiber.interrupt(fiber))
+    yield* TestClock.adjust("5 seconds")
+  }).pipe(leavesNothing)
+)
+
 it.scoped("that cannot be written are told of once, and written when they can be again", () =>
   Effect.gen(function* () {
     const { fiber, folder, logged } = yield* probed()
     const isTold = () => logged.filter((line) => line.startsWith("The probe files cannot be written to"))
     yield* TestClock.adjust("6 seconds")
     rmSync(folder, { recursive: true })
+    writeFileSync(folder, "in the way")
     yield* TestClock.adjust("1 minute")
     assert.strictEqual(isTold().length, 1)
-    mkdirSync(folder)
+    rmSync(folder)
     yield* TestClock.adjust("1 second")
     assert.deepStrictEqual(readdirSync(folder), ["live", "ready"])
     yield* Effect.fork(Fiber.interrupt(fiber))

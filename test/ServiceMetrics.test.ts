@@ -96,6 +96,24 @@ describe("metrics", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect(
+    "forget a health check that was cancelled before its first run, or could not begin any more",
+    () =>
+      Effect.gen(function* () {
+        class CancelledHealth extends Service.make<CancelledHealth>()("CancelledHealth", {
+          onStart: Effect.gen(function* () {
+            const check = yield* Service.health(Effect.void, { name: "gone" })
+            yield* check.cancel
+            yield* Service.addCleanup(Service.health(Effect.void, { name: "late" }))
+          })
+        }) {}
+        const running = yield* build(CancelledHealth.layer)
+        yield* running.stop
+        const counted = (yield* measured("CancelledHealth")).filter((line) => /^health .*: [^0]/.test(line))
+        assert.deepStrictEqual(counted, [])
+      }).pipe(leavesNothing)
+  )
+
   it.effect("count which health checks are healthy, until their service stops", () =>
     Effect.gen(function* () {
       let runs = 0

@@ -60,7 +60,7 @@ Shop will stop in 3 steps within 30s
   1. Http (20s), Mailer (10s by default)
   2. Orders (10s by default)
   3. Db (15s)
-  at the longest: Http 20s > Orders 10s > Db 15s = 45s
+  at the longest: Http 20s > Orders 10s > Db 15s = 45s, more than it has
   what was set: Http 20s > Db 15s = 35s, which does not fit`.trim()
         )
         assert.deepStrictEqual(warnings, [
@@ -203,7 +203,7 @@ The services will stop in 1 step
     assert.strictEqual(lines.length, 30)
     assert.deepStrictEqual(lines.slice(-3), [
       "  and 974 more levels",
-      "  at the longest: S999 1s > S998 1s > S997 1s > S996 1s > S995 1s > S994 1s (and 994 more) = 16m 40s",
+      "  at the longest: S999 1s > S998 1s > S997 1s > S996 1s > S995 1s > S994 1s (and 994 more) = 16m 40s, more than it has",
       "  what was set: S999 1s > S998 1s > S997 1s > S996 1s > S995 1s > S994 1s (and 994 more) = 16m 40s, which does not fit"
     ])
   })

@@ -18,8 +18,10 @@ const levels = [
     "Changes",
     "Secrets",
     "Spans",
-    "node/Connections"
+    "node/Connections",
+    "node/ListenError"
   ],
+  ["Way"],
   [
     "CronSlots",
     "Grid",
@@ -56,8 +58,8 @@ const levels = [
   ["Child"],
   ["Adoption"],
   ["Service", "App"],
-  ["node/ProbeFiles", "node/NodeHttp"],
-  ["node/NodeApp"],
+  ["node/ProbeFiles", "node/HttpDrain"],
+  ["node/NodeApp", "node/NodeHttp"],
   ["index", "node/index"]
 ]
 

@@ -92,6 +92,8 @@ export const processesOf = (fixture: string) => {
     return {
       output: () => output,
       says: (line: RegExp) => until(`it said ${line}`, () => line.test(output)),
+      /** Nobody reads what it says any more. */
+      stopReading: () => void child.stdout.destroy(),
       signal: (signal: NodeJS.Signals) => {
         if (signalled === 0) signalled = performance.now()
         child.kill(signal)

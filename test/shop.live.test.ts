@@ -288,7 +288,7 @@ describe("the shop", () => {
     const cases = [
       {
         env: { PORT: `${port}` },
-        says: `Service "Shop > HttpServer" failed in onStart, so what it had begun was undone: cannot listen on 127.0.0.1:${port}: it is in use. End what listens there, or choose another port.`
+        says: `Service "Shop > HttpServer" failed in onStart, so what it had begun was undone: cannot listen on 127.0.0.1:${port}: it is in use. End what listens there, or choose another.`
       },
       {
         env: { INBOX_DIR: missing },

@@ -14,7 +14,7 @@ import * as Tls from "node:tls"
 /** A request, from its arrival until nothing of it is left. */
 export interface Exchange {
   readonly request: Http.IncomingMessage
-  /** None when the client asked for another protocol, as WebSocket. */
+  /** None when the client offered another protocol, as WebSocket. */
   readonly response: Http.ServerResponse | undefined
   /** Whether the answer has been sent, or nobody is there to take it. */
   isAnswered: boolean
@@ -32,21 +32,31 @@ export interface Connections {
   readonly handledBy: (exchange: Exchange, fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
   /** Each connection is closed by its client after the next answer, which says so. */
   readonly closeAfterAnswers: () => void
+  /** Notes that an answer has no end of its own; false when streams are not to begin any more. */
+  readonly mayStream: (exchange: Exchange) => boolean
+  /** Interrupts what handles streams, also those that would begin later. */
+  readonly endStreams: () => void
   /** Takes no new connections. What is open stays so. */
   readonly stopListening: () => void
   /** Closes each connection as soon as no request is in flight on it. */
   readonly closeWhenIdle: () => void
+  /** Cuts the connections on which all that is in flight, if anything, is to be cut. */
+  readonly destroyWhere: (isToBeCut: (exchange: Exchange) => boolean) => void
   /** Closes all, whatever is in flight. */
   readonly destroy: () => void
   /** Waits until no request is in flight and no connection is open. */
   readonly closed: Effect.Effect<void>
 }
 
-/** What the server has on one connection, in the order in which it came. */
-type Line = Set<Exchange>
+/** What is in flight on one connection. */
+interface Line {
+  readonly exchanges: Set<Exchange>
+  /** The answer that comes last, and whether the connection was to be kept after it. */
+  last: { readonly response: Http.ServerResponse; readonly isKept: boolean } | undefined
+}
 
-/** Watches a server, from before it listens. Requests that come before there is a handler are answered with 503. */
-export const of = (server: Http.Server): Connections => {
+/** Watches a server, from before it listens. Requests that come before there is a handler are answered with 503 and `notYet`. */
+export const of = (server: Http.Server, notYet: string): Connections => {
   const open = new Map<Duplex, Line>()
   const exchanges = new Map<Http.IncomingMessage, Exchange>()
   /** Connections below TLS, which no request ever shows. */
@@ -54,50 +64,51 @@ export const of = (server: Http.Server): Connections => {
   const waiting = new Set<() => void>()
   let closesAfterAnswers = false
   let closesWhenIdle = false
+  let endsStreams = false
 
   const lineOf = (socket: Duplex): Line => {
     const known = open.get(socket)
     if (known !== undefined) return known
-    const line: Line = new Set()
+    const line: Line = { exchanges: new Set(), last: undefined }
     open.set(socket, line)
     socket.once("close", () => {
       open.delete(socket)
+      for (const { response } of line.exchanges) abandon(response)
       settle()
     })
     return line
   }
   const settle = () => {
     if (closesWhenIdle) {
-      for (const [socket, line] of open) if (line.size === 0) close(socket)
+      for (const [socket, line] of open) if (line.exchanges.size === 0) close(socket)
     }
     if (exchanges.size > 0 || open.size > 0) return
     for (const resume of waiting) resume()
   }
-  /** Of requests that were sent without waiting for answers, the last one's answer is the last. */
-  const markLast = (line: Line) => {
-    const responses = [...line].flatMap(({ response }) => response ?? [])
-    for (const [index, response] of responses.entries()) {
-      response.shouldKeepAlive = index < responses.length - 1
-    }
+  /** Of requests that were sent without waiting for answers, only the last one's answer is the last. */
+  const markLast = (line: Line, response: Http.ServerResponse) => {
+    if (line.last !== undefined) line.last.response.shouldKeepAlive = line.last.isKept
+    line.last = { response, isKept: response.shouldKeepAlive }
+    if (closesAfterAnswers) response.shouldKeepAlive = false
   }
-  const begin = (request: Http.IncomingMessage, response: Http.ServerResponse | undefined): Exchange => {
-    const isUpgrade = response === undefined
-    const exchange: Exchange = {
-      request,
-      response,
-      isAnswered: isUpgrade,
-      isStream: isUpgrade,
-      handler: undefined
-    }
+  const begin = (request: Http.IncomingMessage, response?: Http.ServerResponse): Exchange => {
+    // Others are offers that mostly nobody takes up, as `h2c` by clients that could speak HTTP/2.
+    const isStream = response === undefined && /websocket/i.test(request.headers.upgrade ?? "")
+    const isAnswered = response === undefined
+    const exchange: Exchange = { request, response, isAnswered, isStream, handler: undefined }
     exchanges.set(request, exchange)
     const line = lineOf(request.socket)
-    line.add(exchange)
-    if (closesAfterAnswers) markLast(line)
+    line.exchanges.add(exchange)
+    if (response !== undefined) markLast(line, response)
     return exchange
   }
   const end = (exchange: Exchange) => {
     if (!exchange.isAnswered || exchange.handler !== undefined || !exchanges.delete(exchange.request)) return
-    open.get(exchange.request.socket)?.delete(exchange)
+    const line = open.get(exchange.request.socket)
+    if (line !== undefined) {
+      line.exchanges.delete(exchange)
+      if (line.last?.response === exchange.response) line.last = undefined
+    }
     settle()
   }
 
@@ -113,20 +124,22 @@ export const of = (server: Http.Server): Connections => {
   // First, so that all who are told of a request find it here.
   server.prependListener("request", (request, response) => {
     const exchange = begin(request, response)
+    callBackOnClose(response)
     response.once("close", () => {
-      // Who waits for "finish" would wait for ever for the end of an answer that its client did not take.
-      if (!response.writableFinished) response.emit("finish")
       exchange.isAnswered = true
       end(exchange)
     })
     if (server.listenerCount("request") === 1) {
-      response.writeHead(503, { "retry-after": "1", connection: "close" }).end()
+      response.writeHead(503, { "content-type": "text/plain", "retry-after": "1", connection: "close" })
+      response.end(`${notYet}\n`)
     }
   })
   server.prependListener("upgrade", (request, socket) => {
-    const exchange = begin(request, undefined)
+    // Node hands it over without one, and an error that nobody hears ends the process.
+    socket.on("error", () => {})
+    const exchange = begin(request)
     socket.once("close", () => end(exchange))
-    if (server.listenerCount("upgrade") === 1) close(socket.end(notYet))
+    if (server.listenerCount("upgrade") === 1) close(socket.end(refusal))
   })
 
   return {
@@ -141,13 +154,24 @@ export const of = (server: Http.Server): Connections => {
     },
     closeAfterAnswers: () => {
       closesAfterAnswers = true
-      for (const line of open.values()) markLast(line)
+      for (const { last } of open.values()) if (last !== undefined) last.response.shouldKeepAlive = false
+    },
+    mayStream: (exchange) => {
+      exchange.isStream = true
+      return !endsStreams
+    },
+    endStreams: () => {
+      endsStreams = true
+      for (const exchange of exchanges.values()) if (exchange.isStream) interrupt(exchange)
     },
     // That of `net`: that of `http` would cut idle connections too, on which a request may be on its way.
     stopListening: () => void Net.Server.prototype.close.call(server),
     closeWhenIdle: () => {
       closesWhenIdle = true
       settle()
+    },
+    destroyWhere: (isToBeCut) => {
+      for (const [socket, line] of open) if ([...line.exchanges].every(isToBeCut)) socket.destroy()
     },
     destroy: () => {
       for (const socket of [...open.keys(), ...raw]) socket.destroy()
@@ -165,7 +189,7 @@ export const of = (server: Http.Server): Connections => {
 }
 
 /** Ends what handles a request. */
-export const interrupt = ({ handler }: Exchange): void => handler?.unsafeInterruptAsFork(FiberId.none)
+const interrupt = ({ handler }: Exchange): void => handler?.unsafeInterruptAsFork(FiberId.none)
 
 /** Answers with 503 where nothing has been sent, and ends what handles the request. */
 export const cut = (exchange: Exchange): void => {
@@ -175,7 +199,24 @@ export const cut = (exchange: Exchange): void => {
   interrupt(exchange)
 }
 
-const notYet = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+/** Node calls back when all of an answer has been sent, and so never when its client has gone before. */
+const callBackOnClose = (response: Http.ServerResponse): void => {
+  const end = response.end.bind(response)
+  response.end = (...args: ReadonlyArray<unknown>) => {
+    const callback = args.find((arg) => typeof arg === "function") as (() => void) | undefined
+    if (callback !== undefined) response.once("close", callback)
+    return end(...(args as Parameters<typeof end>))
+  }
+}
+
+/** Tells who waits for an answer that its connection has gone. Node does not where an earlier one was to be sent first. */
+const abandon = (response: Http.ServerResponse | undefined): void => {
+  if (response === undefined || response.socket !== null || response.destroyed) return
+  response.destroy()
+  response.emit("close")
+}
+
+const refusal = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 /** After what has been written. */
 const close = (socket: Duplex): void => {

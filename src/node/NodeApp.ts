@@ -16,7 +16,7 @@ export interface Options extends App.Options {
   /**
    * A folder for files that answer probes, where there is no HTTP to ask, as
    * `/tmp/shop`. `live` is written anew every 10 seconds; `ready` is there while
-   * the app is ready, and `not-ready`, with the reasons, while it is not. None by default.
+   * the app is ready, and `not-ready`, with the reasons, while it is not. One folder for each process. None by default.
    */
   readonly probeDir?: string | undefined
 }
@@ -27,7 +27,7 @@ export interface Options extends App.Options {
  * - SIGINT and SIGTERM stop the app in order. A second signal ends the process
  *   at once, with a line that says what was still running.
  * - An uncaught exception or unhandled rejection is logged, and stops the app
- *   in order.
+ *   in order; so does a stdout that nobody reads any more.
  * - The exit code is 0 when the app was asked to stop, by a signal or by
  *   `Service.stop`, and did so cleanly and in time. Otherwise it is 1.
  * - SIGUSR2 writes the tree of services to stderr, as `ServiceRegistry.render`
@@ -58,7 +58,10 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, App.Provided>, options: O
     signalled = true
     app.stop(signal)
   }
+  let crashes = 0
   const onCrash = (kind: string) => (error: unknown) => {
+    // To tell of a crash may crash too, and so on: by then the stop has long begun.
+    if (++crashes > mostCrashes) return
     // With the loggers of the app.
     const told = Effect.zipRight(Effect.inheritFiberRefs(fiber.getFiberRefs()), app.crash(kind, error))
     Effect.runFork(told)
@@ -79,6 +82,9 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, App.Provided>, options: O
   if (process.platform !== "win32") process.on("SIGUSR2", () => void process.stderr.write(tree() + plan()))
   process.on("uncaughtException", onCrash("uncaught exception"))
   process.on("unhandledRejection", onCrash("unhandled rejection"))
+  // As when what reads the log has gone. Each later line would fail again.
+  process.stdout.once("error", onCrash("stdout cannot be written to")).on("error", () => {})
+  process.stderr.on("error", () => {})
 
   fiber.addObserver(() => {
     // Without a report, it was not even launched.
@@ -86,6 +92,9 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, App.Provided>, options: O
     process.exit(report?.exitCode ?? 1)
   })
 }
+
+/** How many crashes are told of. */
+const mostCrashes = 10
 
 const isRunning = ({ state }: ServiceRegistry.Snapshot): boolean => state._tag === "Running"
 

@@ -5,7 +5,7 @@
  * Files are written at once and not in the background: there are few and they
  * are small, and none must be written after they were removed for good.
  */
-import { mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -61,15 +61,18 @@ export const beside = <A, E, R>(
   let liveAt = Number.NEGATIVE_INFINITY
   const write = (now: number, isReady: boolean, text: string) =>
     attempt(() => {
+      mkdirSync(folder, { recursive: true })
       if (now - liveAt >= liveEveryMillis) {
         writeFileSync(file("live"), "live\n")
         liveAt = now
       }
       const next = `${isReady} ${text}`
-      if (next === written) return
+      const name = isReady ? "ready" : "not-ready"
+      // Somebody may tidy the folder.
+      if (next === written && existsSync(file(name))) return
       // First what is no longer so: never does a probe find both.
       remove(isReady ? "not-ready" : "ready")
-      writeFileSync(file(isReady ? "ready" : "not-ready"), text)
+      writeFileSync(file(name), text)
       written = next
     })
   const look = Effect.flatMap(Effect.zip(snapshot, Monotonic.millis), ([taken, now]) => {
