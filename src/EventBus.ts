@@ -15,6 +15,7 @@ import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { BusDecorator } from "./BusDecorator.ts"
 import type * as Delivery from "./Delivery.ts"
 import * as Event from "./Event.ts"
 import type * as Journal from "./Journal.ts"
@@ -112,9 +113,11 @@ export const layerWith = (options: { readonly validate?: boolean | undefined }):
       if (options.validate !== undefined)
         Input.oneOf("EventBus.layerWith", "validate", [true, false], options.validate)
       const { shared } = yield* Owner.Owner
-      const bus = make(options.validate ?? true, shared.journal, yield* Effect.clock)
+      const made = make(options.validate ?? true, shared.journal, yield* Effect.clock)
+      const decorator = yield* Effect.serviceOption(BusDecorator)
+      const bus = Option.isSome(decorator) ? decorator.value(made) : made
       if (!shared.boot.isOpen) shared.boot.onOpen.push(bus.holdBoot())
-      yield* Effect.addFinalizer(() => bus.end)
+      yield* Effect.addFinalizer(() => made.end)
       return bus
     })
   ).pipe(Layer.provide(Owner.layer))

@@ -13,6 +13,7 @@ import * as Escalation from "./Escalation.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
+import { type Replacement, Replacements } from "./Replacements.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Shutdown from "./Shutdown.ts"
 import * as Spans from "./Spans.ts"
@@ -34,12 +35,18 @@ export const layer = <Self, Shape, E, R>(
   onStart: Effect.Effect<Shape, E, R>
 ): Layer.Layer<Self, StartError<E>, Exclude<R, ServiceScope.ServiceScope | Scope.Scope>> => {
   const bare = Layer.scoped(tag, start(settings, onStart))
-  // Mostly there is an owner, and to provide one that looks for it would double the cost of a service.
-  const owned = Effect.map(Effect.serviceOption(Owner.Owner), (owner) =>
-    Option.isSome(owner) ? (bare as Layer.Layer<Self, StartError<E>>) : Layer.provide(bare, Owner.layer)
-  )
+  const inPlace = ({ onStart: other, stops }: Replacement) =>
+    Layer.scoped(tag, start(stops ? settings : { ...settings, onStop: undefined }, other(onStart)))
+  const chosen = Effect.contextWith((context: Context.Context<never>) => {
+    const replacement = Option.flatMap(Context.getOption(context, Replacements), (all) =>
+      Option.fromNullable(all.get(settings.definition.name))
+    )
+    const layer = Option.match(replacement, { onNone: () => bare, onSome: inPlace })
+    // Mostly there is an owner, and to provide one that looks for it would double the cost of a service.
+    return context.unsafeMap.has(Owner.Owner.key) ? layer : Layer.provide(layer, Owner.layer)
+  })
   // What the type of `bare` needs besides, `start` provides or looks for itself.
-  return Layer.unwrapEffect(owned as Effect.Effect<Layer.Layer<Self, StartError<E>>>)
+  return Layer.unwrapEffect(chosen as Effect.Effect<Layer.Layer<Self, StartError<E>>>)
 }
 
 /** Starts a service, and adds its stop to the scope. */

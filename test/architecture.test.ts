@@ -18,6 +18,8 @@ const levels = [
     "Changes",
     "Secrets",
     "Spans",
+    "Replacements",
+    "BusDecorator",
     "node/Connections",
     "node/ListenError"
   ],
@@ -60,7 +62,11 @@ const levels = [
   ["Service", "App"],
   ["node/ProbeFiles", "node/HttpDrain"],
   ["node/NodeApp", "node/NodeHttp"],
-  ["index", "node/index"]
+  ["testing/VirtualTime", "testing/Stub", "testing/TestEventBus"],
+  ["testing/Timeline"],
+  ["testing/Drive"],
+  ["testing/TestApp"],
+  ["index", "node/index", "testing/index"]
 ]
 
 const levelOf = (module: string) => levels.findIndex((level) => level.includes(module))

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs"
 import { promisify } from "node:util"
 
 import "../examples/06-testing.ts"
+import "../examples/14-testing-an-app.ts"
 
 const arguments_ = ["--import=tsx", "--conditions=effect-services:source"]
 

@@ -1,0 +1,182 @@
+/**
+ * A whole app in a test, as `App.launch` runs it, in time that moves when the
+ * test says so: boot, intervals, crons, backoff, deadlines and the stop.
+ *
+ * It works with any test runner, and needs nothing of one.
+ */
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as App from "../App.ts"
+import { BusDecorator } from "../BusDecorator.ts"
+import * as Input from "../Input.ts"
+import * as Journal from "../Journal.ts"
+import { Replacements } from "../Replacements.ts"
+import type { Snapshot } from "../ServiceStatus.ts"
+import type * as StopReport from "../StopReport.ts"
+import * as Drive from "./Drive.ts"
+import type { Replacing } from "./Stub.ts"
+import * as TestEventBus from "./TestEventBus.ts"
+import * as Timeline from "./Timeline.ts"
+import * as VirtualTime from "./VirtualTime.ts"
+
+export { NeverEndsError } from "./Drive.ts"
+export { override, stub } from "./Stub.ts"
+export type { Replacing } from "./Stub.ts"
+
+/** Options of `make`. */
+export interface Options extends App.Options {
+  /** When it is, as the app begins. Defaults to the first moment of 1970, UTC. */
+  readonly startsAt?: DateTime.DateTime.Input | undefined
+  /** Stand-ins for services, made by `stub` and `override`. */
+  readonly replace?: ReadonlyArray<Replacing> | undefined
+  /**
+   * Interrupts fibers at random points and runs them in random order, the same
+   * for the same number. Shows races that the usual order hides.
+   */
+  readonly seed?: number | undefined
+  /**
+   * How long, in real time, a run of a task may wait for something that is not
+   * time, as a promise, before time goes on without it. Defaults to `1 second`:
+   * longer than a file or a local database takes.
+   */
+  readonly patience?: Duration.DurationInput | undefined
+}
+
+/** What an app in a test provides to what it runs. */
+export type Provided = App.Provided | TestEventBus.TestEventBus
+
+/** An app that is up. */
+export interface TestApp<A> {
+  /**
+   * Moves time on, and does all that comes due on the way, each at its moment.
+   * A run of a task that waits for something else than time is waited for, up
+   * to `patience`; then the timeline tells of it: `Shop > Mailer: greeting waits
+   * for something that is not time`.
+   */
+  readonly advance: (duration: Duration.DurationInput) => Effect.Effect<void>
+  /** Runs an effect with the services of the app, in its time, which moves on as far as the effect needs. */
+  readonly run: <B, E, R>(
+    effect: Effect.Effect<B, E, R>
+  ) => Effect.Effect<B, E | Drive.NeverEndsError, Exclude<R, A | Provided>>
+  /** Stops the app, as a signal does, and tells how that went. Time moves on as far as the stop needs. */
+  readonly stop: Effect.Effect<StopReport.StopReport, Drive.NeverEndsError>
+  /** How all services are. */
+  readonly snapshot: Effect.Effect<Snapshot>
+  /** All that has happened, healthy ticks and events too. */
+  readonly journal: Effect.Effect<ReadonlyArray<Journal.Entry>>
+  /** The same as lines, with the time since the app began: `00:01:00.000 Metrics ticked (interval 1m)`. */
+  readonly timeline: Effect.Effect<ReadonlyArray<string>>
+}
+
+/**
+ * Launches an app and waits until it is up; time moves on as far as the boot
+ * needs. The end of the scope stops it. Fails with the layer's error when the
+ * app does not start.
+ *
+ * ```ts
+ * import { Effect, Ref } from "effect"
+ * import { Service } from "effect-services"
+ * import { TestApp } from "effect-services/testing"
+ *
+ * class Uptime extends Service.make<Uptime>()("Uptime", {
+ *   onStart: Effect.gen(function*() {
+ *     const minutes = yield* Ref.make(0)
+ *     yield* Service.interval(Ref.update(minutes, (n) => n + 1), "1 minute")
+ *     return { minutes: Ref.get(minutes) }
+ *   })
+ * }) {}
+ *
+ * const test = Effect.gen(function*() {
+ *   const app = yield* TestApp.make(Uptime.layer)
+ *   yield* app.advance("1 day")
+ *   return yield* app.run(Effect.flatMap(Uptime, (uptime) => uptime.minutes)) // 1440
+ * })
+ * ```
+ */
+export const make = <A, E, R>(
+  layer: Layer.Layer<A, E, R>,
+  options: Options = {}
+): Effect.Effect<
+  TestApp<A>,
+  E | App.ServiceFailedError | App.UncleanStopError | Drive.NeverEndsError,
+  Exclude<R, App.Provided> | Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const { patience, replace = [], seed, startsAt = 0, ...appOptions } = Input.options(where, options)
+    const patienceMillis = Input.positiveMillis(where, "patience", patience ?? "1 second")
+    if (seed !== undefined) Input.positiveInteger(where, "seed", seed)
+    const app = App.make(appOptions)
+    const time = VirtualTime.make(momentOf(startsAt), seed)
+    const timeline = Timeline.make(yield* Journal.make, time, appOptions.name ?? "App")
+    const events = TestEventBus.make()
+    const driven: Drive.Driven = { app, time, timeline, patienceMillis, told: new Set() }
+
+    const built = Deferred.unsafeMake<Context.Context<A>>(FiberId.none)
+    const noted = Layer.tap(layer, (context) =>
+      Effect.flatMap(Effect.context<never>(), (ambient) =>
+        Deferred.succeed(
+          built,
+          Context.merge(Context.omit(Scope.Scope)(ambient as Context.Context<Scope.Scope>), context)
+        )
+      )
+    )
+    const fiber = yield* app
+      .launch(noted)
+      .pipe(
+        Effect.provideService(Journal.Journal, timeline.journal),
+        Effect.provideService(Replacements, new Map(replace)),
+        Effect.provideService(BusDecorator, TestEventBus.decorating(events)),
+        time.fork
+      )
+    const isOver = () => fiber.unsafePoll() !== null
+    const stop = Effect.gen(function* () {
+      app.stop("the test stops it")
+      yield* Drive.until(driven, "The stop of the app", isOver)
+      // It is over, and so has one.
+      return Option.getOrThrow(yield* app.report)
+    })
+    yield* Effect.addFinalizer(() => Effect.orDie(stop))
+    yield* Drive.until(driven, "The boot of the app", () => timeline.isUp() || isOver())
+    if (isOver()) return yield* Fiber.join(fiber)
+    const context = Context.add(yield* Deferred.await(built), TestEventBus.TestEventBus, events)
+
+    const run = <B, E2, R2>(effect: Effect.Effect<B, E2, R2>) =>
+      Effect.gen(function* () {
+        // The rest of what it needs comes from who runs it.
+        const provided = Effect.provide(effect, context) as Effect.Effect<B, E2, Exclude<R2, A | Provided>>
+        const running = yield* time.fork(provided)
+        yield* Effect.onError(
+          Drive.until(driven, "What was run", () => running.unsafePoll() !== null),
+          () => Effect.sync(() => running.unsafeInterruptAsFork(running.id()))
+        )
+        return yield* Fiber.join(running)
+      })
+    return {
+      advance: (duration) =>
+        Effect.suspend(() =>
+          Effect.orDie(Drive.by(driven, Input.millisOrZero("TestApp.advance", "duration", duration)))
+        ),
+      run,
+      stop,
+      snapshot: Effect.map(app.snapshot, Option.getOrThrow),
+      journal: Effect.sync(timeline.entries),
+      timeline: Effect.sync(timeline.lines)
+    }
+  })
+
+const where = "TestApp.make"
+
+const momentOf = (startsAt: DateTime.DateTime.Input): number => {
+  const moment = DateTime.make(startsAt)
+  if (Option.isSome(moment)) return DateTime.toEpochMillis(moment.value)
+  const expected = 'a moment, like "2026-03-28T12:00:00Z"'
+  throw new Input.InputError({ where, input: "startsAt", expected, actual: startsAt })
+}

@@ -1,0 +1,236 @@
+/**
+ * What a test sees of the events of an app, and what it does to their
+ * listeners: slow, failing or absent ones, for one test.
+ *
+ * `TestApp` records the buses that its app makes. For a bus that several apps
+ * share there is `layer`, in place of `EventBus.layer`.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import * as Inspectable from "effect/Inspectable"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as BusDecorator from "../BusDecorator.ts"
+import type * as Event from "../Event.ts"
+import * as EventBus from "../EventBus.ts"
+import * as Input from "../Input.ts"
+import * as Work from "../Work.ts"
+
+/** The events of an app, or of a bus that apps share. */
+export class TestEventBus extends Context.Tag("effect-services/TestEventBus")<TestEventBus, Recorder>() {}
+
+/** An event that was sent. */
+export interface Emitted<out A> {
+  readonly verb: "emit" | "publish"
+  readonly payload: A
+  /** The path of the service that sent it, if one has. */
+  readonly sender: string | undefined
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** What became of it, of an emit that is over. */
+  readonly receipt: EventBus.Receipt | undefined
+}
+
+/** What is done to a listener. */
+export type Trouble =
+  | { readonly _tag: "Slow"; readonly by: Duration.DurationInput }
+  | { readonly _tag: "Failing"; readonly error: unknown }
+  | { readonly _tag: "Absent" }
+
+/** An event that was to come has not come. */
+export class NotEmittedError extends Data.TaggedError("NotEmittedError")<{
+  readonly event: string
+  readonly within: Duration.Duration
+  /** What was sent instead, a line for each: the last 20. */
+  readonly happened: ReadonlyArray<string>
+}> {
+  override get message(): string {
+    const happened = this.happened.length === 0 ? "Nothing was." : `But:\n  ${this.happened.join("\n  ")}`
+    return `No such ${this.event} was sent within ${Duration.format(this.within)}. ${happened}`
+  }
+}
+
+/** All of an event that was sent until now, emitted and published alike. */
+export const emitted = <A>(
+  event: Event.Event<string, A>
+): Effect.Effect<ReadonlyArray<Emitted<A>>, never, TestEventBus> =>
+  Effect.map(TestEventBus, ({ sent }) => sent.filter((one) => one.event === event))
+
+/**
+ * Waits until an event is sent, or gives the first that was sent already: one
+ * for which `where` is true, if that is given. Fails with `NotEmittedError`, and
+ * with what was sent instead, after `within`: `1 minute` by default, which costs
+ * nothing in virtual time.
+ */
+export const expect = <A>(
+  event: Event.Event<string, A>,
+  options: {
+    readonly where?: ((payload: A) => boolean) | undefined
+    readonly within?: Duration.DurationInput | undefined
+  } = {}
+): Effect.Effect<Emitted<A>, NotEmittedError, TestEventBus> =>
+  Effect.flatMap(TestEventBus, (recorder) => {
+    const at = "TestEventBus.expect"
+    const { where = () => true, within = "1 minute" } = Input.options(at, options)
+    const limit = Duration.millis(Input.positiveMillis(at, "within", within))
+    const find = () => recorder.sent.find((one) => one.event === event && where(one.payload))
+    const found = Effect.suspend((): Effect.Effect<Sent> => {
+      const one = find()
+      return one === undefined ? Effect.zipRight(Deferred.await(recorder.next), found) : Effect.succeed(one)
+    })
+    return Effect.timeoutFail(found, {
+      duration: limit,
+      onTimeout: () =>
+        new NotEmittedError({
+          event: event.name,
+          within: limit,
+          happened: recorder.sent.slice(-mostLines).map(line)
+        })
+    })
+  })
+
+/**
+ * Troubles the listeners of an event until the scope closes: those of one
+ * service, by the end of its path, or all. A listener that is absent does
+ * nothing, and is in no receipt.
+ *
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Event } from "effect-services"
+ * import { TestEventBus } from "effect-services/testing"
+ *
+ * const Paid = Event.make("paid", { id: Schema.String })
+ * const slow = TestEventBus.trouble(Paid, { _tag: "Slow", by: "5 seconds" }, "Mailer")
+ * ```
+ */
+export const trouble = (
+  event: Event.Event<string, any>,
+  what: Trouble,
+  service?: string
+): Effect.Effect<void, never, TestEventBus | Scope.Scope> =>
+  Effect.flatMap(TestEventBus, ({ troubles }) => {
+    const at = "TestEventBus.trouble"
+    Input.oneOf(at, "what._tag", ["Slow", "Failing", "Absent"], what._tag)
+    if (what._tag === "Slow") Input.positiveMillis(at, "what.by", what.by)
+    const one: Troubled = {
+      what,
+      isFor: (other, path) =>
+        other === event && (service === undefined || ` > ${path}`.endsWith(` > ${service}`))
+    }
+    return Effect.asVoid(
+      Effect.acquireRelease(
+        Effect.sync(() => troubles.add(one)),
+        () => Effect.sync(() => troubles.delete(one))
+      )
+    )
+  })
+
+/** A bus that records, in place of `EventBus.layer`. */
+export const layer: Layer.Layer<EventBus.EventBus | TestEventBus> = Layer.unwrapEffect(
+  Effect.sync(() => {
+    const recorder = make()
+    return Layer.merge(
+      Layer.provide(EventBus.layer, Layer.succeed(BusDecorator.BusDecorator, decorating(recorder))),
+      Layer.succeed(TestEventBus, recorder)
+    )
+  })
+)
+
+/** What is recorded, and what is done. */
+export interface Recorder {
+  readonly sent: Array<Sent>
+  /** Done when the next event is sent. */
+  next: Deferred.Deferred<void>
+  readonly troubles: Set<Troubled>
+}
+
+interface Sent extends Emitted<any> {
+  readonly event: Event.Event<string, any>
+  receipt: EventBus.Receipt | undefined
+}
+
+interface Troubled {
+  readonly what: Trouble
+  readonly isFor: (event: Event.Event<string, any>, service: string) => boolean
+}
+
+/** A recorder that has seen nothing. */
+export const make = (): Recorder => ({
+  sent: [],
+  next: Deferred.unsafeMake(FiberId.none),
+  troubles: new Set()
+})
+
+/** Puts a recorder around a bus. */
+export const decorating =
+  (recorder: Recorder): BusDecorator.Decorate<EventBus.EventBus["Type"]> =>
+  (bus) => {
+    const troubleOf = (event: Event.Event<string, any>, service: string) =>
+      [...recorder.troubles].find(({ isFor }) => isFor(event, service))?.what
+    /** Notes that an event is sent, unless it is refused. */
+    const noted = <A, B>(
+      verb: Emitted<A>["verb"],
+      event: Event.Event<string, A>,
+      payload: A,
+      send: (sent: Sent) => Effect.Effect<B>
+    ): Effect.Effect<B> =>
+      Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Work.current), ([at, work]) => {
+        const sent: Sent = { event, verb, payload, sender: work?.service, at, receipt: undefined }
+        recorder.sent.push(sent)
+        Deferred.unsafeDone(recorder.next, Effect.void)
+        recorder.next = Deferred.unsafeMake(FiberId.none)
+        return Effect.tapDefect(send(sent), () =>
+          Effect.sync(() => void recorder.sent.splice(recorder.sent.indexOf(sent), 1))
+        )
+      })
+    return {
+      ...bus,
+      emit: (event, payload) =>
+        noted("emit", event, payload, (sent) =>
+          Effect.map(bus.emit(event, payload), (receipt) => {
+            const outcomes = receipt.outcomes.filter(
+              ({ service }) => troubleOf(event, service)?._tag !== "Absent"
+            )
+            sent.receipt = {
+              ...receipt,
+              outcomes,
+              handled: receipt.handled - (receipt.outcomes.length - outcomes.length)
+            }
+            return sent.receipt
+          })
+        ),
+      publish: (event, payload) => noted("publish", event, payload, () => bus.publish(event, payload)),
+      listen: (event, spec) =>
+        bus.listen(event, {
+          ...spec,
+          handler: (payload) => {
+            const what = troubleOf(event, spec.service)
+            switch (what?._tag) {
+              case "Slow":
+                return Effect.delay(spec.handler(payload), what.by)
+              case "Failing":
+                // As the handler's own errors, it is answered by the listener's policy, whatever it is.
+                return Effect.fail(what.error) as Effect.Effect<never>
+              case "Absent":
+                return Effect.void
+              default:
+                return spec.handler(payload)
+            }
+          }
+        })
+    }
+  }
+
+/** Enough to see what went wrong. */
+const mostLines = 20
+
+const line = ({ event, payload, sender, verb }: Sent): string => {
+  const by = Option.match(Option.fromNullable(sender), { onNone: () => "", onSome: (path) => ` by ${path}` })
+  return `${event.name} ${Inspectable.toStringUnknown(payload, 0)} (${verb}${by})`
+}

@@ -1,0 +1,63 @@
+/** All that has happened in an app that is tested, as data, and as lines that are the same in each run. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Journal from "../Journal.ts"
+import { below } from "../Labels.ts"
+import type * as VirtualTime from "./VirtualTime.ts"
+
+/** What a test sees of an app. */
+export interface Timeline {
+  /** What the app writes to. */
+  readonly journal: Journal.Journal["Type"]
+  readonly entries: () => ReadonlyArray<Journal.Entry>
+  readonly lines: () => ReadonlyArray<string>
+  /** Whether the app has told that it is up. */
+  readonly isUp: () => boolean
+  /** Tells of something that no entry tells. */
+  readonly tell: (service: string, text: string) => void
+}
+
+/** The timeline of an app that begins now. */
+export const make = (
+  inner: Journal.Journal["Type"],
+  time: VirtualTime.VirtualTime,
+  app: string
+): Timeline => {
+  const beginsAt = time.now()
+  const entries: Array<Journal.Entry> = []
+  const lines: Array<string> = []
+  const tell = (text: string) => void lines.push(`${clock(time.now() - beginsAt)} ${text}`)
+  return {
+    journal: {
+      ...inner,
+      // A test wants to see what happens often, too.
+      reads: () => true,
+      append: (unstamped) =>
+        Effect.suspend(() => {
+          // What is appended with a time of its own is an entry.
+          const entry = { ...unstamped, at: time.now() } as Journal.Entry
+          entries.push(entry)
+          tell(text(app, unstamped))
+          return inner.append(unstamped)
+        })
+    },
+    entries: () => [...entries],
+    lines: () => [...lines],
+    isUp: () => entries.some(({ _tag }) => _tag === "AppStarted"),
+    tell: (service, what) => tell(`${below(app, service)}: ${what}`)
+  }
+}
+
+/** An entry without the name of the app, of which there is one. */
+const text = (app: string, entry: Journal.Unstamped): string => {
+  if (entry._tag === "TaskTicked") return `${below(app, entry.service)} ticked (${entry.task})`
+  const [line = ""] = Journal.format(entry).split("\n", 1)
+  return "service" in entry ? below(app, line) : line
+}
+
+/** `00:01:00.000`, and with more than a day `3d 00:01:00.000`. */
+const clock = (millis: number): string => {
+  const { days, hours, millis: rest, minutes, seconds } = Duration.parts(Duration.millis(millis))
+  const time = [hours, minutes, seconds].map((n) => String(n).padStart(2, "0")).join(":")
+  return `${days > 0 ? `${days}d ` : ""}${time}.${String(Math.floor(rest)).padStart(3, "0")}`
+}

@@ -1,0 +1,169 @@
+/**
+ * Time that stands still until it is moved, and a scheduler for the fibers that
+ * live in it: between two moves, all of them run until each waits for something.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as Runtime from "effect/Runtime"
+import type * as Scheduler from "effect/Scheduler"
+import * as Utils from "effect/Utils"
+
+/** A clock that is moved by hand. */
+export interface VirtualTime {
+  /** Forks an effect that, with all that it forks, lives in this time. Nothing of it runs before time settles. */
+  readonly fork: <A, E, R>(
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<Fiber.RuntimeFiber<A, E>, never, R>
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+  /** When the next sleeper wakes; none when nobody sleeps. */
+  readonly next: () => number | undefined
+  /** How many sleep. */
+  readonly sleepers: () => number
+  /** Moves to a time at which no sleeper is passed over, and wakes those that are due. */
+  readonly moveTo: (millis: number) => void
+  /** Runs all that can run without more time. False when it never comes to rest. */
+  readonly settle: () => boolean
+}
+
+/** Time that begins at a moment. With a seed, fibers are interrupted in their course and chosen at random, the same way for the same seed. */
+export const make = (beginsAt: number, seed?: number): VirtualTime => {
+  let now = beginsAt
+  /** By the time at which they wake, and of those in the order in which they fell asleep. */
+  const sleepers: Array<{ readonly at: number; readonly wake: () => void }> = []
+  const scheduler = new StepScheduler(seed)
+
+  const sleep = (duration: Duration.Duration): Effect.Effect<void> =>
+    Effect.async((resume) => {
+      const millis = Duration.toMillis(duration)
+      // It is how others wait for ever.
+      if (!Number.isFinite(millis)) return
+      const sleeper = { at: now + millis, wake: () => resume(Effect.void) }
+      sleepers.splice(indexAfter(sleepers, sleeper.at), 0, sleeper)
+      return Effect.sync(() => {
+        const index = sleepers.indexOf(sleeper)
+        if (index >= 0) sleepers.splice(index, 1)
+      })
+    })
+  const nanos = () => BigInt(Math.round(now * 1_000_000))
+  const clock: Clock.Clock = {
+    [Clock.ClockTypeId]: Clock.ClockTypeId,
+    unsafeCurrentTimeMillis: () => now,
+    unsafeCurrentTimeNanos: nanos,
+    currentTimeMillis: Effect.sync(() => now),
+    currentTimeNanos: Effect.sync(nanos),
+    sleep
+  }
+
+  return {
+    fork: <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+      Effect.map(Effect.runtime<R>(), (runtime) =>
+        Runtime.runFork(runtime)(Effect.interruptible(Effect.withClock(effect, clock)), {
+          scheduler,
+          immediate: false
+        })
+      ),
+    now: () => now,
+    next: () => sleepers[0]?.at,
+    sleepers: () => sleepers.length,
+    moveTo: (millis) => {
+      now = millis
+      while (sleepers[0] !== undefined && sleepers[0].at <= now) sleepers.shift()?.wake()
+    },
+    settle: () => StepScheduler.settle()
+  }
+}
+
+/** Where one belongs that wakes then: after those that wake at the same time. */
+const indexAfter = (sleepers: ReadonlyArray<{ readonly at: number }>, at: number): number => {
+  let low = 0
+  let high = sleepers.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    // The middle is below the length.
+    if (sleepers[middle]!.at <= at) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/**
+ * Where that is random: how many steps a fiber takes at least before it is
+ * interrupted in its course, and at one of how many after that. With fewer than
+ * ten, `Effect.forEach` itself does not come to its end.
+ */
+const fewestSteps = 10
+const oneOfSteps = 6
+
+/** More than a test does in one moment, and a second or two of work: what has not come to rest by then never will. */
+const mostTasks = 1_000_000
+
+/** Keeps what is to run, until it is told to run it or, when nobody does, the event loop comes by. */
+class StepScheduler implements Scheduler.Scheduler {
+  /** Those of all apps that are being tested: they may share a bus, and then wait for each other. */
+  private static readonly waiting = new Set<StepScheduler>()
+  private static isComing = false
+
+  static settle(): boolean {
+    let left = mostTasks
+    for (const scheduler of this.waiting) {
+      this.waiting.delete(scheduler)
+      left = scheduler.run(left)
+      if (left === 0) {
+        this.waiting.add(scheduler)
+        return false
+      }
+    }
+    return true
+  }
+
+  private tasks: Array<() => void> = []
+  private readonly random: Utils.PCGRandom | undefined
+
+  constructor(seed: number | undefined) {
+    this.random = seed === undefined ? undefined : new Utils.PCGRandom(seed)
+  }
+
+  shouldYield(fiber: Fiber.RuntimeFiber<unknown, unknown>): number | false {
+    if (this.random !== undefined) {
+      return fiber.currentOpCount >= fewestSteps && this.random.integer(oneOfSteps) === 0 ? 0 : false
+    }
+    return fiber.currentOpCount > fiber.getFiberRef(FiberRef.currentMaxOpsBeforeYield) ? 0 : false
+  }
+
+  scheduleTask(task: () => void): void {
+    this.tasks.push(task)
+    StepScheduler.waiting.add(this)
+    if (StepScheduler.isComing) return
+    // Something real may have come, as the answer to a promise.
+    StepScheduler.isComing = true
+    queueMicrotask(StepScheduler.comeBy)
+  }
+
+  /** Runs what nobody has run. Work without end must not keep the event loop from all else. */
+  private static readonly comeBy = (): void => {
+    StepScheduler.isComing = !StepScheduler.settle()
+    if (StepScheduler.isComing) setTimeout(StepScheduler.comeBy, 0)
+  }
+
+  /** Runs at most so many tasks; gives how many more it might have run. */
+  private run(most: number): number {
+    let left = most
+    while (this.tasks.length > 0 && left > 0) {
+      const tasks = this.tasks
+      this.tasks = []
+      for (let next = 0; next < tasks.length; next++) {
+        if (this.random !== undefined) {
+          const other = next + this.random.integer(tasks.length - next)
+          ;[tasks[next], tasks[other]] = [tasks[other]!, tasks[next]!]
+        }
+        tasks[next]!()
+      }
+      left = Math.max(0, left - tasks.length)
+    }
+    return left
+  }
+}

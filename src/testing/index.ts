@@ -1,0 +1,2 @@
+export * as TestApp from "./TestApp.ts"
+export * as TestEventBus from "./TestEventBus.ts"

@@ -1,0 +1,278 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Effect, Exit, Layer, Ref, Schedule, Schema, type Scope } from "effect"
+import { Event, EventBus, Failure, Service } from "effect-services"
+import { TestApp } from "effect-services/testing"
+
+const Ping = Event.make("ping", { n: Schema.Number })
+
+class Metrics extends Service.make<Metrics>()("Metrics", {
+  onStart: Effect.gen(function* () {
+    const ticks = yield* Ref.make(0)
+    yield* Service.interval(
+      Ref.update(ticks, (n) => n + 1),
+      "1 minute"
+    )
+    return { ticks: Ref.get(ticks) }
+  })
+}) {}
+
+describe("TestApp", () => {
+  it.scoped("runs a day in no time, and tells what happened, the same in each run", () =>
+    Effect.gen(function* () {
+      const once = Effect.scoped(
+        Effect.gen(function* () {
+          const app = yield* TestApp.make(Metrics.layer, { name: "Shop" })
+          yield* app.advance("1 day")
+          assert.strictEqual(yield* app.run(Effect.flatMap(Metrics, (metrics) => metrics.ticks)), 1_440)
+          const report = yield* app.stop
+          assert.deepStrictEqual([report.exitCode, report.reason], [0, "the test stops it"])
+          return yield* app.timeline
+        })
+      )
+      const timeline = yield* once
+      assert.deepStrictEqual(timeline.slice(0, 4), [
+        "00:00:00.000 Metrics is starting",
+        "00:00:00.000 Metrics started in 0ms",
+        "00:00:00.000 Shop started in 0ms, with 1 service",
+        "00:01:00.000 Metrics ticked (interval 1m)"
+      ])
+      assert.deepStrictEqual(timeline.slice(-5), [
+        "1d 00:00:00.000 Metrics ticked (interval 1m)",
+        "1d 00:00:00.000 Shop is stopping: the test stops it",
+        "1d 00:00:00.000 Metrics is stopping",
+        "1d 00:00:00.000 Metrics stopped in 0ms",
+        "1d 00:00:00.000 Shop stopped in 0ms, clean"
+      ])
+      assert.deepStrictEqual(yield* once, timeline)
+    })
+  )
+
+  it.scoped("drives crons over a change to summer time, as the wall clock goes", () =>
+    Effect.gen(function* () {
+      const at: Array<string> = []
+      class Night extends Service.make<Night>()("Night", {
+        onStart: Service.cron(
+          Effect.map(
+            Effect.clock,
+            (clock) => void at.push(new Date(clock.unsafeCurrentTimeMillis()).toISOString())
+          ),
+          "30 2 * * *",
+          { timeZone: "Europe/Berlin" }
+        )
+      }) {}
+      const app = yield* TestApp.make(Night.layer, { startsAt: "2026-03-27T12:00:00Z" })
+      yield* app.advance("3 days")
+      // On the 29th there is no half past two, so it is half past three.
+      assert.deepStrictEqual(at, [
+        "2026-03-28T01:30:00.000Z",
+        "2026-03-29T01:30:00.000Z",
+        "2026-03-30T00:30:00.000Z"
+      ])
+    })
+  )
+
+  it.scoped("boots and stops in virtual time: slow starts, backoff, deadlines", () =>
+    Effect.gen(function* () {
+      let tries = 0
+      class Db extends Service.make<Db>()("Db", {
+        onStart: Effect.retry(
+          Effect.suspend(() => (++tries < 3 ? Effect.fail("refused") : Effect.void)),
+          Schedule.spaced("10 seconds")
+        ),
+        onStop: () => Effect.never
+      }) {}
+      const app = yield* TestApp.make(Effect.succeed(Db.layer).pipe(Layer.unwrapEffect), { name: "Shop" })
+      const report = yield* app.stop
+      assert.deepStrictEqual([report.exitCode, report.services[0]?.outcome], [1, "timedOut"])
+      assert.deepStrictEqual(yield* app.timeline, [
+        "00:00:00.000 Db is starting",
+        "00:00:20.000 Db started in 20s",
+        "00:00:20.000 Shop started in 20s, with 1 service: Db 20s",
+        "00:00:20.000 Shop is stopping: the test stops it",
+        "00:00:20.000 Db is stopping",
+        "00:00:30.000 Db hung in onStop while stopping; it was left after 10s",
+        "00:00:30.000 Db stopped in 10s",
+        "00:00:30.000 Shop stopped in 10s, not clean"
+      ])
+    })
+  )
+
+  it.scoped("fails as the app does, when that does not start or does not live on", () =>
+    Effect.gen(function* () {
+      class Broken extends Service.make<Broken>()("Broken", { onStart: Effect.fail("no route") }) {}
+      const error = yield* Effect.flip(TestApp.make(Broken.layer))
+      assert.include((error as Error).message, "no route")
+
+      class Fragile extends Service.make<Fragile>()("Fragile", {
+        onStart: Service.timeout(Effect.fail("it broke"), "5 seconds", {
+          onFailure: Failure.escalate,
+          name: "work"
+        })
+      }) {}
+      const app = yield* TestApp.make(Fragile.layer, { name: "Shop" })
+      yield* app.advance("1 minute")
+      const report = yield* app.stop
+      assert.deepStrictEqual([report.exitCode, report.reason], [1, "Shop > Fragile > work failed"])
+      // What ended it came at its own time.
+      assert.include(yield* app.timeline, "00:00:05.000 Shop is stopping: Shop > Fragile > work failed")
+    })
+  )
+
+  it.scoped("waits for what is real within a tick, and tells of a tick that waits for ever", () =>
+    Effect.gen(function* () {
+      let done = 0
+      class Real extends Service.make<Real>()("Real", {
+        onStart: Effect.gen(function* () {
+          const file = Effect.promise(() => new Promise<void>((resolve) => setTimeout(resolve, 20)))
+          yield* Service.interval(
+            Effect.map(file, () => void done++),
+            "1 minute",
+            { name: "reads" }
+          )
+          yield* Service.interval(
+            Effect.promise(() => new Promise(() => {})),
+            "5 minutes",
+            { name: "hangs" }
+          )
+        })
+      }) {}
+      const app = yield* TestApp.make(Real.layer, { patience: "100 millis" })
+      yield* app.advance("10 minutes")
+      assert.strictEqual(done, 10)
+      assert.deepStrictEqual(
+        (yield* app.timeline).filter((line) => line.includes("hangs")),
+        ["00:05:00.000 Real: hangs waits for something that is not time"]
+      )
+    })
+  )
+
+  it.scoped("puts stubs in the place of services and methods, however layers are nested", () =>
+    Effect.gen(function* () {
+      const sent: Array<string> = []
+      class Mail extends Service.make<Mail>()("Mail", {
+        onStart: (_host: string) =>
+          Effect.as(Effect.die("no mail in tests"), {
+            send: (_to: string): Effect.Effect<void> => Effect.void,
+            count: Effect.succeed(0)
+          })
+      }) {}
+      class Orders extends Service.make<Orders>()("Orders", {
+        onStart: Effect.gen(function* () {
+          const mail = yield* Mail
+          return {
+            place: (to: string) => Effect.as(mail.send(to), `placed for ${to}`),
+            total: Effect.succeed(1)
+          }
+        })
+      }) {}
+      const layer = Layer.provideMerge(Orders.layer, Mail.layer("smtp.example"))
+      const app = yield* TestApp.make(layer, {
+        replace: [
+          TestApp.stub(Mail, { send: (to) => Effect.sync(() => void sent.push(to)) }),
+          TestApp.override(Orders, () => ({ total: Effect.succeed(2) }))
+        ]
+      })
+      assert.deepStrictEqual(
+        yield* app.run(Effect.flatMap(Orders, (orders) => Effect.zip(orders.place("ada"), orders.total))),
+        ["placed for ada", 2]
+      )
+      assert.deepStrictEqual(sent, ["ada"])
+      const missing = yield* Effect.exit(app.run(Effect.flatMap(Mail, (mail) => mail.count)))
+      assert.include(
+        Exit.isFailure(missing) ? Cause.pretty(missing.cause) : "",
+        `"count" of Mail was asked for, but the test's stub does not have it.`
+      )
+    })
+  )
+
+  it.scoped("runs two apps beside each other, which share a bus and not a clock", () =>
+    Effect.gen(function* () {
+      class Heard extends Service.make<Heard>()("Heard", {
+        onStart: Effect.gen(function* () {
+          const heard = yield* Ref.make<ReadonlyArray<number>>([])
+          yield* Service.listen(Ping, ({ n }) => Ref.update(heard, (all) => [...all, n]))
+          return { heard: Ref.get(heard) }
+        })
+      }) {}
+      class Sends extends Service.make<Sends>()("Sends", {
+        onStart: Effect.gen(function* () {
+          let n = 0
+          yield* Service.interval(
+            Effect.suspend(() => EventBus.emit(Ping, { n: ++n })),
+            "1 second"
+          )
+        })
+      }) {}
+      const one = yield* TestApp.make(Heard.layer)
+      const other = yield* TestApp.make(Sends.layer)
+      yield* other.advance("3 seconds")
+      assert.deepStrictEqual(yield* one.run(Effect.flatMap(Heard, (_) => _.heard)), [1, 2, 3])
+      assert.deepStrictEqual((yield* one.timeline).at(-1), "00:00:00.000 Heard handled ping in 0ms")
+      assert.deepStrictEqual((yield* other.timeline).at(-1), "00:00:03.000 Sends ticked (interval 1s)")
+      yield* other.stop
+      yield* one.stop
+    }).pipe(Effect.provide(EventBus.layer))
+  )
+
+  it.scoped("runs an effect in its time, for as long as that takes, and says when it never ends", () =>
+    Effect.gen(function* () {
+      const app = yield* TestApp.make(Metrics.layer, { name: "Shop", patience: "20 millis" })
+      yield* app.run(Effect.sleep("90 seconds"))
+      assert.strictEqual(yield* app.run(Effect.flatMap(Metrics, (metrics) => metrics.ticks)), 1)
+      assert.strictEqual(yield* Effect.flip(app.run(Effect.fail("no"))), "no")
+      const error = yield* Effect.flip(app.run(Effect.never))
+      assert.strictEqual(
+        (error as Error).message,
+        "What was run does not end: an hour of virtual time has passed. Still there: Shop > Metrics (running)."
+      )
+      const round = yield* Effect.flip(app.run(Effect.forever(Effect.yieldNow())))
+      assert.include((round as Error).message, "it runs round and round, and never waits")
+    })
+  )
+
+  it.scoped("finds a race with a seed, and finds it again with the same", () =>
+    Effect.gen(function* () {
+      // Reads, and writes what it has read and one more: right only if nobody comes in between.
+      class Counter extends Service.make<Counter>()("Counter", {
+        onStart: Effect.gen(function* () {
+          const count = yield* Ref.make(0)
+          const increment = Effect.flatMap(Ref.get(count), (n) => Ref.set(count, n + 1))
+          return {
+            run: Effect.all([increment, increment, increment], { concurrency: 3 }),
+            count: Ref.get(count)
+          }
+        })
+      }) {}
+      const counted = (seed?: number) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const app = yield* TestApp.make(Counter.layer, { seed })
+            return yield* app.run(Effect.flatMap(Counter, (_) => Effect.zipRight(_.run, _.count)))
+          })
+        )
+      assert.strictEqual(yield* counted(), 3)
+      const seeds = Array.from({ length: 30 }, (_, index) => index + 1)
+      const counts = yield* Effect.forEach(seeds, counted)
+      assert.isBelow(Math.min(...counts), 3)
+      assert.deepStrictEqual(yield* Effect.forEach(seeds, counted), counts)
+    })
+  )
+
+  it.effect("refuses what cannot be used", () =>
+    Effect.gen(function* () {
+      const refusal = <A>(effect: Effect.Effect<A, unknown, Scope.Scope>) =>
+        Effect.map(Effect.exit(Effect.scoped(effect)), (exit) =>
+          Exit.isFailure(exit) ? Cause.pretty(exit.cause) : ""
+        )
+      const made = (options: unknown) => refusal(TestApp.make(Metrics.layer, options as TestApp.Options))
+      assert.include(yield* made({ seed: 0 }), "TestApp.make: `seed` must be a whole number of at least 1")
+      assert.include(yield* made({ startsAt: "soon" }), "TestApp.make: `startsAt` must be a moment")
+      assert.include(yield* made({ patience: 0 }), "TestApp.make: `patience` must be a duration above zero")
+      assert.include(
+        yield* refusal(Effect.flatMap(TestApp.make(Metrics.layer), (app) => app.advance(-1))),
+        "TestApp.advance: `duration` must be a duration"
+      )
+      assert.throws(() => TestApp.stub(Metrics, null as never), "TestApp.stub: `methods` must be an object")
+    })
+  )
+})
