@@ -71,6 +71,8 @@ interface Root {
   readonly services: Set<Member>
   state: State
   since: number
+  /** When it began to stop, in monotonic milliseconds. */
+  stoppingAt: number | undefined
 }
 
 /** Whether the app is still coming up; what waits for it to be up. */
@@ -160,7 +162,8 @@ export const makeShared = (
       stopTimeout,
       services: new Set(),
       state: { _tag: "Starting" },
-      since: clock.unsafeCurrentTimeMillis()
+      since: clock.unsafeCurrentTimeMillis(),
+      stoppingAt: undefined
     }
     return {
       journal,
@@ -189,9 +192,10 @@ export const forgetStopped = ({ root }: Shared, members: ReadonlySet<Member>): v
 
 /** The app comes into another state. */
 export const become = ({ changes, root }: Shared, state: State): Effect.Effect<void> =>
-  Effect.map(Clock.currentTimeMillis, (now) => {
+  Effect.map(Effect.zip(Clock.currentTimeMillis, Monotonic.millis), ([now, monotonic]) => {
     root.state = state
     root.since = now
+    if (state._tag === "Stopping") root.stoppingAt = monotonic
     changes.note()
   })
 

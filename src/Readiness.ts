@@ -1,6 +1,6 @@
 /** Whether an app can take work, and why not, as its services say. */
 import * as Secrets from "./Secrets.ts"
-import type { ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
+import type { CheckStatus, ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
 import { below } from "./Labels.ts"
 import { counted, cut } from "./Words.ts"
 
@@ -30,11 +30,9 @@ export interface Problem {
 /** What there is to say of an app. */
 export const of = ({ at, name, services, since, state }: Snapshot): Readiness => {
   const ofApp = reasonOf(state, name)
+  const upSince = state._tag === "Running" ? since : undefined
   const own = ofApp === undefined ? [] : [{ path: name, reason: ofApp, since, isCritical: true }]
-  const problems = [
-    ...own,
-    ...services.flatMap((service) => problemsOf(service, true, state._tag === "Running"))
-  ]
+  const problems = [...own, ...services.flatMap((service) => problemsOf(service, upSince))]
   const critical = problems.filter(({ isCritical }) => isCritical)
   const others = problems.filter(({ isCritical }) => !isCritical)
   return { isReady: critical.length === 0, app: name, at, problems: [...critical, ...others] }
@@ -57,16 +55,25 @@ export const render = ({ app, at, problems }: Readiness): string => {
 /** A screen, as for the tree of services. */
 const mostLines = 50
 
-const problemsOf = (service: ServiceStatus, isOfApp: boolean, isUp: boolean): ReadonlyArray<Problem> => {
+/** `upSince` is since when the app is up, if it is; `above` is there for a child. */
+const problemsOf = (
+  service: ServiceStatus,
+  upSince: number | undefined,
+  above?: { readonly hasRestarted: boolean }
+): ReadonlyArray<Problem> => {
   const { checks, children, isCritical, path, since, state } = service
   const reason = reasonOf(state, path)
   // Children come and go while the app runs.
-  const isUsual = state._tag === "Stopped" || (!isOfApp && !["Failed", "Restarting"].includes(state._tag))
+  const isUsual =
+    state._tag === "Stopped" || (above !== undefined && !["Failed", "Restarting"].includes(state._tag))
   const own =
     reason === undefined || isUsual ? [] : [{ path: Secrets.masked(path), reason, since, isCritical }]
-  // A child that comes while the app runs has not failed it yet; one that has restarted may have.
-  const isNew = !isOfApp && isUp && service.restarts === 0
-  const ill = checks.filter(({ state }) => state._tag !== "Healthy" && !(isNew && state._tag === "Pending"))
+  // What is new while the app runs has not failed it yet; what has restarted may have.
+  const isAwaited = (check: CheckStatus) => upSince === undefined || check.since <= upSince || hasRestarted
+  const hasRestarted = above?.hasRestarted === true || service.restarts > 0
+  const ill = checks.filter(
+    (check) => check.state._tag === "Unhealthy" || (check.state._tag === "Pending" && isAwaited(check))
+  )
   return [
     ...own,
     ...ill.map((check) => ({
@@ -75,7 +82,7 @@ const problemsOf = (service: ServiceStatus, isOfApp: boolean, isUp: boolean): Re
       since: check.since,
       isCritical: check.isCritical
     })),
-    ...children.flatMap((child) => problemsOf(child, false, isUp))
+    ...children.flatMap((child) => problemsOf(child, upSince, { hasRestarted }))
   ]
 }
 

@@ -59,7 +59,7 @@ export const step = (
   Effect.gen(function* () {
     const { journal } = service.owner.shared
     const limit = options.limitMillis ?? (yield* timeLeft(service))
-    const exit = yield* Deadline.within(effect, limit)
+    const exit = yield* within(service, effect, limit)
     if (Option.isNone(exit)) {
       const alive = options.alive?.() ?? []
       const after = Duration.millis(limit)
@@ -113,14 +113,10 @@ const runSteps = (
     enter(service, "cleanups", (yield* Monotonic.millis) - before)
     const finalizers = finalizersOf(service.scope)
     for (const [key, finalizer] of finalizers) {
-      finalizers.set(key, (exit) =>
-        Effect.flatMap(cleanupTime(service), (limitMillis) =>
-          step(service, "a cleanup", finalizer(exit), { limitMillis })
-        )
-      )
+      finalizers.set(key, (exit) => step(service, "a cleanup", finalizer(exit)))
     }
     yield* step(service, "cleanups", Effect.uninterruptible(Scope.close(service.scope, Exit.void)), {
-      limitMillis: (yield* cleanupTime(service)) + lateStepMillis * finalizers.size
+      limitMillis: (yield* timeLeft(service)) + lateStepMillis * finalizers.size
     })
     // What its own work has provided to itself ends with that, unless that hung.
     yield* Deadline.within(Owner.stopMembers(service.provided), lateStepMillis)
@@ -164,8 +160,29 @@ const timeLeft = (service: Lifetime): Effect.Effect<number> =>
       : lateStepMillis
   )
 
-/** Services that `onStart` has built for itself, as by `Layer.build`, stop in its cleanups, and have deadlines of their own. */
-const cleanupTime = (service: Lifetime): Effect.Effect<number> =>
-  Effect.map(timeLeft(service), (left) =>
-    [...service.provided].reduce((sum, member) => sum + member.stopLimit(), left)
-  )
+/**
+ * As `Deadline.within`. But services that the work has built for itself, as by
+ * `Layer.build`, have deadlines of their own: those that are stopping when the
+ * limit passes are waited for, and then a second for what is left to do.
+ */
+const within = <A, E>(
+  service: Lifetime,
+  work: Effect.Effect<A, E>,
+  limit: number
+): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
+  service.provided.size === 0
+    ? Deadline.within(work, limit)
+    : Effect.gen(function* () {
+        const fiber = yield* Effect.forkDaemon(Effect.interruptible(work))
+        const ended = (millis: number) =>
+          Effect.map(Deadline.within(Fiber.await(fiber), millis), Option.map(Exit.flatten))
+        const inTime = yield* ended(limit)
+        if (Option.isSome(inTime)) return inTime
+        const stopping = [...service.provided].filter((member) => member.shown()._tag === "Stopping")
+        const longest = Math.max(0, ...stopping.map((member) => member.stopLimit()))
+        const stops = Effect.forEach(stopping, (member) => member.stop, { concurrency: "unbounded" })
+        yield* Deadline.within(stops, longest)
+        const late = stopping.length === 0 ? Option.none() : yield* ended(lateStepMillis)
+        if (Option.isNone(late)) yield* Fiber.interruptFork(fiber)
+        return late
+      })

@@ -100,6 +100,40 @@ describe("Health.ready", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("waits for the first checks of all that came with the boot, or has restarted", () =>
+    Effect.gen(function* () {
+      let checks = 0
+      class Leaf extends Service.make<Leaf>()("Leaf", {
+        onStart: Service.health(
+          Effect.delay(
+            Effect.sync(() => checks++),
+            "2 seconds"
+          )
+        )
+      }) {}
+      class Mid extends Service.make<Mid>()("Mid", {
+        onStart: Effect.gen(function* () {
+          yield* Service.adopt(Leaf)
+          if (checks === 0)
+            yield* Service.timeout(Effect.fail("broken"), "5 seconds", { onFailure: Failure.escalate })
+        })
+      }) {}
+      class Top extends Service.make<Top>()("Top", {
+        onStart: Service.adopt(Mid, { onFailure: Failure.restart({ backoff: Schedule.spaced("1 second") }) })
+      }) {}
+      const app = yield* launched(Top.layer)
+      const pending = "Top > Mid > Leaf: not checked yet, for less than a second"
+      assert.deepStrictEqual(yield* app.ready, [false, pending])
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* app.ready, [true])
+      yield* TestClock.adjust("4 seconds")
+      assert.deepStrictEqual(yield* app.ready, [false, pending])
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(yield* app.ready, [true])
+      yield* Fiber.interrupt(app.fiber)
+    }).pipe(leavesNothing)
+  )
+
   it.effect("says which critical check is unhealthy, why and since when, and only mentions others", () =>
     Effect.gen(function* () {
       let answer: Effect.Effect<void, string> = Effect.void

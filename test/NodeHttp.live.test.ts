@@ -278,6 +278,7 @@ describe("NodeHttp.layer", () => {
           HttpRouter.get("/big", held("big", HttpServerResponse.uint8Array(new Uint8Array(8_000_000)))),
           HttpRouter.get("/slow", held("slow", Effect.delay(row, "300 millis"))),
           HttpRouter.get("/fast", held("fast", row)),
+          HttpRouter.get("/head", held("head", Effect.delay(row, "150 millis")), { uninterruptible: true }),
           HttpRouter.get(
             "/upgrade",
             held(
@@ -294,15 +295,17 @@ describe("NodeHttp.layer", () => {
             one.get(path, isUpgrade ? upgradeHeaders : "")
             // Queued behind the first.
             if (path === "/slow") one.get("/fast")
-            yield* isUpgrade || path === "/slow" ? Effect.sleep("50 millis") : receives(one, /200 OK/)
+            yield* isUpgrade || path === "/slow" || path === "/head"
+              ? Effect.sleep("50 millis")
+              : receives(one, /200 OK/)
             one.socket[how]()
           })
-        const paths = ["/file", "/big", "/slow", "/upgrade"]
+        const paths = ["/file", "/big", "/slow", "/head", "/upgrade"]
         yield* Effect.forEach(paths, (path) => Effect.zip(go(path, "destroy"), go(path, "resetAndDestroy")), {
           concurrency: "unbounded"
         })
-        yield* Effect.repeat(Effect.sleep("20 millis"), { until: () => released.length === 10, times: 100 })
-        const twice = ["big", "fast", "file", "slow", "upgrade"].flatMap((name) => [name, name])
+        yield* Effect.repeat(Effect.sleep("20 millis"), { until: () => released.length === 12, times: 100 })
+        const twice = ["big", "fast", "file", "head", "slow", "upgrade"].flatMap((name) => [name, name])
         assert.deepStrictEqual(released.toSorted(), twice)
         const [took, stopped] = yield* Effect.timed(app.stop)
         assert.isTrue(isClean(stopped))

@@ -358,6 +358,49 @@ describe("6. Every stop has a deadline: per service (default 10 s) and for the a
     }).pipe(leavesNothing)
   )
 
+  it.effect("of a service that its work has provided to itself, beside that one's own", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      class Inner extends Service.make<Inner>()("Inner", {
+        onStart: Effect.void,
+        onStop: () => Effect.zipRight(Effect.sleep("15 seconds"), say("-Inner")),
+        stopTimeout: "20 seconds"
+      }) {}
+      class Pool extends Service.make<Pool>()("Pool", { onStart: Effect.void, onStop: () => say("-Pool") }) {}
+      class Outer extends Service.make<Outer>()("Outer", {
+        onStart: Effect.zipRight(Pool, Service.spawn(Layer.launch(Inner.layer)))
+      }) {}
+      const fiber = yield* launch(Outer.layer.pipe(Layer.provide(Pool.layer)))
+      fiber.unsafeInterruptAsFork(fiber.id())
+      yield* TestClock.adjust("15 seconds")
+      assert.deepStrictEqual(lines, ["-Inner", "-Pool"])
+      const exit = yield* Fiber.await(fiber)
+      assert.isTrue(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause), "clean")
+    }).pipe(leavesNothing)
+  )
+
+  it.effect(
+    "of a service, also when a cleanup hangs before what it has built for itself is asked to stop",
+    () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        class Inner extends Service.make<Inner>()("Inner", {
+          onStart: Effect.void,
+          onStop: () => say("-Inner"),
+          stopTimeout: "20 seconds"
+        }) {}
+        class Outer extends Service.make<Outer>()("Outer", {
+          onStart: Effect.zipRight(Layer.build(Inner.layer), Service.addCleanup(Effect.never)),
+          stopTimeout: "1 second"
+        }) {}
+        const fiber = yield* launch(Outer.layer)
+        fiber.unsafeInterruptAsFork(fiber.id())
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(lines, ["-Inner"])
+        yield* Fiber.await(fiber)
+      }).pipe(leavesNothing)
+  )
+
   it.effect("of the app, when layers that are no services hang", () =>
     Effect.gen(function* () {
       const { lines, say } = timeline()

@@ -53,6 +53,8 @@ interface Line {
   readonly exchanges: Set<Exchange>
   /** The answer that comes last, and whether the connection was to be kept after it. */
   last: { readonly response: Http.ServerResponse; readonly isKept: boolean } | undefined
+  /** Whether it is being closed. */
+  isClosing: boolean
 }
 
 /** Watches a server, from before it listens. Requests that come before there is a handler are answered with 503 and `notYet`. */
@@ -69,7 +71,7 @@ export const of = (server: Http.Server, notYet: string): Connections => {
   const lineOf = (socket: Duplex): Line => {
     const known = open.get(socket)
     if (known !== undefined) return known
-    const line: Line = { exchanges: new Set(), last: undefined }
+    const line: Line = { exchanges: new Set(), last: undefined, isClosing: false }
     open.set(socket, line)
     socket.once("close", () => {
       open.delete(socket)
@@ -80,7 +82,11 @@ export const of = (server: Http.Server, notYet: string): Connections => {
   }
   const settle = () => {
     if (closesWhenIdle) {
-      for (const [socket, line] of open) if (line.exchanges.size === 0) close(socket)
+      for (const [socket, line] of open) {
+        if (line.exchanges.size > 0 || line.isClosing) continue
+        line.isClosing = true
+        close(socket)
+      }
     }
     if (exchanges.size > 0 || open.size > 0) return
     for (const resume of waiting) resume()
@@ -204,7 +210,8 @@ const callBackOnClose = (response: Http.ServerResponse): void => {
   const end = response.end.bind(response)
   response.end = (...args: ReadonlyArray<unknown>) => {
     const callback = args.find((arg) => typeof arg === "function") as (() => void) | undefined
-    if (callback !== undefined) response.once("close", callback)
+    if (callback !== undefined && response.closed) process.nextTick(callback)
+    else if (callback !== undefined) response.once("close", callback)
     return end(...(args as Parameters<typeof end>))
   }
 }

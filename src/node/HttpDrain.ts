@@ -45,13 +45,12 @@ export const drain = (
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
     const { journal, root } = service.owner.shared
-    const now = yield* Clock.currentTimeMillis
-    // The clock may have been set back.
-    const elapsed = root.state._tag === "Stopping" ? Math.max(0, now - root.since) : 0
-    const delay = Math.max(0, settings.readinessDelay - elapsed)
-    const left = (root.stopTimeout ?? Number.POSITIVE_INFINITY) - elapsed - delay
-    const wanted = settings.drainTimeout ?? Math.min(longestByDefault, Math.round((left * 2) / 3))
-    const drainTimeout = Math.min(wanted, Math.max(cutMillis, left - 3 * cutMillis))
+    const elapsed = root.stoppingAt === undefined ? 0 : (yield* Monotonic.millis) - root.stoppingAt
+    const left = (root.stopTimeout ?? Number.POSITIVE_INFINITY) - elapsed
+    // So that there is time to answer, and to cut, whatever is asked for.
+    const delay = within(settings.readinessDelay - elapsed, left - 4 * cutMillis)
+    const wanted = settings.drainTimeout ?? Math.min(longestByDefault, ((left - delay) * 2) / 3)
+    const drainTimeout = within(wanted, Math.max(cutMillis, left - delay - 3 * cutMillis))
     yield* journal.append({
       _tag: "ServerDraining",
       service: service.path,
@@ -87,6 +86,9 @@ export const drain = (
     connections.destroy()
     yield* Deadline.within(connections.closed, cutMillis)
   }).pipe(Effect.ensuring(Effect.sync(connections.destroy)))
+
+/** So many whole milliseconds, but not more than so many, and not less than none. */
+const within = (millis: number, most: number): number => Math.max(0, Math.round(Math.min(millis, most)))
 
 /** Gives clients time, unless all have gone. By their clock and not the app's: in virtual time they would never come. */
 const pause = (connections: Connections.Connections, millis: number) =>

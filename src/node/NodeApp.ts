@@ -27,7 +27,7 @@ export interface Options extends App.Options {
  * - SIGINT and SIGTERM stop the app in order. A second signal ends the process
  *   at once, with a line that says what was still running.
  * - An uncaught exception or unhandled rejection is logged, and stops the app
- *   in order; so does a stdout that nobody reads any more.
+ *   in order; so does a stdout that nobody reads any more (EPIPE).
  * - The exit code is 0 when the app was asked to stop, by a signal or by
  *   `Service.stop`, and did so cleanly and in time. Otherwise it is 1.
  * - SIGUSR2 writes the tree of services to stderr, as `ServiceRegistry.render`
@@ -82,8 +82,14 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, App.Provided>, options: O
   if (process.platform !== "win32") process.on("SIGUSR2", () => void process.stderr.write(tree() + plan()))
   process.on("uncaughtException", onCrash("uncaught exception"))
   process.on("unhandledRejection", onCrash("unhandled rejection"))
-  // As when what reads the log has gone. Each later line would fail again.
-  process.stdout.once("error", onCrash("stdout cannot be written to")).on("error", () => {})
+  // Each later line would fail again. A full disk is no reason to take orders no more.
+  process.stdout.once("error", (error: NodeJS.ErrnoException) => {
+    const isClosed = error.code === "EPIPE"
+    const then = isClosed ? "so the app stops" : "so the log is lost"
+    process.stderr.write(`stdout cannot be written to (${error.code}), ${then}\n`)
+    if (isClosed) onCrash("stdout was closed")(error)
+  })
+  process.stdout.on("error", () => {})
   process.stderr.on("error", () => {})
 
   fiber.addObserver(() => {

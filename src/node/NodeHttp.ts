@@ -85,6 +85,9 @@ export interface Options extends Omit<Net.ListenOptions, "signal"> {
  * a request; the head of a request may take 15, against clients that trickle
  * (Node looks every 30). Node's 5 minutes for a whole request stay.
  *
+ * One app is served on it, once. A request that offers another protocol than
+ * WebSocket (`Upgrade: h2c`) is answered, but Node does not give its body to anybody.
+ *
  * Fails with `StartError<ListenError>`. Throws `InputError` on useless options.
  */
 export const layer = (

@@ -49,7 +49,6 @@ export const beside = <A, E, R>(
 ): Effect.Effect<A, E | ProbeFilesError, R> => {
   const file = (name: string) => join(folder, name)
   const remove = (name: string) => rmSync(file(name), { force: true })
-  const removeAll = () => ["live", "ready", "not-ready"].forEach(remove)
   const attempt = (change: () => void) =>
     Effect.try({
       try: change,
@@ -61,19 +60,17 @@ export const beside = <A, E, R>(
   let liveAt = Number.NEGATIVE_INFINITY
   const write = (now: number, isReady: boolean, text: string) =>
     attempt(() => {
-      mkdirSync(folder, { recursive: true })
-      if (now - liveAt >= liveEveryMillis) {
-        writeFileSync(file("live"), "live\n")
-        liveAt = now
-      }
       const next = `${isReady} ${text}`
       const name = isReady ? "ready" : "not-ready"
+      // First what is no longer so: never does a probe find both, also when nothing can be written.
+      if (next !== written) remove(isReady ? "not-ready" : "ready")
+      mkdirSync(folder, { recursive: true })
       // Somebody may tidy the folder.
-      if (next === written && existsSync(file(name))) return
-      // First what is no longer so: never does a probe find both.
-      remove(isReady ? "not-ready" : "ready")
-      writeFileSync(file(name), text)
+      if (next !== written || !existsSync(file(name))) writeFileSync(file(name), text)
       written = next
+      if (now - liveAt < liveEveryMillis && existsSync(file("live"))) return
+      writeFileSync(file("live"), "live\n")
+      liveAt = now
     })
   const look = Effect.flatMap(Effect.zip(snapshot, Monotonic.millis), ([taken, now]) => {
     if (Option.isNone(taken)) return write(now, false, "starting\n")
@@ -95,7 +92,8 @@ export const beside = <A, E, R>(
       })
   })
   // A second signal ends the process without its scopes. What cannot be removed could not be written to either.
-  const onExit = () => void Effect.runSyncExit(attempt(removeAll))
+  const onExit = () =>
+    ["live", "ready", "not-ready"].forEach((name) => Effect.runSyncExit(attempt(() => remove(name))))
   const begin = attempt(() => {
     mkdirSync(folder, { recursive: true })
     process.once("exit", onExit)
