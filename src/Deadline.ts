@@ -48,7 +48,10 @@ const poll = <A, E>(
     const done = Deferred.unsafeMake<Option.Option<Exit.Exit<A, E>>>(FiberId.none)
     fiber.addObserver((late) => Deferred.unsafeDone(done, Effect.succeed(Option.some(late))))
     // A daemon and no race: an interruption reaches the children of a fiber even where it is masked itself.
-    const giveUp = Effect.zipRight(Deferred.succeed(done, Option.none()), Fiber.interruptFork(fiber))
+    // Once it has begun it goes to its end: whoever it tells that it is late interrupts the timer.
+    const giveUp = Effect.uninterruptible(
+      Effect.zipRight(Deferred.succeed(done, Option.none()), Fiber.interruptFork(fiber))
+    )
     // A test clock has no parts of a millisecond.
     const timer = Effect.interruptible(Effect.delay(giveUp, Math.ceil(millis)))
     return Effect.acquireUseRelease(Effect.forkDaemon(timer), () => Deferred.await(done), Fiber.interruptFork)

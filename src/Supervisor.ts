@@ -90,7 +90,7 @@ export const make = <R>(
       const low = slots.findLast(({ life, wanted }) => life !== undefined && wanted._tag !== "Up")
       if (low !== undefined) takeDown(low)
       for (const slot of slots) {
-        const isDown = slot.wanted._tag === "Down" && slot.life === undefined
+        const isDown = slot.wanted._tag === "Down" && slot.life === undefined && !beginning.has(slot)
         if (isDown && !slot.plan.claim.isOver) Slot.isOver(slot)
       }
       if (isStarting) return Effect.succeed(false)
@@ -148,23 +148,30 @@ export const make = <R>(
       return entry === undefined ? Effect.void : journal.append(entry)
     }
 
+    /** What is about to have a life, and has none to be seen yet. */
+    const beginning = new Set<Slot.Slot>()
     const begin = (slot: Slot.Slot): Effect.Effect<Incarnation.Incarnation, never, R> =>
-      Effect.map(
-        Incarnation.begin(slot.plan, {
+      Effect.suspend(() => {
+        beginning.add(slot)
+        const begun = Incarnation.begin(slot.plan, {
           settled: kick,
           failed: (failure) => failed(slot, failure, Monotonic.unsafeMillis(parent.clock) - slot.upAt),
           stopAsked: () => stop(slot)
-        }),
-        (life) => {
+        })
+        return Effect.map(begun, (life) => {
+          beginning.delete(slot)
           slot.life = life
           slot.owner = life.owner
           if (slot.wanted._tag !== "Up") life.giveUp()
           return life
-        }
-      )
-    const up = (slot: Slot.Slot, life: Incarnation.Incarnation): void => {
+        })
+      })
+    /** It has come up, unless something else has come to be wanted in the meantime. */
+    const up = (slot: Slot.Slot, life: Incarnation.Incarnation): boolean => {
+      if (slot.wanted._tag !== "Up") return false
       Slot.cameUp(slot)
       if (life.wantsStop()) stop(slot)
+      return true
     }
 
     const failed = (slot: Slot.Slot, failure: Incarnation.Failure, ranMillis: number): void => {
@@ -265,10 +272,9 @@ export const make = <R>(
         for (const slot of slots) {
           const life = yield* begin(slot)
           const exit = Exit.flatten(yield* Effect.exit(restore(life.built)))
-          if (Exit.isSuccess(exit) && slot.wanted._tag === "Up" && trouble === undefined) {
+          if (Exit.isSuccess(exit)) {
             yield* life.inherit
-            up(slot, life)
-            continue
+            if (trouble === undefined && up(slot, life)) continue
           }
           for (const each of slots) stop(each)
           yield* Effect.forEach(slots, ({ over }) => over.await, { discard: true })

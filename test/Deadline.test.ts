@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, TestClock } from "effect"
 import * as Deadline from "../src/Deadline.ts"
+import * as VirtualTime from "../src/testing/VirtualTime.ts"
 import { leavesNothing } from "./support.ts"
 
 describe("Deadline.within", () => {
@@ -37,5 +38,22 @@ describe("Deadline.within", () => {
       yield* TestClock.adjust(1)
       assert.isNotNull(waiting.unsafePoll())
     }).pipe(leavesNothing)
+  )
+
+  it.effect("interrupts what is late, whenever fibers are interrupted in their course", () =>
+    Effect.gen(function* () {
+      let interrupted = 0
+      const work = Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
+      const steps = Array.from({ length: 30 }, (_, index) => index + 10)
+      for (const most of steps) {
+        const time = VirtualTime.make(0)
+        const fiber = yield* time.fork(Effect.withMaxOpsBeforeYield(Deadline.within(work, 10), most))
+        assert.isTrue(time.settle())
+        time.moveTo(10)
+        assert.isTrue(time.settle())
+        assert.isNotNull(fiber.unsafePoll())
+      }
+      assert.strictEqual(interrupted, steps.length)
+    })
   )
 })
