@@ -9,10 +9,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Gate from "./Gate.ts"
 import * as AppEnd from "./AppEnd.ts"
 import * as AppNotes from "./AppNotes.ts"
 import * as BootReport from "./BootReport.ts"
@@ -112,7 +112,7 @@ export const make = (options: Options = {}): App => {
   const stopTimeout = Input.positiveMillis(where, "stopTimeout", options.stopTimeout ?? "30 seconds")
   const members = new Set<Owner.Member>()
   const unfinished = () => Owner.unfinished(members).map(Owner.describe)
-  const end = Deferred.unsafeMake<AppEnd.End>(FiberId.none)
+  const end = Deferred.unsafeMake<AppEnd.End>(Gate.ours)
   const stop = (reason: string) => Deferred.unsafeDone(end, Effect.succeed({ _tag: "Asked", reason }))
 
   let launched: Journal.Journal["Type"] | undefined
@@ -280,5 +280,5 @@ const longestBootEnd = 10_000
 /** What is left when the deadline of the app has passed gets this long: little, since the process is about to be killed. */
 const lateStopMillis = 1_000
 
-/** JavaScript ends a process that has nothing to wait for but an Effect. `Effect.never` holds a timer against that. */
-const keepAlive = <A>(effect: Effect.Effect<A>): Effect.Effect<A> => Effect.raceFirst(effect, Effect.never)
+/** The process goes on while it waits. */
+const keepAlive = <A>(effect: Effect.Effect<A>): Effect.Effect<A> => Effect.raceFirst(effect, Gate.never)

@@ -5,9 +5,9 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
 import * as MutableList from "effect/MutableList"
 import type * as Option from "effect/Option"
+import * as Gate from "./Gate.ts"
 
 /** A queue of `A`. */
 export interface Backlog<A> {
@@ -84,7 +84,7 @@ export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropN
         return "taken"
       }
       if (onFull === "wait") {
-        const offer = { item, done: Deferred.unsafeMake<void>(FiberId.none) }
+        const offer = { item, done: Deferred.unsafeMake<void>(Gate.ours) }
         waiting.add(offer)
         return { room: Deferred.await(offer.done), withdraw: () => void waiting.delete(offer) }
       }
@@ -99,7 +99,7 @@ export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropN
       if (hasEnded) return resume(Effect.succeedNone)
       takers.add(resume)
       return Effect.sync(() => takers.delete(resume))
-    }),
+    }, Gate.ours),
     end: () => {
       hasEnded = true
       letIn(waiting.size)

@@ -5,6 +5,7 @@
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import * as Gate from "./Gate.ts"
 
 /** Something that changes. */
 export interface Changes {
@@ -16,9 +17,9 @@ export interface Changes {
 
 /** Nothing has changed yet. */
 export const make = (): Changes => {
-  const readers = new Set<Effect.Latch>()
+  const readers = new Set<Gate.Gate>()
   const add = Effect.sync(() => {
-    const reader = Effect.unsafeMakeLatch()
+    const reader = Gate.make()
     readers.add(reader)
     return reader
   })

@@ -9,8 +9,8 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
+import * as Gate from "./Gate.ts"
 
 /** Most steps of a stop end within a few turns of the scheduler. Looking that often first saves a timer and its fiber. */
 const turnsWithoutTimer = 8
@@ -45,7 +45,7 @@ const poll = <A, E>(
     const exit = fiber.unsafePoll()
     if (exit !== null) return Effect.succeed(Option.some(exit))
     if (turns > 0) return Effect.zipRight(Effect.yieldNow(), poll(fiber, millis, turns - 1))
-    const done = Deferred.unsafeMake<Option.Option<Exit.Exit<A, E>>>(FiberId.none)
+    const done = Deferred.unsafeMake<Option.Option<Exit.Exit<A, E>>>(Gate.ours)
     fiber.addObserver((late) => Deferred.unsafeDone(done, Effect.succeed(Option.some(late))))
     // A daemon and no race: an interruption reaches the children of a fiber even where it is masked itself.
     // Once it has begun it goes to its end: whoever it tells that it is late interrupts the timer.

@@ -8,6 +8,7 @@ import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
+import * as Gate from "./Gate.ts"
 import type * as Journal from "./Journal.ts"
 import type * as Labels from "./Labels.ts"
 import * as Deadline from "./Deadline.ts"
@@ -78,8 +79,8 @@ export const begin = (
 ): Effect.Effect<Incarnation, never, any> =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
-    const closed = Effect.unsafeMakeLatch()
-    const settled = Effect.unsafeMakeLatch()
+    const closed = Gate.make()
+    const settled = Gate.make()
     let ended: Exit.Exit<Context.Context<unknown>, unknown> | undefined
     let isClosing = false
     let isGivenUp = false

@@ -12,11 +12,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import { identity } from "effect/Function"
 import type * as Tracer from "effect/Tracer"
+import * as Gate from "./Gate.ts"
 import * as Backlog from "./Backlog.ts"
 import * as Delivery from "./Delivery.ts"
 import * as ListenerRecord from "./ListenerRecord.ts"
@@ -126,7 +126,7 @@ export const make = <Payload, E, R>(
     const emitted = new Map<Fiber.RuntimeFiber<Delivery.Outcome>, Deferred.Deferred<Delivery.Outcome>>()
     const consumers = new Set<Fiber.RuntimeFiber<void>>()
     let handling = 0
-    const drained = Deferred.unsafeMake<void>(FiberId.none)
+    const drained = Deferred.unsafeMake<void>(Gate.ours)
     let state: "open" | "closed" | "abandoned" = "open"
 
     const limited = spec.timeout === undefined ? Effect.asSome : Effect.timeoutOption(spec.timeout)
@@ -181,7 +181,7 @@ export const make = <Payload, E, R>(
     }
 
     const handle = (envelope: Envelope): Deferred.Deferred<Delivery.Outcome> => {
-      const done = Deferred.unsafeMake<Delivery.Outcome>(FiberId.none)
+      const done = Deferred.unsafeMake<Delivery.Outcome>(Gate.ours)
       if (state !== "open") {
         Deferred.unsafeDone(done, interrupted)
         return done

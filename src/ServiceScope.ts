@@ -12,9 +12,9 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
+import * as Gate from "./Gate.ts"
 import type * as Listener from "./Listener.ts"
 import * as Labels from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -185,7 +185,7 @@ export const make = (
       childLabels: new Map(),
       scope,
       interruptStart: () => {},
-      stopped: Deferred.unsafeMake(FiberId.none),
+      stopped: Deferred.unsafeMake(Gate.ours),
       state: { _tag: "Starting" },
       since: clock.unsafeCurrentTimeMillis(),
       startTook: undefined,

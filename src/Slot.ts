@@ -3,7 +3,7 @@ import type * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import type * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import * as Gate from "./Gate.ts"
 import type * as Incarnation from "./Incarnation.ts"
 import * as Labels from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -19,9 +19,9 @@ export interface Slot {
   /** What there is of it now. */
   life: Incarnation.Incarnation | undefined
   /** Open while it is up, and when it is over. */
-  readonly ready: Effect.Latch
+  readonly ready: Gate.Gate
   /** Open when it will not come up again. */
-  readonly over: Effect.Latch
+  readonly over: Gate.Gate
   /** What its parent knows of it. */
   owned: OwnedChild | undefined
   /** The owner of the services of its last life. */
@@ -61,8 +61,8 @@ export const make = (plan: Incarnation.Plan): Slot => ({
   plan,
   wanted: { _tag: "Up", again: undefined },
   life: undefined,
-  ready: Effect.unsafeMakeLatch(),
-  over: Effect.unsafeMakeLatch(),
+  ready: Gate.make(),
+  over: Gate.make(),
   owned: undefined,
   owner: undefined,
   services: [],

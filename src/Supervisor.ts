@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import * as Gate from "./Gate.ts"
 import type * as Budget from "./Budget.ts"
 import * as Escalation from "./Escalation.ts"
 import type * as Failure from "./Failure.ts"
@@ -63,7 +64,7 @@ export const make = <R>(
     let trouble: Trouble | undefined
     let isActive = false
     let isDirty = false
-    const wake = Effect.unsafeMakeLatch()
+    const wake = Gate.make()
 
     const kick = () => {
       isDirty = true

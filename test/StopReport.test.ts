@@ -136,12 +136,12 @@ Shop stopped in 5s, not clean
     }).pipe(leavesNothing, Effect.provide(Journal.layer))
   )
 
-  it.effect("does not pass over what was left still stopping when its owner had gone on", () =>
+  it.effect("blames what hung, and not its owner, which has waited for it beyond its own time", () =>
     Effect.gen(function* () {
       class Request extends Service.make<Request>()("Request", {
         onStart: Effect.void,
         onStop: () => stubborn,
-        stopTimeout: "1 minute"
+        stopTimeout: "5 seconds"
       }) {}
       class Web extends Service.make<Web>()("Web", {
         onStart: Service.spawn(Effect.provide(Effect.zipRight(Request, Effect.never), Request.layer), {
@@ -151,18 +151,11 @@ Shop stopped in 5s, not clean
       }) {}
       const app = yield* running(Web.layer)
       app.stop("SIGTERM")
-      const report = yield* app.ended("3 seconds")
+      const report = yield* app.ended("5 seconds")
       assert.deepStrictEqual(lines(report), [
-        "Shop > Web 0 3000 timedOut",
-        "Shop > Web > Request 0 never abandoned"
+        "Shop > Web 0 5000 clean",
+        "Shop > Web > Request 0 5000 timedOut"
       ])
-      assert.deepStrictEqual(
-        report.services.map(({ problems }) => problems),
-        [
-          [{ _tag: "StepHung", step: "work", after: Duration.seconds(2), alive: ["request"] }],
-          [{ _tag: "Late", doing: "stopping", after: Duration.seconds(3), alive: [] }]
-        ]
-      )
       yield* TestClock.adjust("2 hours")
     }).pipe(leavesNothing)
   )

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Ref, Schedule, Schema, type Scope } from "effect"
+import { Cause, Effect, Exit, Layer, Random, Ref, Schedule, Schema, type Scope } from "effect"
 import { Event, EventBus, Failure, Service } from "effect-services"
 import { TestApp } from "effect-services/testing"
 
@@ -146,6 +146,97 @@ describe("TestApp", () => {
     })
   )
 
+  it.scoped("waits for what is real wherever it is, also beside what sleeps", () =>
+    Effect.gen(function* () {
+      const real = Effect.promise(() => new Promise<void>((resolve) => setTimeout(resolve, 20)))
+      const counts = { timed: 0, spawned: 0 }
+      class Reads extends Service.make<Reads>()("Reads", {
+        onStart: Effect.gen(function* () {
+          yield* real
+          yield* Service.interval(
+            Effect.tap(Effect.timeout(real, "5 seconds"), () => Effect.sync(() => counts.timed++)),
+            "1 minute"
+          )
+          const loop = Effect.zipRight(Effect.sleep("1 minute"), real)
+          yield* Service.spawn(Effect.forever(Effect.tap(loop, () => Effect.sync(() => counts.spawned++))))
+          yield* Service.health(real, { every: "1 minute", timeout: "2 seconds" })
+        }),
+        startTimeout: "5 seconds",
+        onStop: () => real
+      }) {}
+      const app = yield* TestApp.make(Layer.provide(Reads.layer, Metrics.layer), { name: "Shop" })
+      yield* app.advance("10 minutes")
+      assert.deepStrictEqual(counts, { timed: 10, spawned: 10 })
+      yield* app.run(Effect.timeout(real, "5 seconds"))
+      assert.strictEqual((yield* app.stop).exitCode, 0)
+      const odd = (yield* app.timeline).filter((line) => /not time|unhealthy|hung/.test(line))
+      assert.deepStrictEqual(odd, [])
+    })
+  )
+
+  it.scoped("does not wait long for those that wait for each other", () =>
+    Effect.gen(function* () {
+      class Jobs extends Service.make<Jobs>()("Jobs", {
+        onStart: Effect.gen(function* () {
+          const one = yield* Effect.makeSemaphore(1)
+          yield* Service.interval(one.withPermits(1)(Effect.sleep("30 seconds")), "1 minute", {
+            name: "holder"
+          })
+          yield* Service.interval(one.withPermits(1)(Effect.void), "1 minute", { name: "waiter" })
+        })
+      }) {}
+      const app = yield* TestApp.make(Jobs.layer, { patience: "200 millis" })
+      const begun = performance.now()
+      yield* app.advance("30 minutes")
+      assert.isBelow(performance.now() - begun, 2_000)
+      assert.isFalse((yield* app.timeline).some((line) => line.includes("holder waits")))
+    })
+  )
+
+  it.effect("fails a test that does not look how its app has ended, when that was not well", () =>
+    Effect.gen(function* () {
+      class Bad extends Service.make<Bad>()("Bad", {
+        onStart: Effect.void,
+        onStop: () => Effect.die("no")
+      }) {}
+      const exit = yield* Effect.exit(Effect.scoped(TestApp.make(Bad.layer, { name: "Shop" })))
+      assert.include(
+        Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "",
+        "The app did not end well:\nShop stopped in 0ms, not clean"
+      )
+    })
+  )
+
+  it.scoped("runs an app that stops itself as soon as it is up", () =>
+    Effect.gen(function* () {
+      class Once extends Service.make<Once>()("Once", { onStart: Service.stop }) {}
+      const app = yield* TestApp.make(Once.layer)
+      assert.deepStrictEqual(
+        [(yield* app.stop).exitCode, (yield* app.stop).reason],
+        [0, "App > Once asked for it"]
+      )
+    })
+  )
+
+  it.scoped("gives the same random numbers each time, and time that never goes back", () =>
+    Effect.gen(function* () {
+      const draw = Effect.scoped(
+        Effect.flatMap(TestApp.make(Metrics.layer, { seed: 7 }), (app) =>
+          app.run(Effect.all([Random.nextInt, Random.nextInt]))
+        )
+      )
+      assert.deepStrictEqual(yield* draw, yield* draw)
+
+      const app = yield* TestApp.make(Metrics.layer)
+      yield* Effect.all([app.advance("90 seconds"), app.advance("1 hour")], { concurrency: 2 })
+      const at = (yield* app.journal).map((entry) => entry.at)
+      assert.deepStrictEqual(
+        at,
+        at.toSorted((a, b) => a - b)
+      )
+    })
+  )
+
   it.scoped("puts stubs in the place of services and methods, however layers are nested", () =>
     Effect.gen(function* () {
       const sent: Array<string> = []
@@ -223,10 +314,14 @@ describe("TestApp", () => {
       const error = yield* Effect.flip(app.run(Effect.never))
       assert.strictEqual(
         (error as Error).message,
-        "What was run does not end: an hour of virtual time has passed. Still there: Shop > Metrics (running)."
+        "What was run does not end: a day of virtual time has passed. Still there: Shop > Metrics (running)."
       )
       const round = yield* Effect.flip(app.run(Effect.forever(Effect.yieldNow())))
-      assert.include((round as Error).message, "it runs round and round, and never waits")
+      const loops = "it runs round and round, and time does not move"
+      assert.include((round as Error).message, loops)
+      const sleeping = yield* Effect.flip(app.run(Effect.forever(Effect.sleep(0))))
+      assert.include((sleeping as Error).message, loops)
+      yield* app.run(Effect.sleep("3 hours"))
     })
   )
 
@@ -255,6 +350,42 @@ describe("TestApp", () => {
       const counts = yield* Effect.forEach(seeds, counted)
       assert.isBelow(Math.min(...counts), 3)
       assert.deepStrictEqual(yield* Effect.forEach(seeds, counted), counts)
+    })
+  )
+
+  it.scoped("changes some of what a service offers, and leaves the rest as it is", () =>
+    Effect.gen(function* () {
+      class Counted {
+        #n = 0
+        get n() {
+          return this.#n
+        }
+        add() {
+          return ++this.#n
+        }
+        name() {
+          return "real"
+        }
+      }
+      class Counter extends Service.make<Counter>()("Counter", {
+        onStart: Effect.sync(() => new Counted())
+      }) {}
+      const app = yield* TestApp.make(Counter.layer, {
+        replace: [TestApp.override(Counter, () => ({ name: () => "other" }))]
+      })
+      const counter = yield* app.run(Counter)
+      assert.deepStrictEqual([counter.add(), counter.n, counter.name()], [1, 1, "other"])
+    })
+  )
+
+  it.scoped("tells of a stub that stands in for nothing", () =>
+    Effect.gen(function* () {
+      class Elsewhere extends Service.make<Elsewhere>()("Elsewhere", { onStart: Effect.succeed({ n: 1 }) }) {}
+      const app = yield* TestApp.make(Metrics.layer, { replace: [TestApp.stub(Elsewhere, {})] })
+      assert.include(
+        yield* app.timeline,
+        "00:00:00.000 Elsewhere: stands in for nothing that has started with the app"
+      )
     })
   )
 

@@ -189,10 +189,6 @@ it.effect.prop(
           if (at(first) >= 0) assert.isBelow(at(first), at(then), "children in reverse order")
         }
       }
-    }).pipe(
-      leavesNothing,
-      Effect.provide(Journal.layer),
-      Effect.provide(Logger.remove(Logger.defaultLogger))
-    ),
+    }).pipe(leavesNothing, Effect.provide(Layer.merge(Journal.layer, Logger.remove(Logger.defaultLogger)))),
   { fastCheck: { numRuns: Number(process.env["LAW_RUNS"] ?? 300), examples: found }, timeout: 120_000 }
 )

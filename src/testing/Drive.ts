@@ -1,10 +1,11 @@
 /** Moves the time of an app that is tested from one thing that comes due to the next, and gives what is real its time. */
+import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type * as App from "../App.ts"
-import type { ServiceStatus } from "../ServiceStatus.ts"
+import * as ServiceScope from "../ServiceScope.ts"
+import * as Work from "../Work.ts"
 import type * as Timeline from "./Timeline.ts"
 import type * as VirtualTime from "./VirtualTime.ts"
 
@@ -28,12 +29,20 @@ export interface Driven {
   readonly time: VirtualTime.VirtualTime
   readonly timeline: Timeline.Timeline
   readonly patienceMillis: number
-  /** The runs that have been waited for, and are not again. */
-  readonly told: Set<string>
+  /** The fibers that have been waited for in vain, and are not again while they wait for the same. */
+  readonly known: Set<VirtualTime.AnyFiber>
+  /** How often work was waited for in vain, by name: each time it is waited for half as long. */
+  readonly vain: Map<string, number>
 }
 
 /** How far time is moved for what has no limit of its own: longer than backoffs and deadlines add up to. */
-const longest = Duration.toMillis("1 hour")
+const longest = Duration.toMillis("1 day")
+
+/** How often something may come due at one and the same moment: a loop without a pause does so for ever. */
+const mostAtOnce = 10_000
+
+/** How long, in real milliseconds, the event loop is kept from all else. */
+const longestTurn = 50
 
 /** Moves time until something is done. It is moved no farther than that needs. */
 export const until = (
@@ -42,19 +51,15 @@ export const until = (
   isDone: () => boolean
 ): Effect.Effect<void, NeverEndsError> =>
   Effect.gen(function* () {
-    const { app, patienceMillis, time } = driven
-    const fail = (reason: string) => new NeverEndsError({ what, reason, services: app.unfinished() })
+    const { time } = driven
     const limit = time.now() + longest
-    const sleepers = time.sleepers()
-    while (!isDone()) {
-      if (!time.settle()) return yield* fail("it runs round and round, and never waits")
-      // Nobody sleeps for it, so it waits for something real, or for others.
-      const waits = () => !isDone() && time.sleepers() <= sleepers
-      if (waits()) yield* realTime(time, patienceMillis, waits)
+    const step = stepping(driven, what)
+    while (true) {
+      yield* step(isDone)
       if (isDone()) return
       const next = time.next()
-      if (next === undefined) return yield* fail("nothing is left to happen in virtual time")
-      if (next > limit) return yield* fail(`an hour of virtual time has passed`)
+      if (next === undefined) return yield* never(driven, what, "nothing is left to happen in virtual time")
+      if (next > limit) return yield* never(driven, what, "a day of virtual time has passed")
       time.moveTo(next)
     }
   })
@@ -62,71 +67,86 @@ export const until = (
 /** Moves time by so many milliseconds, through each moment at which something comes due. */
 export const by = (driven: Driven, millis: number): Effect.Effect<void, NeverEndsError> =>
   Effect.gen(function* () {
-    const { app, time } = driven
+    const { time } = driven
     const target = time.now() + millis
-    const settled = Effect.suspend(() =>
-      time.settle()
-        ? Effect.void
-        : new NeverEndsError({
-            what: "What the app does",
-            reason: "it runs round and round, and never waits",
-            services: app.unfinished()
-          })
-    )
-    yield* settled
+    const step = stepping(driven, "What the app does")
+    yield* step(() => false)
     for (let next = time.next(); next !== undefined && next <= target; next = time.next()) {
-      const before = time.sleepers()
       time.moveTo(next)
-      yield* settled
-      if (time.sleepers() < before) yield* giveTime(driven)
+      yield* step(() => false)
     }
     time.moveTo(target)
-    yield* settled
+    yield* step(() => false)
   })
 
-/** Gives runs that have begun and do not sleep the time that something real may need. */
-const giveTime = (driven: Driven): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    const { patienceMillis, time, timeline, told } = driven
-    const busy = yield* runsOf(driven)
-    const isNew = busy.filter(({ key }) => !told.has(key))
-    if (isNew.length === 0) return
-    const sleepers = time.sleepers()
-    yield* realTime(time, patienceMillis, () => time.sleepers() <= sleepers)
-    const left = new Set((yield* runsOf(driven)).map(({ key }) => key))
-    for (const { key, service, task } of isNew) {
-      if (!left.has(key)) continue
-      told.add(key)
-      timeline.tell(service, `${task} waits for something that is not time`)
-    }
-  })
+const never = ({ app }: Driven, what: string, reason: string) =>
+  new NeverEndsError({ what, reason, services: app.unfinished() })
 
-/** Runs of tasks that have begun and not ended. Spawned work runs for as long as it likes. */
-const runsOf = ({ app }: Driven) =>
-  Effect.map(app.snapshot, (snapshot) => {
-    const runs = ({ children, path, tasks }: ServiceStatus): ReadonlyArray<Run> => [
-      ...tasks
-        .filter(({ isRunning, kind }) => isRunning && kind !== "spawn")
-        .map(({ lastStart, name }) => ({ key: `${path}: ${name} ${lastStart}`, service: path, task: name })),
-      ...children.flatMap(runs)
-    ]
-    return Option.match(snapshot, { onNone: () => [], onSome: ({ services }) => services.flatMap(runs) })
-  })
-
-interface Run {
-  readonly key: string
-  readonly service: string
-  readonly task: string
+/** Runs all that can run at this moment, and what that needs of the real world. */
+const stepping = (driven: Driven, what: string) => {
+  const { time } = driven
+  let moment = time.now()
+  let steps = 0
+  let turnedAt = performance.now()
+  return (isDone: () => boolean): Effect.Effect<void, NeverEndsError> =>
+    Effect.gen(function* () {
+      if (time.now() > moment) steps = 0
+      moment = time.now()
+      if (++steps > mostAtOnce || !time.settle()) {
+        return yield* never(driven, what, "it runs round and round, and time does not move")
+      }
+      if (!isDone()) yield* giveTime(driven, isDone)
+      if (performance.now() - turnedAt < longestTurn) return
+      yield* turn(0)
+      turnedAt = performance.now()
+    })
 }
 
-/** Lets the event loop turn while something waits, up to so many milliseconds. */
-const realTime = (time: VirtualTime.VirtualTime, millis: number, waits: () => boolean): Effect.Effect<void> =>
-  Effect.promise(async () => {
-    const end = performance.now() + millis
+/** Gives those that wait for something real the time that it may need, and tells of ticks that still wait. */
+const giveTime = (driven: Driven, isDone: () => boolean): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const { known, patienceMillis, time, timeline, vain } = driven
+    const left = () => {
+      const waiting = time.waiting()
+      // One that went on, and waits again, waits for something else.
+      for (const fiber of known) if (!waiting.includes(fiber)) known.delete(fiber)
+      return waiting.filter((fiber) => !known.has(fiber))
+    }
+    const first = left()
+    if (first.length === 0) return
+    const patience = Math.max(...first.map((fiber) => patienceMillis / 2 ** (vain.get(keyOf(fiber)) ?? 0)))
+    const end = performance.now() + patience
     // Most of what is real comes with the next turns.
-    for (let turn = 0; waits() && performance.now() < end; turn++) {
-      // oxlint-disable-next-line no-await-in-loop
-      await new Promise((resolve) => setTimeout(resolve, turn < 10 ? 0 : 2))
+    for (let turns = 0; !isDone() && left().length > 0 && performance.now() < end; turns++) {
+      yield* turn(turns < 10 ? 0 : 2)
       time.settle()
     }
+    if (isDone()) return
+    for (const fiber of left()) {
+      known.add(fiber)
+      vain.set(keyOf(fiber), (vain.get(keyOf(fiber)) ?? 0) + 1)
+      const run = runOf(fiber)
+      if (run !== undefined) timeline.tell(run.service, `${run.work} waits for something that is not time`)
+    }
   })
+
+const keyOf = (fiber: VirtualTime.AnyFiber): string => {
+  const run = runOf(fiber)
+  return run === undefined ? String(fiber.id().id) : `${run.service} ${run.work}`
+}
+
+/** The work of a service that a fiber is in, by name. What was spawned may wait as long as it likes. */
+const runOf = (fiber: VirtualTime.AnyFiber) => {
+  // What runs in a service has both in its context.
+  const context = fiber.currentContext as Context.Context<any>
+  const work = Work.of(context)
+  if (work === undefined || !context.unsafeMap.has(ServiceScope.ServiceScope.key)) return undefined
+  const service = Context.unsafeGet(context, ServiceScope.ServiceScope) as ServiceScope.Lifetime
+  const owned = [...service.fibers].find(({ source }) => source === work.source)
+  const task = owned?.shown.task?.()
+  return task === undefined || task.kind === "spawn" ? undefined : { service: service.path, work: task.name }
+}
+
+/** Lets the event loop turn. */
+const turn = (millis: number): Effect.Effect<void> =>
+  Effect.promise(() => new Promise((resolve) => setTimeout(resolve, millis)))

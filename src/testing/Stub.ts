@@ -7,26 +7,23 @@ import type { Replacement } from "../Replacements.ts"
 /** A service by its name, and what stands in for it. */
 export type Replacing = readonly [name: string, replacement: Replacement]
 
+/** A service class. Plain tags have no layer that could be replaced. */
+type ServiceClass<Self, Shape> = Context.Tag<Self, Shape> & { readonly layer: unknown }
+
 /**
- * Puts this in the place of a service, which is not started. Methods that are
- * left out die, with the name of what was called.
+ * Puts this in the place of a service, which is not started; what it needs
+ * still is. Methods that are left out die, with the name of what was called.
  */
 export const stub = <Self, Shape>(
-  service: Context.Tag<Self, Shape>,
+  service: ServiceClass<Self, Shape>,
   methods: Partial<NoInfer<Shape>>
 ): Replacing => {
-  if (typeof methods !== "object" || methods === null) {
-    throw new Input.InputError({
-      where: "TestApp.stub",
-      input: "methods",
-      expected: "an object with methods of the service",
-      actual: methods
-    })
-  }
-  const shape = new Proxy(methods, {
+  const what = check("TestApp.stub", service, "methods", methods)
+  const shape = new Proxy(what, {
     get: (target, method, receiver) => {
-      // Symbols are asked for by who inspects it.
-      if (method in target || typeof method === "symbol") return Reflect.get(target, method, receiver)
+      // These are asked for by who inspects it, waits for it, or prints it.
+      const isOfAll = typeof method === "symbol" || method === "then" || method === "toJSON"
+      if (method in target || isOfAll) return Reflect.get(target, method, receiver)
       throw new Error(`"${method}" of ${service.key} was asked for, but the test's stub does not have it.`)
     }
   })
@@ -35,12 +32,36 @@ export const stub = <Self, Shape>(
 
 /** Starts a service as it is, and changes what it offers: a method made slow, failing or observed. */
 export const override = <Self, Shape>(
-  service: Context.Tag<Self, Shape>,
+  service: ServiceClass<Self, Shape>,
   change: (real: Shape) => Partial<NoInfer<Shape>>
 ): Replacing => {
   Input.callable("TestApp.override", "change", change)
-  return [
-    service.key,
-    { onStart: (real) => Effect.map(real, (shape: Shape) => ({ ...shape, ...change(shape) })), stops: true }
-  ]
+  const changed = (real: Shape) => {
+    const what = check("TestApp.override", service, `what ${service.key} offers`, real)
+    const instead = check("TestApp.override", service, "what change returns", change(real))
+    return new Proxy(what, {
+      get: (target, key) => {
+        if (Object.hasOwn(instead, key)) return Reflect.get(instead, key)
+        // Of the real one, since it may have parts that only it can reach.
+        const value: unknown = Reflect.get(target, key, target)
+        return typeof value === "function" ? value.bind(target) : value
+      }
+    })
+  }
+  return [service.key, { onStart: (real) => Effect.map(real, changed), stops: true }]
+}
+
+const check = (where: string, service: unknown, input: string, value: unknown): object => {
+  if (typeof service !== "function" || !("layer" in service)) {
+    throw new Input.InputError({
+      where,
+      input: "service",
+      expected: "a class of Service.make",
+      actual: service
+    })
+  }
+  if (typeof value !== "object" || value === null) {
+    throw new Input.InputError({ where, input, expected: "an object with methods", actual: value })
+  }
+  return value
 }

@@ -9,18 +9,19 @@ import * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as App from "../App.ts"
 import { BusDecorator } from "../BusDecorator.ts"
+import * as Gate from "../Gate.ts"
 import * as Input from "../Input.ts"
 import * as Journal from "../Journal.ts"
 import { Replacements } from "../Replacements.ts"
 import type { Snapshot } from "../ServiceStatus.ts"
-import type * as StopReport from "../StopReport.ts"
+import * as StopReport from "../StopReport.ts"
 import * as Drive from "./Drive.ts"
 import type { Replacing } from "./Stub.ts"
 import * as TestEventBus from "./TestEventBus.ts"
@@ -78,8 +79,10 @@ export interface TestApp<A> {
 
 /**
  * Launches an app and waits until it is up; time moves on as far as the boot
- * needs. The end of the scope stops it. Fails with the layer's error when the
- * app does not start.
+ * needs, a day at most, as it does for `run` and `stop`. The end of the scope
+ * stops it, and dies when that does not go well, unless the test has called
+ * `stop` to see for itself. Fails with the layer's error when the app does not
+ * start.
  *
  * ```ts
  * import { Effect, Ref } from "effect"
@@ -117,9 +120,24 @@ export const make = <A, E, R>(
     const time = VirtualTime.make(momentOf(startsAt), seed)
     const timeline = Timeline.make(yield* Journal.make, time, appOptions.name ?? "App")
     const events = TestEventBus.make()
-    const driven: Drive.Driven = { app, time, timeline, patienceMillis, told: new Set() }
+    const used = new Set<string>()
+    const replacements = new Map(
+      replace.map(([name, { onStart, stops }]) => {
+        const noted = (real: Effect.Effect<any, any, any>) =>
+          Effect.suspend(() => {
+            used.add(name)
+            return onStart(real)
+          })
+        return [name, { onStart: noted, stops }] as const
+      })
+    )
+    if (replacements.size < replace.length) {
+      const expected = "one stand-in for each service"
+      throw new Input.InputError({ where, input: "replace", expected, actual: "two of one" })
+    }
+    const driven: Drive.Driven = { app, time, timeline, patienceMillis, known: new Set(), vain: new Map() }
 
-    const built = Deferred.unsafeMake<Context.Context<A>>(FiberId.none)
+    const built = Deferred.unsafeMake<Context.Context<A>>(Gate.ours)
     const noted = Layer.tap(layer, (context) =>
       Effect.flatMap(Effect.context<never>(), (ambient) =>
         Deferred.succeed(
@@ -132,21 +150,40 @@ export const make = <A, E, R>(
       .launch(noted)
       .pipe(
         Effect.provideService(Journal.Journal, timeline.journal),
-        Effect.provideService(Replacements, new Map(replace)),
+        Effect.provideService(Replacements, replacements),
         Effect.provideService(BusDecorator, TestEventBus.decorating(events)),
         time.fork
       )
     const isOver = () => fiber.unsafePoll() !== null
+    let isStopped = false
     const stop = Effect.gen(function* () {
+      isStopped = true
       app.stop("the test stops it")
       yield* Drive.until(driven, "The stop of the app", isOver)
       // It is over, and so has one.
       return Option.getOrThrow(yield* app.report)
     })
-    yield* Effect.addFinalizer(() => Effect.orDie(stop))
+    // When it came up, and the test has not looked how it ended, nobody else does.
+    const end = Effect.suspend(() =>
+      isStopped
+        ? Effect.void
+        : Effect.filterOrDie(stop, (report) => !timeline.isUp() || isGood(report), badEnd)
+    )
+    yield* Effect.addFinalizer(() => Effect.orDie(end))
     yield* Drive.until(driven, "The boot of the app", () => timeline.isUp() || isOver())
-    if (isOver()) return yield* Fiber.join(fiber)
-    const context = Context.add(yield* Deferred.await(built), TestEventBus.TestEventBus, events)
+    const over = fiber.unsafePoll()
+    // One that stops itself as soon as it has been built was never up, and went well.
+    const wentWell = over !== null && Exit.isInterrupted(over) && (yield* Deferred.isDone(built))
+    if (over !== null && !timeline.isUp() && !wentWell) return yield* Fiber.join(fiber)
+    const unused = replace.map(([name]) => name).filter((name) => !used.has(name))
+    for (const name of unused) timeline.tell(name, "stands in for nothing that has started with the app")
+    const built_ = yield* Deferred.await(built)
+    const context = Context.getOption(built_ as Context.Context<any>, TestEventBus.TestEventBus).pipe(
+      Option.match({
+        onSome: () => built_,
+        onNone: () => Context.add(built_, TestEventBus.TestEventBus, events)
+      })
+    )
 
     const run = <B, E2, R2>(effect: Effect.Effect<B, E2, R2>) =>
       Effect.gen(function* () {
@@ -173,6 +210,10 @@ export const make = <A, E, R>(
   })
 
 const where = "TestApp.make"
+
+const isGood = ({ exitCode }: StopReport.StopReport): boolean => exitCode === 0
+const badEnd = (report: StopReport.StopReport) =>
+  new Error(`The app did not end well:\n${StopReport.render(report)}`)
 
 const momentOf = (startsAt: DateTime.DateTime.Input): number => {
   const moment = DateTime.make(startsAt)

@@ -11,7 +11,6 @@ import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as FiberId from "effect/FiberId"
 import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -19,6 +18,7 @@ import type * as Scope from "effect/Scope"
 import * as BusDecorator from "../BusDecorator.ts"
 import type * as Event from "../Event.ts"
 import * as EventBus from "../EventBus.ts"
+import * as Gate from "../Gate.ts"
 import * as Input from "../Input.ts"
 import * as Work from "../Work.ts"
 
@@ -163,7 +163,7 @@ interface Troubled {
 /** A recorder that has seen nothing. */
 export const make = (): Recorder => ({
   sent: [],
-  next: Deferred.unsafeMake(FiberId.none),
+  next: Deferred.unsafeMake(Gate.ours),
   troubles: new Set()
 })
 
@@ -184,7 +184,7 @@ export const decorating =
         const sent: Sent = { event, verb, payload, sender: work?.service, at, receipt: undefined }
         recorder.sent.push(sent)
         Deferred.unsafeDone(recorder.next, Effect.void)
-        recorder.next = Deferred.unsafeMake(FiberId.none)
+        recorder.next = Deferred.unsafeMake(Gate.ours)
         return Effect.tapDefect(send(sent), () =>
           Effect.sync(() => void recorder.sent.splice(recorder.sent.indexOf(sent), 1))
         )

@@ -25,8 +25,10 @@ export const make = (
 ): Timeline => {
   const beginsAt = time.now()
   const entries: Array<Journal.Entry> = []
-  const lines: Array<string> = []
-  const tell = (text: string) => void lines.push(`${clock(time.now() - beginsAt)} ${text}`)
+  /** Entries, and what else was told; made into lines when somebody reads them. */
+  const told: Array<{ readonly at: number; readonly what: Journal.Unstamped | string }> = []
+  const tell = (what: Journal.Unstamped | string) => void told.push({ at: time.now() - beginsAt, what })
+  let isUp = false
   return {
     journal: {
       ...inner,
@@ -37,13 +39,15 @@ export const make = (
           // What is appended with a time of its own is an entry.
           const entry = { ...unstamped, at: time.now() } as Journal.Entry
           entries.push(entry)
-          tell(text(app, unstamped))
+          tell(unstamped)
+          isUp ||= entry._tag === "AppStarted"
           return inner.append(unstamped)
         })
     },
     entries: () => [...entries],
-    lines: () => [...lines],
-    isUp: () => entries.some(({ _tag }) => _tag === "AppStarted"),
+    lines: () =>
+      told.map(({ at, what }) => `${clock(at)} ${typeof what === "string" ? what : text(app, what)}`),
+    isUp: () => isUp,
     tell: (service, what) => tell(`${below(app, service)}: ${what}`)
   }
 }

@@ -6,10 +6,15 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
+import * as Random from "effect/Random"
 import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
 import * as Utils from "effect/Utils"
+
+/** A fiber, whatever it gives. */
+export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 
 /** A clock that is moved by hand. */
 export interface VirtualTime {
@@ -23,10 +28,12 @@ export interface VirtualTime {
   readonly next: () => number | undefined
   /** How many sleep. */
   readonly sleepers: () => number
-  /** Moves to a time at which no sleeper is passed over, and wakes those that are due. */
+  /** Moves to a time at which no sleeper is passed over, and wakes those that are due. It never goes back. */
   readonly moveTo: (millis: number) => void
-  /** Runs all that can run without more time. False when it never comes to rest. */
+  /** Runs all that can run without more time. False when it does not come to rest. */
   readonly settle: () => boolean
+  /** The fibers that wait for something that is neither time nor, as far as one can tell, another fiber. */
+  readonly waiting: () => ReadonlyArray<AnyFiber>
 }
 
 /** Time that begins at a moment. With a seed, fibers are interrupted in their course and chosen at random, the same way for the same seed. */
@@ -35,19 +42,20 @@ export const make = (beginsAt: number, seed?: number): VirtualTime => {
   /** By the time at which they wake, and of those in the order in which they fell asleep. */
   const sleepers: Array<{ readonly at: number; readonly wake: () => void }> = []
   const scheduler = new StepScheduler(seed)
+  const random = Random.make(seed ?? 1)
 
   const sleep = (duration: Duration.Duration): Effect.Effect<void> =>
     Effect.async((resume) => {
       const millis = Duration.toMillis(duration)
       // It is how others wait for ever.
       if (!Number.isFinite(millis)) return
-      const sleeper = { at: now + millis, wake: () => resume(Effect.void) }
+      const sleeper = { at: after(now, millis), wake: () => resume(Effect.void) }
       sleepers.splice(indexAfter(sleepers, sleeper.at), 0, sleeper)
       return Effect.sync(() => {
         const index = sleepers.indexOf(sleeper)
         if (index >= 0) sleepers.splice(index, 1)
       })
-    })
+    }, asleep)
   const nanos = () => BigInt(Math.round(now * 1_000_000))
   const clock: Clock.Clock = {
     [Clock.ClockTypeId]: Clock.ClockTypeId,
@@ -61,21 +69,29 @@ export const make = (beginsAt: number, seed?: number): VirtualTime => {
   return {
     fork: <A, E, R>(effect: Effect.Effect<A, E, R>) =>
       Effect.map(Effect.runtime<R>(), (runtime) =>
-        Runtime.runFork(runtime)(Effect.interruptible(Effect.withClock(effect, clock)), {
-          scheduler,
-          immediate: false
-        })
+        Runtime.runFork(runtime)(
+          Effect.interruptible(Effect.withRandom(Effect.withClock(effect, clock), random)),
+          { scheduler, immediate: false }
+        )
       ),
     now: () => now,
     next: () => sleepers[0]?.at,
     sleepers: () => sleepers.length,
     moveTo: (millis) => {
-      now = millis
+      now = Math.max(now, millis)
       while (sleepers[0] !== undefined && sleepers[0].at <= now) sleepers.shift()?.wake()
     },
-    settle: () => StepScheduler.settle()
+    settle: () => StepScheduler.settle(),
+    waiting: () => scheduler.waitingFibers()
   }
 }
+
+/** What one that sleeps waits for. */
+const asleep = FiberId.runtime(-1, 0)
+
+/** A moment later by so much, and by the least that a number can tell, if it is any. */
+const after = (now: number, millis: number): number =>
+  millis > 0 && now + millis === now ? now + Math.max(1, Math.abs(now)) * Number.EPSILON : now + millis
 
 /** Where one belongs that wakes then: after those that wake at the same time. */
 const indexAfter = (sleepers: ReadonlyArray<{ readonly at: number }>, at: number): number => {
@@ -98,22 +114,21 @@ const indexAfter = (sleepers: ReadonlyArray<{ readonly at: number }>, at: number
 const fewestSteps = 10
 const oneOfSteps = 6
 
-/** More than a test does in one moment, and a second or two of work: what has not come to rest by then never will. */
-const mostTasks = 1_000_000
+/** How long, in real milliseconds, an app may be busy at one moment. What has not come to rest by then never will. */
+const longestMoment = 3_000
 
 /** Keeps what is to run, until it is told to run it or, when nobody does, the event loop comes by. */
 class StepScheduler implements Scheduler.Scheduler {
   /** Those of all apps that are being tested: they may share a bus, and then wait for each other. */
-  private static readonly waiting = new Set<StepScheduler>()
+  private static readonly busy = new Set<StepScheduler>()
   private static isComing = false
 
   static settle(): boolean {
-    let left = mostTasks
-    for (const scheduler of this.waiting) {
-      this.waiting.delete(scheduler)
-      left = scheduler.run(left)
-      if (left === 0) {
-        this.waiting.add(scheduler)
+    const end = performance.now() + longestMoment
+    for (const scheduler of this.busy) {
+      this.busy.delete(scheduler)
+      if (!scheduler.run(end)) {
+        this.busy.add(scheduler)
         return false
       }
     }
@@ -121,26 +136,39 @@ class StepScheduler implements Scheduler.Scheduler {
   }
 
   private tasks: Array<() => void> = []
+  /** Fibers that have run since it was last asked who waits. */
+  private readonly touched = new Set<AnyFiber>()
+  private readonly waits = new Set<AnyFiber>()
   private readonly random: Utils.PCGRandom | undefined
 
   constructor(seed: number | undefined) {
     this.random = seed === undefined ? undefined : new Utils.PCGRandom(seed)
   }
 
-  shouldYield(fiber: Fiber.RuntimeFiber<unknown, unknown>): number | false {
+  shouldYield(fiber: AnyFiber): number | false {
     if (this.random !== undefined) {
       return fiber.currentOpCount >= fewestSteps && this.random.integer(oneOfSteps) === 0 ? 0 : false
     }
     return fiber.currentOpCount > fiber.getFiberRef(FiberRef.currentMaxOpsBeforeYield) ? 0 : false
   }
 
-  scheduleTask(task: () => void): void {
+  scheduleTask(task: () => void, _priority: number, fiber?: AnyFiber): void {
     this.tasks.push(task)
-    StepScheduler.waiting.add(this)
+    if (fiber !== undefined) this.touched.add(fiber)
+    StepScheduler.busy.add(this)
     if (StepScheduler.isComing) return
     // Something real may have come, as the answer to a promise.
     StepScheduler.isComing = true
     queueMicrotask(StepScheduler.comeBy)
+  }
+
+  waitingFibers(): ReadonlyArray<AnyFiber> {
+    for (const fiber of this.touched) {
+      if (isWaiting(fiber)) this.waits.add(fiber)
+      else this.waits.delete(fiber)
+    }
+    this.touched.clear()
+    return [...this.waits]
   }
 
   /** Runs what nobody has run. Work without end must not keep the event loop from all else. */
@@ -149,10 +177,10 @@ class StepScheduler implements Scheduler.Scheduler {
     if (StepScheduler.isComing) setTimeout(StepScheduler.comeBy, 0)
   }
 
-  /** Runs at most so many tasks; gives how many more it might have run. */
-  private run(most: number): number {
-    let left = most
-    while (this.tasks.length > 0 && left > 0) {
+  /** Runs until nothing is left to run, or the time is up. */
+  private run(end: number): boolean {
+    let count = 0
+    while (this.tasks.length > 0) {
       const tasks = this.tasks
       this.tasks = []
       for (let next = 0; next < tasks.length; next++) {
@@ -161,9 +189,19 @@ class StepScheduler implements Scheduler.Scheduler {
           ;[tasks[next], tasks[other]] = [tasks[other]!, tasks[next]!]
         }
         tasks[next]!()
+        if (++count % 256 === 0 && performance.now() > end) {
+          this.tasks.unshift(...tasks.slice(next + 1))
+          return false
+        }
       }
-      left = Math.max(0, left - tasks.length)
     }
-    return left
+    return true
   }
+}
+
+/** Only Effect itself can tell: what a fiber is blocked on is set while it is suspended, and none for a promise. */
+const isWaiting = (fiber: AnyFiber): boolean => {
+  const { _asyncBlockingOn } = fiber as unknown as { readonly _asyncBlockingOn?: FiberId.FiberId | null }
+  // Not `FiberId.isNone`, which in 3.22 calls itself for ever on it.
+  return fiber.unsafePoll() === null && _asyncBlockingOn?._tag === "None"
 }
