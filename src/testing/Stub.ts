@@ -51,6 +51,24 @@ export const override = <Self, Shape>(
   return [service.key, { onStart: (real) => Effect.map(real, changed), stops: true }]
 }
 
+/** Stand-ins by the name of the service, and which of them nothing has asked for. Throws `InputError` when one service has two. */
+export const all = (replace: ReadonlyArray<Replacing>) => {
+  const unused = new Set(replace.map(([name]) => name))
+  if (unused.size < replace.length) {
+    const expected = "one stand-in for each service"
+    throw new Input.InputError({ where: "TestApp.make", input: "replace", expected, actual: "two for one" })
+  }
+  const noted = ([name, { onStart, stops }]: Replacing): Replacing => {
+    const started = (real: Effect.Effect<any, any, any>) =>
+      Effect.suspend(() => {
+        unused.delete(name)
+        return onStart(real)
+      })
+    return [name, { onStart: started, stops }]
+  }
+  return { replacements: new Map(replace.map(noted)), unused: () => [...unused] }
+}
+
 const check = (where: string, service: unknown, input: string, value: unknown): object => {
   if (typeof service !== "function" || !("layer" in service)) {
     throw new Input.InputError({

@@ -23,7 +23,7 @@ import { Replacements } from "../Replacements.ts"
 import type { Snapshot } from "../ServiceStatus.ts"
 import * as StopReport from "../StopReport.ts"
 import * as Drive from "./Drive.ts"
-import type { Replacing } from "./Stub.ts"
+import * as Stub from "./Stub.ts"
 import * as TestEventBus from "./TestEventBus.ts"
 import * as Timeline from "./Timeline.ts"
 import * as VirtualTime from "./VirtualTime.ts"
@@ -37,7 +37,7 @@ export interface Options extends App.Options {
   /** When it is, as the app begins. Defaults to the first moment of 1970, UTC. */
   readonly startsAt?: DateTime.DateTime.Input | undefined
   /** Stand-ins for services, made by `stub` and `override`. */
-  readonly replace?: ReadonlyArray<Replacing> | undefined
+  readonly replace?: ReadonlyArray<Stub.Replacing> | undefined
   /**
    * Interrupts fibers at random points and runs them in random order, the same
    * for the same number. Shows races that the usual order hides.
@@ -120,21 +120,7 @@ export const make = <A, E, R>(
     const time = VirtualTime.make(momentOf(startsAt), seed)
     const timeline = Timeline.make(yield* Journal.make, time, appOptions.name ?? "App")
     const events = TestEventBus.make()
-    const used = new Set<string>()
-    const replacements = new Map(
-      replace.map(([name, { onStart, stops }]) => {
-        const noted = (real: Effect.Effect<any, any, any>) =>
-          Effect.suspend(() => {
-            used.add(name)
-            return onStart(real)
-          })
-        return [name, { onStart: noted, stops }] as const
-      })
-    )
-    if (replacements.size < replace.length) {
-      const expected = "one stand-in for each service"
-      throw new Input.InputError({ where, input: "replace", expected, actual: "two of one" })
-    }
+    const standIns = Stub.all(replace)
     const driven: Drive.Driven = { app, time, timeline, patienceMillis, known: new Set(), vain: new Map() }
 
     const built = Deferred.unsafeMake<Context.Context<A>>(Gate.ours)
@@ -150,7 +136,7 @@ export const make = <A, E, R>(
       .launch(noted)
       .pipe(
         Effect.provideService(Journal.Journal, timeline.journal),
-        Effect.provideService(Replacements, replacements),
+        Effect.provideService(Replacements, standIns.replacements),
         Effect.provideService(BusDecorator, TestEventBus.decorating(events)),
         time.fork
       )
@@ -175,15 +161,14 @@ export const make = <A, E, R>(
     // One that stops itself as soon as it has been built was never up, and went well.
     const wentWell = over !== null && Exit.isInterrupted(over) && (yield* Deferred.isDone(built))
     if (over !== null && !timeline.isUp() && !wentWell) return yield* Fiber.join(fiber)
-    const unused = replace.map(([name]) => name).filter((name) => !used.has(name))
-    for (const name of unused) timeline.tell(name, "stands in for nothing that has started with the app")
-    const built_ = yield* Deferred.await(built)
-    const context = Context.getOption(built_ as Context.Context<any>, TestEventBus.TestEventBus).pipe(
-      Option.match({
-        onSome: () => built_,
-        onNone: () => Context.add(built_, TestEventBus.TestEventBus, events)
-      })
-    )
+    for (const name of standIns.unused()) {
+      timeline.tell(name, "stands in for nothing that has started with the app")
+    }
+    const own = yield* Deferred.await(built)
+    // A bus from outside has its own recorder.
+    const context = own.unsafeMap.has(TestEventBus.TestEventBus.key)
+      ? own
+      : Context.add(own, TestEventBus.TestEventBus, events)
 
     const run = <B, E2, R2>(effect: Effect.Effect<B, E2, R2>) =>
       Effect.gen(function* () {
