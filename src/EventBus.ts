@@ -17,6 +17,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { BusDecorator } from "./BusDecorator.ts"
 import type * as Delivery from "./Delivery.ts"
+import type { Envelope } from "./Envelope.ts"
 import * as Event from "./Event.ts"
 import type * as Journal from "./Journal.ts"
 import * as Input from "./Input.ts"
@@ -132,8 +133,8 @@ interface Topic extends Listener.Topic {
 }
 
 interface Streams {
-  readonly send: (sent: Listener.Envelope) => Effect.Effect<unknown>
-  readonly subscribe: Effect.Effect<Stream.Stream<Listener.Envelope>, never, Scope.Scope>
+  readonly send: (sent: Envelope) => Effect.Effect<unknown>
+  readonly subscribe: Effect.Effect<Stream.Stream<Envelope>, never, Scope.Scope>
   readonly end: Effect.Effect<unknown>
 }
 
@@ -162,7 +163,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
       if (rejected !== undefined) return Effect.die(rejected)
       const span = Spans.current(context)
       const sender = Work.of(context)
-      const envelope: Listener.Envelope = { payload, span, sender, at: Monotonic.unsafeMillis(clock) }
+      const envelope: Envelope = { payload, span, sender, at: Monotonic.unsafeMillis(clock) }
       if (holds > 0) topic.boot.push(envelope)
       const accepted = Effect.succeed({ listeners: [...topic.listeners], envelope })
       const kind = verb === "emit" ? "EventEmitted" : "EventPublished"
@@ -212,7 +213,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
         const boot = topic.boot.slice()
         // What was sent between the two lines is in both, first of all that is live.
         const both = new Set(boot)
-        const isNew = (sent: Listener.Envelope) => {
+        const isNew = (sent: Envelope) => {
           if (both.has(sent)) return false
           both.clear()
           return true
@@ -250,7 +251,7 @@ const receipt = (event: string, outcomes: ReadonlyArray<Delivery.Outcome>): Rece
 
 /** One `PubSub` for all streams of an event. An exit carries what was sent or, with none, the end. */
 const makeStreams = (event: string, journal: Journal.Journal["Type"]): Effect.Effect<Streams> =>
-  Effect.map(PubSub.sliding<Exit.Exit<Listener.Envelope, Option.Option<never>>>(streamCapacity), (pubsub) => {
+  Effect.map(PubSub.sliding<Exit.Exit<Envelope, Option.Option<never>>>(streamCapacity), (pubsub) => {
     const drops = Tally.make((count) =>
       journal.append({
         _tag: "EventsDropped",

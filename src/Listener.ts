@@ -15,10 +15,10 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import { identity } from "effect/Function"
-import type * as Tracer from "effect/Tracer"
 import * as Gate from "./Gate.ts"
 import * as Backlog from "./Backlog.ts"
 import * as Delivery from "./Delivery.ts"
+import type { Envelope } from "./Envelope.ts"
 import * as ListenerRecord from "./ListenerRecord.ts"
 import * as LongWait from "./LongWait.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -51,16 +51,6 @@ type Respond<E, R> = (
   cause: Cause.Cause<E | Cause.TimeoutException>,
   ranMillis: number
 ) => Effect.Effect<boolean, never, R>
-
-/** An event on its way: its payload, and the span it was sent in. */
-export interface Envelope {
-  readonly payload: any
-  readonly span: Option.Option<Tracer.AnySpan>
-  /** The work that has sent it. */
-  readonly sender: Work.Work | undefined
-  /** When it was sent, in monotonic milliseconds. */
-  readonly at: number
-}
 
 /** What is left to do about an event that is queued: to wait for room, or to tell of a drop. */
 interface Queued {

@@ -7,7 +7,7 @@
 import type * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
+import type * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -20,6 +20,7 @@ import * as Labels from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
+import { DuplicateChildError, ServiceStoppedError } from "./Refusal.ts"
 import * as Spans from "./Spans.ts"
 import type { ServiceMetrics } from "./ServiceMetrics.ts"
 import {
@@ -116,31 +117,6 @@ export interface OwnedChild extends Pick<Owner.Member, "stopLimit" | "unfinished
   readonly stop: Effect.Effect<void>
   /** The services in it. */
   readonly status: () => ReadonlyArray<ServiceStatus>
-}
-
-/** A service was asked to own something after that part of it had stopped. */
-export class ServiceStoppedError extends Data.TaggedError("ServiceStoppedError")<{
-  readonly service: string
-  /** What it was to own, as `interval 1m`. */
-  readonly work: string
-}> {
-  override get message(): string {
-    return `Service "${this.service}" is stopping, so it cannot own ${this.work} any more.`
-  }
-}
-
-/** A service adopted two children that cannot be told apart. */
-export class DuplicateChildError extends Data.TaggedError("DuplicateChildError")<{
-  /** The path of the service that adopted both. */
-  readonly service: string
-  readonly child: string
-}> {
-  override get message(): string {
-    return (
-      `Service "${this.service}" has a child "${this.child}" already. ` +
-      "Give each child a name of its own: Service.adopt(Child, { name }), or { child, name } in Service.adoptAll."
-    )
-  }
 }
 
 /** How long a step that begins after the deadline may take: enough to close a socket, too little to matter. */

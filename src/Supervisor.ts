@@ -18,6 +18,7 @@ import * as Escalation from "./Escalation.ts"
 import type * as Failure from "./Failure.ts"
 import * as Incarnation from "./Incarnation.ts"
 import * as Monotonic from "./Monotonic.ts"
+import { ServiceStoppedError } from "./Refusal.ts"
 import * as Restarts from "./Restarts.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Slot from "./Slot.ts"
@@ -39,9 +40,8 @@ export interface Settings<R> {
 export interface Supervisor {
   /** Brings up all, in order. When one does not start, all go down, and it fails as that one did. */
   readonly start: Effect.Effect<void, unknown>
-  /** Takes a child down for good. Does not wait. */
+  /** Takes a child down for good. Does not wait, nor does `restart`, which brings it up again. */
   readonly stop: (slot: Slot.Slot) => void
-  /** Takes a child down, and brings it up again. Does not wait. */
   readonly restart: (slot: Slot.Slot) => Effect.Effect<void>
 }
 
@@ -230,7 +230,7 @@ export const make = <R>(
         (owned) => ServiceScope.fork(parent, `the failure policy of ${work}`, owned),
         // The parent stops itself, and everything of it with it.
         Effect.catchAllDefect((defect) =>
-          defect instanceof ServiceScope.ServiceStoppedError ? Effect.void : Effect.die(defect)
+          defect instanceof ServiceStoppedError ? Effect.void : Effect.die(defect)
         )
       )
 
@@ -261,8 +261,8 @@ export const make = <R>(
     const restart = (slot: Slot.Slot) =>
       Effect.suspend(() => {
         const { wanted } = slot
-        const isDone = wanted._tag === "Down" || (wanted._tag === "Restart" && wanted.notBefore === 0)
-        if (isDone) return Effect.void
+        if (wanted._tag === "Down" || (wanted._tag === "Restart" && wanted.notBefore === 0))
+          return Effect.void
         Slot.wantRestart(slot, Slot.reasonOf(slot) ?? "it was asked to", {}, 0)
         return Effect.zipRight(tellRestart(slot, 0, undefined), Effect.sync(kick))
       })
@@ -290,7 +290,7 @@ export const make = <R>(
     return { start: Effect.provide(start, runtime.context), stop, restart }
   })
 
-/** As it was where the child was adopted, but not as part of the work that adopted it, nor in its span. */
+/** As it was where the child was adopted, but not part of the work that adopted it, nor in its span. */
 const runtimeOfRestarts = <R>(runtime: Runtime.Runtime<R>): Runtime.Runtime<R> =>
   Runtime.make({
     context: Spans.outside(Work.outside(runtime.context)),

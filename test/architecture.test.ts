@@ -4,7 +4,7 @@ import { dirname, join, normalize } from "node:path"
 
 /** Low to high. A module imports only from levels below its own. */
 const levels = [
-  ["Gate"],
+  ["Gate", "Refusal"],
   [
     "Input",
     "Reason",
@@ -52,6 +52,7 @@ const levels = [
   ["Journal"],
   ["Owner", "AppEnd", "AppNotes"],
   ["Work", "ServiceRegistry"],
+  ["Envelope"],
   ["Listener", "Health"],
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],

@@ -1,0 +1,14 @@
+/** An event on its way to those who listen. */
+import type * as Option from "effect/Option"
+import type * as Tracer from "effect/Tracer"
+import type * as Work from "./Work.ts"
+
+/** Its payload, and the span it was sent in. */
+export interface Envelope {
+  readonly payload: any
+  readonly span: Option.Option<Tracer.AnySpan>
+  /** The work that has sent it. */
+  readonly sender: Work.Work | undefined
+  /** When it was sent, in monotonic milliseconds. */
+  readonly at: number
+}
