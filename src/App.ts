@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Gate from "./Gate.ts"
@@ -198,7 +199,8 @@ export const make = (options: Options = {}): App => {
           const snapshot = yield* registry.snapshot
           const report = BootReport.make(snapshot, took)
           yield* journal.append({ _tag: "AppStarted", app: name, report })
-          yield* Effect.logDebug(BootReport.render(report))
+          const told = Effect.suspend(() => Effect.logDebug(BootReport.render(report)))
+          yield* Effect.whenLogLevel(told, LogLevel.Debug)
           const plan = StopPlan.make(snapshot)
           if (!plan.fits) yield* journal.append({ _tag: "StopPlanTooLong", app: name, plan })
         }
@@ -210,6 +212,7 @@ export const make = (options: Options = {}): App => {
         yield* Owner.become(shared, { _tag: "Stopping", step: "services" })
         const cause = AppEnd.causeOf(exit)
         const reason = AppEnd.reasonOf(exit)
+        const origin = Exit.isSuccess(exit) && exit.value._tag === "Failed" ? exit.value.origin : ""
         yield* journal.append({ _tag: "AppStopping", app: name, reason, cause })
         const all = Effect.gen(function* () {
           if (!isUp) {
@@ -218,7 +221,7 @@ export const make = (options: Options = {}): App => {
             if (!hasFailedToStart) {
               for (const [service, problem] of notes.failedStarts) {
                 // What the app fails with tells of that one already.
-                if (!reason.startsWith(`${service} > `)) notes.problems.push(problem)
+                if (!origin.startsWith(`${service} > `)) notes.problems.push(problem)
               }
             }
             if (Option.isNone(ended)) {

@@ -52,18 +52,23 @@ const answer = (isGood: boolean, text: string) =>
   HttpServerResponse.text(`${text}\n`, { status: isGood ? 200 : 503, headers })
 
 /** What is asked for, by path. */
-const answers = {
-  "/live": Effect.map(live, (isLive) => answer(isLive, isLive ? "live" : "not live")),
-  "/ready": Effect.map(ready, (readiness) => {
-    const problems = Readiness.render(readiness)
-    const lines = readiness.isReady ? ["ready", ...(problems === "" ? [] : [problems])] : [problems]
-    return answer(readiness.isReady, lines.join("\n"))
-  }),
-  "/status": Effect.map(status, (snapshot) =>
-    HttpServerResponse.unsafeJson(Schema.encodeSync(StatusJson.Snapshot)(snapshot), { headers })
-  )
-} as const
-const paths = ["/live", "/ready", "/status"] as const
+const answers = [
+  ["/live", Effect.map(live, (isLive) => answer(isLive, isLive ? "live" : "not live"))],
+  [
+    "/ready",
+    Effect.map(ready, (readiness) => {
+      const problems = Readiness.render(readiness)
+      const lines = readiness.isReady ? ["ready", ...(problems === "" ? [] : [problems])] : [problems]
+      return answer(readiness.isReady, lines.join("\n"))
+    })
+  ],
+  [
+    "/status",
+    Effect.map(status, (snapshot) =>
+      HttpServerResponse.unsafeJson(Schema.encodeSync(StatusJson.Snapshot)(snapshot), { headers })
+    )
+  ]
+] as const
 
 /**
  * `GET /live` answers 200 or 503; `GET /ready` 200, or 503 with what is not well,
@@ -75,7 +80,7 @@ const paths = ["/live", "/ready", "/status"] as const
  * tells of the inside of the app, so it is for a port that is not open to all.
  */
 export const routes: HttpRouter.HttpRouter<never, ServiceRegistry.ServiceRegistry> = HttpRouter.fromIterable(
-  paths.map((path) => HttpRouter.makeRoute("GET", path, answers[path]))
+  answers.map(([path, handler]) => HttpRouter.makeRoute("GET", path, handler))
 )
 
 /**
@@ -95,9 +100,9 @@ export const addTo = (
 ): Effect.Effect<void, never, ServiceRegistry.ServiceRegistry> =>
   Effect.flatMap(ServiceRegistry.ServiceRegistry, (registry) =>
     Effect.forEach(
-      paths,
-      (path): Effect.Effect<void> => {
-        const handler = Effect.provideService(answers[path], ServiceRegistry.ServiceRegistry, registry)
+      answers,
+      ([path, answered]): Effect.Effect<void> => {
+        const handler = Effect.provideService(answered, ServiceRegistry.ServiceRegistry, registry)
         return "add" in router ? router.add("GET", path, handler) : router.get(path, handler)
       },
       { discard: true }

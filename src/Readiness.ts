@@ -2,7 +2,7 @@
 import * as Secrets from "./Secrets.ts"
 import type { CheckStatus, ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
 import { below } from "./Labels.ts"
-import { counted, cut } from "./Words.ts"
+import { counted, cut, units } from "./Words.ts"
 
 /** Whether an app can take work. */
 export interface Readiness {
@@ -105,15 +105,8 @@ const longestReason = 300
 /** Masked before it is cut: half a secret is one too. */
 const shown = (reason: string): string => cut(Secrets.masked(reason), longestReason) || "no reason given"
 
-const units = [
-  ["day", 86_400_000],
-  ["hour", 3_600_000],
-  ["minute", 60_000],
-  ["second", 1_000]
-] as const
-
 /** A time in its largest unit: `12 seconds`. */
 const age = (millis: number): string => {
-  const unit = units.find(([, size]) => millis >= size)
-  return unit === undefined ? "less than a second" : counted(Math.floor(millis / unit[1]), unit[0])
+  const unit = units.find((each) => millis >= each.millis)
+  return unit === undefined ? "less than a second" : counted(Math.floor(millis / unit.millis), unit.name)
 }

@@ -1,6 +1,6 @@
 /** The tree of services as text, to be read in one screen of a terminal. */
 import * as Duration from "effect/Duration"
-import { counted, cut } from "./Words.ts"
+import { counted, cut, units } from "./Words.ts"
 import type {
   CheckStatus,
   ListenerStatus,
@@ -152,21 +152,14 @@ const some = <A>(all: ReadonlyArray<A>, most: number, urgencyOf: (a: A) => numbe
     .map(({ a }) => a)
 }
 
-const units = [
-  ["d", 86_400_000],
-  ["h", 3_600_000],
-  ["m", 60_000],
-  ["s", 1_000]
-] as const
-
 /** A time in its two largest units: `3d 4h`, `2m 5s`, `12ms`. */
 const span = (millis: number): string => {
   const rounded = Math.max(0, Math.round(millis))
-  const first = units.findIndex(([, size]) => rounded >= size)
+  const first = units.findIndex(({ millis }) => rounded >= millis)
   if (first === -1) return `${rounded}ms`
   // It was found there.
-  const [unit, size] = units[first]!
+  const { millis: size, short } = units[first]!
   const next = units[first + 1]
-  const rest = next === undefined ? 0 : Math.floor((rounded % size) / next[1])
-  return `${Math.floor(rounded / size)}${unit}${next === undefined || rest === 0 ? "" : ` ${rest}${next[0]}`}`
+  const rest = next === undefined ? 0 : Math.floor((rounded % size) / next.millis)
+  return `${Math.floor(rounded / size)}${short}${next === undefined || rest === 0 ? "" : ` ${rest}${next.short}`}`
 }

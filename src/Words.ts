@@ -18,3 +18,11 @@ export const cut = (text: string, longest: number): string => {
   const line = text.replaceAll(/[\s\u0000-\u001F\u007F-\u009F]+/g, " ").trim()
   return line.length <= longest ? line : `${line.slice(0, longest - 1)}…`
 }
+
+/** The units in which a person reads a time, the largest first. */
+export const units = [
+  { name: "day", short: "d", millis: 86_400_000 },
+  { name: "hour", short: "h", millis: 3_600_000 },
+  { name: "minute", short: "m", millis: 60_000 },
+  { name: "second", short: "s", millis: 1_000 }
+] as const

@@ -13,6 +13,7 @@ import {
   Option,
   Schedule,
   Schema,
+  type Scope,
   TestClock
 } from "effect"
 import { App, Event, EventBus, Failure, Journal, Service, ServiceRegistry } from "effect-services"
@@ -336,48 +337,41 @@ describe("6. Every stop has a deadline: per service (default 10 s) and for the a
     }).pipe(leavesNothing)
   )
 
-  it.effect("of a service that another has built for itself, beside that one's own", () =>
-    Effect.gen(function* () {
-      const { lines, say } = timeline()
-      class Inner extends Service.make<Inner>()("Inner", {
-        onStart: Effect.void,
-        onStop: () => Effect.zipRight(Effect.sleep("15 seconds"), say("-Inner")),
-        stopTimeout: "20 seconds"
-      }) {}
-      class Pool extends Service.make<Pool>()("Pool", { onStart: Effect.void, onStop: () => say("-Pool") }) {}
-      class Outer extends Service.make<Outer>()("Outer", {
-        onStart: Effect.asVoid(Effect.zipRight(Pool, Layer.build(Inner.layer)))
-      }) {}
-      const fiber = yield* launch(Outer.layer.pipe(Layer.provide(Pool.layer)))
-      fiber.unsafeInterruptAsFork(fiber.id())
-      yield* TestClock.adjust("15 seconds")
+  const ofAnother: ReadonlyArray<
+    readonly [
+      how: string,
+      begin: (inner: Layer.Layer<never>) => Effect.Effect<unknown, never, Service.Scope | Scope.Scope>
+    ]
+  > = [
+    ["another has built for itself", Layer.build],
+    ["its work has provided to itself", (inner) => Service.spawn(Layer.launch(inner))]
+  ]
+  for (const [how, begin] of ofAnother) {
+    it.effect(`of a service that ${how}, beside that one's own`, () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        class Inner extends Service.make<Inner>()("Inner", {
+          onStart: Effect.void,
+          onStop: () => Effect.zipRight(Effect.sleep("15 seconds"), say("-Inner")),
+          stopTimeout: "20 seconds"
+        }) {}
+        class Pool extends Service.make<Pool>()("Pool", {
+          onStart: Effect.void,
+          onStop: () => say("-Pool")
+        }) {}
+        class Outer extends Service.make<Outer>()("Outer", {
+          onStart: Effect.asVoid(Effect.flatMap(Pool, () => begin(Inner.layer)))
+        }) {}
+        const fiber = yield* launch(Outer.layer.pipe(Layer.provide(Pool.layer)))
+        fiber.unsafeInterruptAsFork(fiber.id())
+        yield* TestClock.adjust("15 seconds")
 
-      assert.deepStrictEqual(lines, ["-Inner", "-Pool"])
-      const exit = yield* Fiber.await(fiber)
-      assert.isTrue(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause), "clean")
-    }).pipe(leavesNothing)
-  )
-
-  it.effect("of a service that its work has provided to itself, beside that one's own", () =>
-    Effect.gen(function* () {
-      const { lines, say } = timeline()
-      class Inner extends Service.make<Inner>()("Inner", {
-        onStart: Effect.void,
-        onStop: () => Effect.zipRight(Effect.sleep("15 seconds"), say("-Inner")),
-        stopTimeout: "20 seconds"
-      }) {}
-      class Pool extends Service.make<Pool>()("Pool", { onStart: Effect.void, onStop: () => say("-Pool") }) {}
-      class Outer extends Service.make<Outer>()("Outer", {
-        onStart: Effect.zipRight(Pool, Service.spawn(Layer.launch(Inner.layer)))
-      }) {}
-      const fiber = yield* launch(Outer.layer.pipe(Layer.provide(Pool.layer)))
-      fiber.unsafeInterruptAsFork(fiber.id())
-      yield* TestClock.adjust("15 seconds")
-      assert.deepStrictEqual(lines, ["-Inner", "-Pool"])
-      const exit = yield* Fiber.await(fiber)
-      assert.isTrue(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause), "clean")
-    }).pipe(leavesNothing)
-  )
+        assert.deepStrictEqual(lines, ["-Inner", "-Pool"])
+        const exit = yield* Fiber.await(fiber)
+        assert.isTrue(Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause), "clean")
+      }).pipe(leavesNothing)
+    )
+  }
 
   it.effect(
     "of a service, also when a cleanup hangs before what it has built for itself is asked to stop",

@@ -8,7 +8,6 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"
@@ -82,7 +81,7 @@ export const expect = <A>(
     const find = () => recorder.sent.find((one) => one.event === event && where(one.payload))
     const found = Effect.suspend((): Effect.Effect<Sent> => {
       const one = find()
-      return one === undefined ? Effect.zipRight(Deferred.await(recorder.next), found) : Effect.succeed(one)
+      return one === undefined ? Effect.zipRight(recorder.next.await, found) : Effect.succeed(one)
     })
     return Effect.timeoutFail(found, {
       duration: limit,
@@ -145,8 +144,8 @@ export const layer: Layer.Layer<EventBus.EventBus | TestEventBus> = Layer.unwrap
 /** What is recorded, and what is done. */
 export interface Recorder {
   readonly sent: Array<Sent>
-  /** Done when the next event is sent. */
-  next: Deferred.Deferred<void>
+  /** Opens, and closes again, when an event is sent. */
+  readonly next: Gate.Gate
   readonly troubles: Set<Troubled>
 }
 
@@ -163,7 +162,7 @@ interface Troubled {
 /** A recorder that has seen nothing. */
 export const make = (): Recorder => ({
   sent: [],
-  next: Deferred.unsafeMake(Gate.ours),
+  next: Gate.make(),
   troubles: new Set()
 })
 
@@ -183,8 +182,8 @@ export const decorating =
       Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Work.current), ([at, work]) => {
         const sent: Sent = { event, verb, payload, sender: work?.service, at, receipt: undefined }
         recorder.sent.push(sent)
-        Deferred.unsafeDone(recorder.next, Effect.void)
-        recorder.next = Deferred.unsafeMake(Gate.ours)
+        recorder.next.unsafeOpen()
+        recorder.next.unsafeClose()
         return Effect.tapDefect(send(sent), () =>
           Effect.sync(() => void recorder.sent.splice(recorder.sent.indexOf(sent), 1))
         )
