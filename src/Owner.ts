@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import * as Changes from "./Changes.ts"
 import * as Journal from "./Journal.ts"
 import type { Labels } from "./Labels.ts"
@@ -249,6 +250,12 @@ export const layer: Layer.Layer<Owner> = Layer.effect(
     })
   )
 ).pipe(Layer.provide(Journal.layer))
+
+/** As `layer` gives it to a layer that is being built: one for all of a composition. */
+export const ofComposition: Effect.Effect<Owner, never, Scope.Scope> = Effect.flatMap(
+  Effect.zip(Layer.CurrentMemoMap, Effect.scope),
+  ([memoMap, scope]) => Effect.map(Layer.buildWithMemoMap(layer, memoMap, scope), Context.get(Owner))
+)
 
 const standalone = (journal: Journal.Journal["Type"]): Effect.Effect<Owner> =>
   Effect.gen(function* () {

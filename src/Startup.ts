@@ -34,19 +34,22 @@ export const layer = <Self, Shape, E, R>(
   settings: Settings,
   onStart: Effect.Effect<Shape, E, R>
 ): Layer.Layer<Self, StartError<E>, Exclude<R, ServiceScope.ServiceScope | Scope.Scope>> => {
-  const bare = Layer.scoped(tag, start(settings, onStart))
-  const inPlace = ({ onStart: other, stops }: Replacement) =>
-    Layer.scoped(tag, start(stops ? settings : { ...settings, onStop: undefined }, other(onStart)))
-  const chosen = Effect.contextWith((context: Context.Context<never>) => {
+  const chosen = Effect.contextWithEffect((context: Context.Context<never>) => {
     const replacement = Option.flatMap(Context.getOption(context, Replacements), (all) =>
       Option.fromNullable(all.get(settings.definition.name))
     )
-    const layer = Option.match(replacement, { onNone: () => bare, onSome: inPlace })
-    // Mostly there is an owner, and to provide one that looks for it would double the cost of a service.
-    return context.unsafeMap.has(Owner.Owner.key) ? layer : Layer.provide(layer, Owner.layer)
+    const begun = Option.match(replacement, {
+      onNone: () => start(settings, onStart),
+      onSome: ({ onStart: other, stops }: Replacement) =>
+        start(stops ? settings : { ...settings, onStop: undefined }, other(onStart))
+    })
+    return context.unsafeMap.has(Owner.Owner.key)
+      ? begun
+      : Effect.provideServiceEffect(begun, Owner.Owner, Owner.ofComposition)
   })
-  // What the type of `bare` needs besides, `start` provides or looks for itself.
-  return Layer.unwrapEffect(chosen as Effect.Effect<Layer.Layer<Self, StartError<E>>>)
+  // One layer and no more: Effect keeps book of each, which costs as much as all the rest of a service.
+  // What its type needs besides, `start` provides or looks for itself.
+  return Layer.scoped(tag, chosen as Effect.Effect<Shape, StartError<E>>)
 }
 
 /** Starts a service, and adds its stop to the scope. */
