@@ -5,11 +5,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.ts"
 import * as Escalation from "./Escalation.ts"
+import * as HeadStart from "./HeadStart.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
@@ -53,76 +57,107 @@ export const layer = <Self, Shape, E, R>(
 }
 
 /** Starts a service, and adds its stop to the scope. */
-const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Shape, E, R>) =>
-  Effect.gen(function* () {
-    const { definition, onStop, startTimeout, stopTimeout } = settings
-    const owner = yield* Owner.Owner
-    const { journal } = owner.shared
-    const service = yield* ServiceScope.make(definition, owner, stopTimeout, Shutdown.stop).pipe(
-      // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
-      Effect.tap((made) => Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, made.stop))),
-      Effect.uninterruptible
-    )
-    const startedAt = yield* Monotonic.millis
-    yield* journal.append({ _tag: "ServiceStarting", service: service.path })
-
-    const within = ownerWithin(service)
-    const outer = Spans.outside(yield* Effect.context<R>())
-    const inService = <A, E2>(
-      effect: Effect.Effect<A, E2, R | ServiceScope.ServiceScope | Scope.Scope>,
-      awaitedBy: Work.Work | undefined
-    ) => {
-      const inner = Context.make(ServiceScope.ServiceScope, service).pipe(
-        Context.add(Scope.Scope, service.scope),
-        Context.add(Owner.Owner, within),
-        Context.add(Work.CurrentWork, { service: service.path, owner, source: service, awaitedBy })
-      )
-      return Effect.annotateLogs(Effect.provide(effect, Context.merge(outer, inner)), "service", service.path)
-    }
+const start = <Shape, E, R>(
+  settings: Settings,
+  onStart: Effect.Effect<Shape, E, R>
+): Effect.Effect<Shape, StartError<E>, R | Owner.Owner | Scope.Scope> =>
+  Effect.flatMap(begun(settings), (service) => {
+    const { definition, onStop, startTimeout } = settings
+    const { clock, owner, path } = service
+    const startedAt = Monotonic.unsafeMillis(clock)
     let step: StartError<E>["step"] = "onStart"
-    const inTime = run(service, inService(onStart, yield* Work.current), startTimeout).pipe(
-      Effect.flatMap(
-        Option.getOrElse((): Exit.Exit<Shape, E | Cause.TimeoutException> => {
-          step = "startTimeout"
-          return tookTooLong(startTimeout ?? 0)
-        })
+    const inTime = Effect.flatMap(
+      run(service, onStart, startTimeout),
+      Option.getOrElse((): Exit.Exit<Shape, E | Cause.TimeoutException> => {
+        step = "startTimeout"
+        return tookTooLong(startTimeout ?? 0)
+      })
+    )
+    const ended = Effect.exit(Spans.aroundStart(`${definition.name} start`, { service: path })(inTime))
+    const starting = owner.shared.journal.append({ _tag: "ServiceStarting", service: path })
+    return Effect.flatMap(Effect.zipRight(starting, ended), (exit) => {
+      if (Exit.isFailure(exit) || failureOf(service) !== undefined) {
+        return didNotStart<E>(service, step, Exit.isFailure(exit) ? exit.cause : Cause.empty)
+      }
+      const shape = exit.value
+      const took = Duration.millis(Math.round(Monotonic.unsafeMillis(clock) - startedAt))
+      const stopping = onStop === undefined ? undefined : inService(service, () => onStop(shape))
+      owner.offers.set(definition.name, { path, shape })
+      return Effect.as(started(service, took, stopping), shape)
+    })
+  })
+
+/** A service that its owner knows, and that stops with the scope. */
+const begun = ({ definition, stopTimeout }: Settings) =>
+  Effect.uninterruptible(
+    Effect.flatMap(Effect.context<Owner.Owner | Scope.Scope>(), (context) =>
+      Effect.tap(
+        ServiceScope.make(definition, Context.get(context, Owner.Owner), stopTimeout, Shutdown.stop),
+        // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
+        (service) => Scope.addFinalizer(Context.get(context, Scope.Scope), service.stop)
       )
     )
-    const exit = yield* Effect.exit(
-      Spans.aroundStart(`${definition.name} start`, { service: service.path })(inTime)
-    )
+  )
 
-    const failure = failureOf(service)
-    if (Exit.isSuccess(exit) && failure === undefined) {
-      const stopping =
-        onStop === undefined
-          ? undefined
-          : inService(
-              Effect.suspend(() => onStop(exit.value)),
-              undefined
-            )
-      owner.offers.set(definition.name, { path: service.path, shape: exit.value })
-      yield* started(service, yield* Monotonic.since(startedAt), stopping)
-      return exit.value
-    }
-    const given: Cause.Cause<unknown> = failure ?? (Exit.isFailure(exit) ? exit.cause : Cause.empty)
-    // Interrupted from outside, this would not be run, and a service whose scope was closed would be stopping.
-    const isItself = service.state._tag === "Starting" && Cause.isInterruptedOnly(given)
-    const cause = isItself ? Cause.die(new Cause.InterruptedException("it interrupted itself")) : given
-    if (service.state._tag === "Starting" && !Cause.isInterruptedOnly(cause)) {
-      // What failed it from outside of `onStart` has been noted.
-      if (failure === undefined) ServiceScope.noteFailure(service, step, cause)
-      const reason = `${service.path} > ${step}: ${Reason.ofCause(rootOf(cause).cause)}`
-      ServiceScope.become(service, { _tag: "Failed", onStop: undefined, reason })
-    }
-    yield* service.stop
-    // An interruption has no error to say which service it was.
-    if (Cause.isInterruptedOnly(cause)) return yield* Effect.interrupt
-    yield* journal.append({ _tag: "StartFailed", service: service.path, step, cause })
-    const error = new StartError<E>({ service: service.path, step, cause })
-    // A defect stays one, and so does what failed the service from outside of `onStart`.
-    return yield* failure === undefined && Cause.isFailure(cause) ? Effect.fail(error) : Effect.die(error)
-  })
+/** The context of what a service does. */
+const contextOf = <R>(
+  service: ServiceScope.Lifetime,
+  ambient: Context.Context<R>,
+  awaitedBy: Work.Work | undefined
+): Context.Context<R | ServiceScope.ServiceScope | Scope.Scope> => {
+  const { owner, path } = service
+  const all = new Map(ambient.unsafeMap)
+  all.set(ServiceScope.ServiceScope.key, service)
+  all.set(Scope.Scope.key, service.scope)
+  all.set(Owner.Owner.key, ownerWithin(service))
+  all.set(Work.CurrentWork.key, { service: path, owner, source: service, awaitedBy } satisfies Work.Work)
+  return Context.unsafeMake(all)
+}
+
+/** What a service does when it stops, in the context in which it has started. */
+const inService = (
+  service: ServiceScope.Lifetime,
+  // What it needs was there when the service started.
+  f: () => Effect.Effect<unknown, unknown, any>
+): Effect.Effect<unknown, unknown> =>
+  Effect.suspend(() =>
+    Effect.provide(
+      Effect.suspend(f) as Effect.Effect<unknown, unknown>,
+      contextOf(service, service.runtime.context, undefined)
+    )
+  )
+
+/** Stops a service that has failed before its start was done, and tells. */
+const didNotStart = <E>(
+  service: ServiceScope.Lifetime,
+  step: StartError<E>["step"],
+  thrown: Cause.Cause<E | Cause.TimeoutException>
+): Effect.Effect<never, StartError<E>> => {
+  const failure = failureOf(service)
+  const given: Cause.Cause<unknown> = failure ?? thrown
+  // Interrupted from outside, this would not be run, and a service whose scope was closed would be stopping.
+  const isItself = service.state._tag === "Starting" && Cause.isInterruptedOnly(given)
+  const cause = isItself ? Cause.die(new Cause.InterruptedException("it interrupted itself")) : given
+  if (service.state._tag === "Starting" && !Cause.isInterruptedOnly(cause)) {
+    // What failed it from outside of `onStart` has been noted.
+    if (failure === undefined) ServiceScope.noteFailure(service, step, cause)
+    const reason = `${service.path} > ${step}: ${Reason.ofCause(rootOf(cause).cause)}`
+    ServiceScope.become(service, { _tag: "Failed", onStop: undefined, reason })
+  }
+  return Effect.zipRight(
+    service.stop,
+    Effect.suspend((): Effect.Effect<never, StartError<E>> => {
+      // An interruption has no error to say which service it was.
+      if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
+      const error = new StartError<E>({ service: service.path, step, cause })
+      return Effect.zipRight(
+        service.owner.shared.journal.append({ _tag: "StartFailed", service: service.path, step, cause }),
+        // A defect stays one, and so does what failed the service from outside of `onStart`.
+        failure === undefined && Cause.isFailure(cause) ? Effect.fail(error) : Effect.die(error)
+      )
+    })
+  )
+}
 
 /** Who the services answer to that work of this service provides to itself, as for one request. */
 const ownerWithin = (service: ServiceScope.Lifetime): Owner.Owner => ({
@@ -136,8 +171,10 @@ const ownerWithin = (service: ServiceScope.Lifetime): Owner.Owner => ({
   labels: undefined,
   label: (name) => name,
   // One that has not started yet fails whoever provides it, who may handle that.
-  failed: ({ label, shown }, origin, cause) =>
-    shown()._tag === "Starting" ? Effect.void : Escalation.fail(service, `service ${label}`, cause, origin),
+  failed: (member, origin, cause) =>
+    member.shown()._tag === "Starting"
+      ? Effect.void
+      : Escalation.fail(service, `service ${member.label}`, cause, origin),
   stopAsked: ({ path }) => service.owner.shared.journal.append({ _tag: "StopNotPossible", service: path })
 })
 
@@ -153,8 +190,30 @@ const run = <A, E, R>(
   startTimeout: number | undefined
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>, never, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.forkDaemon(restore(onStart)), (fiber) => {
+    Effect.flatMap(Effect.runtime<R>(), (ambient) => {
+      const { context, fiberRefs } = ambient
+      const runtime = Runtime.make({
+        ...ambient,
+        context: contextOf(service, context, Work.of(context)),
+        fiberRefs: ServiceScope.named(fiberRefs, service.path)
+      })
+      const fiber = HeadStart.unsafeFork(runtime, restore(onStart))
+      // As a start in this fiber would, but for its context and the name in its logs.
+      const inherited = Effect.zipRight(
+        Fiber.inheritAll(fiber),
+        Effect.zipRight(
+          FiberRef.set(FiberRef.currentContext, context),
+          FiberRef.set(
+            FiberRef.currentLogAnnotations,
+            FiberRefs.getOrDefault(fiberRefs, FiberRef.currentLogAnnotations)
+          )
+        )
+      )
+      const exit = fiber.unsafePoll()
+      if (exit !== null) return Effect.as(inherited, Option.some(exit))
       service.interruptStart = () => fiber.unsafeInterruptAsFork(fiber.id())
+      // It may have been failed before it first waited.
+      if (failureOf(service) !== undefined) service.interruptStart()
       const awaited =
         startTimeout === undefined
           ? Effect.asSome(Fiber.await(fiber))
@@ -162,7 +221,7 @@ const run = <A, E, R>(
       const undone = Deadline.within(Fiber.await(fiber), service.stopTimeout)
       return restore(awaited).pipe(
         Effect.onInterrupt(() => Fiber.interrupt(fiber)),
-        Effect.tap((exit) => (Option.isSome(exit) ? Fiber.inheritAll(fiber) : undone))
+        Effect.tap((exit) => (Option.isSome(exit) ? inherited : undone))
       )
     })
   )
