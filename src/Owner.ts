@@ -13,6 +13,7 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
@@ -21,6 +22,7 @@ import * as Journal from "./Journal.ts"
 import type { Labels } from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as ServiceMetrics from "./ServiceMetrics.ts"
+import * as Timers from "./Timers.ts"
 import type { LastFailure, ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
 
 /** The owner of the services that are built in this context. */
@@ -55,6 +57,8 @@ export interface Shared {
   readonly changes: Changes.Changes
   /** How all services are, now. */
   readonly snapshot: Effect.Effect<Snapshot>
+  /** The timers of a clock. Mostly all go by one. */
+  readonly timers: (clock: Clock.Clock) => Timers.Timers
   /** What is measured of a service class. */
   readonly metrics: (service: string) => ServiceMetrics.ServiceMetrics
   /** The services by name, and how many of each there are, so that two of one name are told apart. */
@@ -156,7 +160,9 @@ export const makeShared = (
   journal: Journal.Journal["Type"],
   stopTimeout: number | undefined
 ): Effect.Effect<Shared> =>
-  Effect.zipWith(Effect.clock, FiberRef.get(FiberRef.currentMetricLabels), (clock, labels) => {
+  Effect.zipWith(Effect.clock, Effect.runtime<never>(), (clock, runtime) => {
+    const labels = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentMetricLabels)
+    const timers = new Map<Clock.Clock, Timers.Timers>()
     const root: Root = {
       name,
       begunAt: Monotonic.unsafeMillis(clock),
@@ -179,6 +185,11 @@ export const makeShared = (
         stopTimeout: stopTimeout === undefined ? undefined : Duration.millis(stopTimeout),
         services: Array.from(root.services, (service) => service.status())
       })),
+      timers: (clock) => {
+        const known = timers.get(clock) ?? new Timers.Timers(clock, runtime)
+        timers.set(clock, known)
+        return known
+      },
       metrics: ServiceMetrics.of(labels),
       definitions: new Map()
     }

@@ -10,7 +10,8 @@ import * as Context from "effect/Context"
 import type * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
+import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
@@ -35,6 +36,7 @@ import {
   steps,
   type TaskStatus
 } from "./ServiceStatus.ts"
+import type * as Timers from "./Timers.ts"
 import * as Work from "./Work.ts"
 
 /** What owned work requires. Only `onStart`, and work that a service owns, has it. */
@@ -62,9 +64,12 @@ export interface Lifetime extends Owner.Member {
   readonly stopTimeout: number
   readonly clock: Clock.Clock
   readonly metrics: ServiceMetrics
+  readonly timers: Timers.Timers
   /** As it was when the service began to start, with its name in the logs; its stop runs in it. */
   readonly runtime: Runtime.Runtime<never>
-  readonly fibers: Set<OwnedFiber>
+  /** That of its work, as far as that is the same. */
+  runtimeOfWork: Runtime.Runtime<any> | undefined
+  readonly work: Set<OwnedWork>
   readonly listeners: Set<Listener.Listener>
   readonly children: Set<OwnedChild>
   /** Services that its own work has provided to itself, as for one request. */
@@ -99,14 +104,19 @@ export type State = Data.TaggedEnum<{
   Stopped: { readonly failure: string | undefined }
 }>
 
-/** A fiber that a service owns. */
-export interface OwnedFiber<A = unknown, E = unknown> {
+/** Work that a service owns: it ends before the service does. */
+export interface OwnedWork {
   readonly name: string
   /** The source of its work. */
   readonly source: object
-  readonly fiber: Fiber.RuntimeFiber<A, E>
   /** How it is, if it is a task, or a health check. */
   readonly shown: Shown
+  /** Whether it has a fiber now. */
+  readonly isRunning: boolean
+  /** Begins no more of it, and cuts what runs, or lets it come to its end. Does not wait. */
+  readonly end: (cuts: boolean) => void
+  /** Waits for its end. */
+  readonly ended: Effect.Effect<unknown>
 }
 
 /** How work is, as the registry shows it. */
@@ -167,9 +177,11 @@ class Life implements Lifetime {
   readonly stopTimeout: number
   readonly clock: Clock.Clock
   readonly metrics: ServiceMetrics
+  readonly timers: Timers.Timers
   readonly runtime: Runtime.Runtime<never>
+  runtimeOfWork: Runtime.Runtime<any> | undefined = undefined
   readonly scope: Scope.CloseableScope
-  readonly fibers = new Set<OwnedFiber>()
+  readonly work = new Set<OwnedWork>()
   readonly listeners = new Set<Listener.Listener>()
   readonly children = new Set<OwnedChild>()
   readonly provided = new Set<Owner.Member>()
@@ -192,7 +204,7 @@ class Life implements Lifetime {
     stopOf: (service: Lifetime) => Effect.Effect<void>
   ) {
     const { clock, definition, label, owner, runtime } = made
-    const { metrics, root } = owner.shared
+    const { metrics, root, timers } = owner.shared
     this.definition = definition
     this.owner = owner
     this.key = definition.name
@@ -202,6 +214,7 @@ class Life implements Lifetime {
     this.stopTimeout = made.stopTimeout
     this.clock = clock
     this.metrics = metrics(definition.name)
+    this.timers = timers(clock)
     this.runtime = runtime
     this.scope = made.scope
     this.since = clock.unsafeCurrentTimeMillis()
@@ -224,7 +237,7 @@ class Life implements Lifetime {
     if (state._tag === "Stopped") return []
     const doing = state._tag === "Stopping" ? `stopping: ${state.step}` : state._tag.toLowerCase()
     const owned = [...this.children, ...this.provided].flatMap((each) => each.unfinished())
-    const work = Array.from(this.fibers, ({ name }) => name)
+    const work = Array.from(this.work, ({ name }) => name)
     return [{ path, state: state._tag, doing, work }, ...owned]
   }
 
@@ -258,7 +271,7 @@ class Life implements Lifetime {
       isStopTimeoutSet: this.definition.isStopTimeoutSet,
       dependencies: [...this.dependencies],
       checks: checksOf(this),
-      tasks: [...this.fibers].flatMap(({ shown }) => shown.task?.() ?? []),
+      tasks: [...this.work].flatMap(({ shown }) => shown.task?.() ?? []),
       listeners: [...this.listeners].map((listener) => listener.status()),
       children: [
         ...[...this.children].flatMap((child) => child.status()),
@@ -298,8 +311,8 @@ export const noteFailure = (service: Lifetime, work: string, cause: Cause.Cause<
 }
 
 /** Its health checks. */
-export const checksOf = ({ fibers }: Lifetime): ReadonlyArray<CheckStatus> =>
-  [...fibers].flatMap(({ shown }) => shown.check?.() ?? [])
+export const checksOf = ({ work }: Lifetime): ReadonlyArray<CheckStatus> =>
+  [...work].flatMap(({ shown }) => shown.check?.() ?? [])
 
 /** Throws `ServiceStoppedError` when the step that ends this kind of work has come. */
 export const admit = (service: Lifetime, kind: Step, work: string): void => {
@@ -310,28 +323,78 @@ export const admit = (service: Lifetime, kind: Step, work: string): void => {
 export const admits = ({ state }: Lifetime, kind: Step): boolean =>
   state._tag !== "Stopped" && (state._tag !== "Stopping" || steps.indexOf(state.step) < steps.indexOf(kind))
 
+/** The runtime of work that a service begins here. All of its work that can shares one, since each takes a kilobyte. */
+export const runtime = <R>(service: Lifetime): Effect.Effect<Runtime.Runtime<R>, never, R> =>
+  Effect.map(Effect.runtime<R>(), (ambient) => {
+    const known = service.runtimeOfWork
+    const outside = Spans.runtimeOutside(ambient)
+    if (known === undefined || !isSame(known, outside)) service.runtimeOfWork = outside
+    // They are the same, also in their context.
+    return service.runtimeOfWork as Runtime.Runtime<R>
+  })
+
+const isSame = (one: Runtime.Runtime<never>, other: Runtime.Runtime<never>): boolean => {
+  const [ones, others] = [one.fiberRefs.locals, other.fiberRefs.locals]
+  if (one.context !== other.context || one.runtimeFlags !== other.runtimeFlags) return false
+  return (
+    ones.size === others.size &&
+    Array.from(ones).every(([ref, [[, value]]]) => others.get(ref)?.[0][1] === value)
+  )
+}
+
+/** Notes work of a service. It was admitted in the same step. */
+export const own = (service: Lifetime, work: OwnedWork): void => {
+  service.work.add(work)
+  service.owner.shared.changes.note()
+}
+
+/** Notes that work has ended. */
+export const disown = (service: Lifetime, work: OwnedWork): void => {
+  service.work.delete(work)
+  service.owner.shared.changes.note()
+}
+
 /** Forks work that the service owns: it is interrupted and awaited when the service stops. */
 export const fork = <A, E, R>(
   service: Lifetime,
   name: string,
-  effect: Effect.Effect<A, E, R>,
+  effect: (work: Work.Work) => Effect.Effect<A, E, R>,
   shown: Shown = {}
 ): Effect.Effect<OwnedFiber<A, E>, never, R> =>
-  Effect.map(Effect.runtime<R>(), (runtime) => {
+  Effect.map(runtime<R>(service), (runtime) => {
     admit(service, "work", name)
     const source = {}
     const work = { service: service.path, owner: service.owner, source, awaitedBy: undefined }
-    const owned = Effect.interruptible(Effect.provideService(effect, Work.CurrentWork, work))
-    const fiber = Runtime.runFork(Spans.runtimeOutside(runtime))(owned, { immediate: false })
-    const entry = { name, source, fiber, shown }
-    service.fibers.add(entry)
-    service.owner.shared.changes.note()
-    fiber.addObserver(() => {
-      service.fibers.delete(entry)
-      service.owner.shared.changes.note()
-    })
-    return entry
+    const fiber = Runtime.runFork(runtime)(Effect.interruptible(effect(work)), { immediate: false })
+    const owned = new OwnedFiber(name, source, shown, fiber)
+    own(service, owned)
+    fiber.addObserver(() => disown(service, owned))
+    return owned
   })
+
+/** A fiber that a service owns. */
+export class OwnedFiber<A, E> implements OwnedWork {
+  readonly name: string
+  readonly source: object
+  readonly shown: Shown
+  readonly fiber: Fiber.RuntimeFiber<A, E>
+  readonly isRunning = true
+
+  constructor(name: string, source: object, shown: Shown, fiber: Fiber.RuntimeFiber<A, E>) {
+    this.name = name
+    this.source = source
+    this.shown = shown
+    this.fiber = fiber
+  }
+
+  end(cuts: boolean): void {
+    if (cuts) this.fiber.unsafeInterruptAsFork(FiberId.none)
+  }
+
+  get ended(): Effect.Effect<Exit.Exit<A, E>> {
+    return Fiber.await(this.fiber)
+  }
+}
 
 /**
  * The finalizers of a scope. `Scope` hides them, but only here are all of them:

@@ -95,13 +95,20 @@ const runSteps = (
     if (onStop !== undefined) yield* step(service, "onStop", onStop)
 
     enter(service, "work")
+    const all = [...service.work]
     // Work that has asked for this, by way of others, hears that it did before it is interrupted.
-    if (service.fibers.size > 0) yield* Effect.yieldNow()
-    const fibers = [...service.fibers].filter(({ source }) => !Work.isOf(caller, source))
-    if (fibers.length > 0) {
-      yield* step(service, "work", Fiber.interruptAll(fibers.map(({ fiber }) => fiber)), {
-        alive: () => fibers.filter((owned) => service.fibers.has(owned)).map(({ name }) => name)
-      })
+    if (all.some(({ isRunning }) => isRunning)) yield* Effect.yieldNow()
+    for (const each of all) each.end(!Work.isOf(caller, each.source))
+    const left = all.filter((each) => service.work.has(each) && !Work.isOf(caller, each.source))
+    if (left.length > 0) {
+      yield* step(
+        service,
+        "work",
+        Effect.forEach(left, ({ ended }) => ended, { discard: true }),
+        {
+          alive: () => left.filter((each) => service.work.has(each)).map(({ name }) => name)
+        }
+      )
     }
 
     enter(service, "listeners")

@@ -227,7 +227,10 @@ export const make = <R>(
     const asWork = (work: string, effect: Effect.Effect<void, never, R>) =>
       Effect.provide(effect, runtimeOfRestarts(runtime)).pipe(
         Escalation.guarded(parent, work),
-        (owned) => ServiceScope.fork(parent, `the failure policy of ${work}`, owned),
+        (owned) =>
+          ServiceScope.fork(parent, `the failure policy of ${work}`, (current) =>
+            Effect.provideService(owned, Work.CurrentWork, current)
+          ),
         // The parent stops itself, and everything of it with it.
         Effect.catchAllDefect((defect) =>
           defect instanceof ServiceStoppedError ? Effect.void : Effect.die(defect)

@@ -28,6 +28,7 @@ const levels = [
   [
     "CronSlots",
     "Grid",
+    "Timers",
     "Event",
     "Delivery",
     "Failure",
@@ -56,7 +57,7 @@ const levels = [
   ["Listener", "Health"],
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],
-  ["TaskRuns", "Startup", "Incarnation"],
+  ["TaskRuns", "TimedWork", "Startup", "Incarnation"],
   ["Task", "Slot"],
   ["HealthCheck", "Subscription", "Supervisor"],
   ["Child"],
