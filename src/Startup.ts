@@ -51,10 +51,27 @@ export const layer = <Self, Shape, E, R>(
       ? begun
       : Effect.provideServiceEffect(begun, Owner.Owner, Owner.ofComposition)
   })
-  // One layer and no more: Effect keeps book of each, which costs as much as all the rest of a service.
   // What its type needs besides, `start` provides or looks for itself.
-  return Layer.scoped(tag, chosen as Effect.Effect<Shape, StartError<E>>)
+  const made = Effect.map(chosen as Effect.Effect<Shape, StartError<E>>, (shape) => Context.make(tag, shape))
+  // One layer and no more: Effect keeps book of each, which costs as much as all the rest of a service.
+  const whole = Layer.scopedContext(made)
+  starts.set(whole, made)
+  return whole
 }
+
+/** What a layer does to start the one service that it is. */
+const starts = new WeakMap<Layer.Layer<never, any, any>, Effect.Effect<Context.Context<any>, any, any>>()
+
+/**
+ * Builds a layer with a memo map of its own. Where it is a service and nothing
+ * else, there is nothing to memoize, and so no need to keep book of it.
+ */
+export const build = <A, E, R>(
+  layer: Layer.Layer<A, E, R>,
+  memoMap: Layer.MemoMap,
+  scope: Scope.Scope
+): Effect.Effect<Context.Context<A>, E, R | Scope.Scope> =>
+  starts.get(layer) ?? Layer.buildWithMemoMap(layer, memoMap, scope)
 
 /** Starts a service, and adds its stop to the scope. */
 const start = <Shape, E, R>(
