@@ -40,6 +40,8 @@ export class Gate {
 
   private get wait(): Effect.Effect<void> {
     return Effect.async<void>((resume) => {
+      // It may have been opened since the fiber has looked, which may yield in between.
+      if (this.isOpen) return resume(Effect.void)
       const go = () => resume(Effect.void)
       const waiting = (this.waiting ??= new Set())
       waiting.add(go)
