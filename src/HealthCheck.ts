@@ -73,7 +73,8 @@ export const health = <A, E, R>(
 
     const record = recordOf(service, name, critical && service.owner.isCritical)
     const work = name === undefined ? "health check" : `health check ${name}`
-    const loop = Grid.run(runOf(Effect.scoped(check), timeoutMillis, record), { millis, first: "atOnce" })
+    const run = Effect.scoped(service.owner.shared.around(service, work, check))
+    const loop = Grid.run(runOf(run, timeoutMillis, record), { millis, first: "atOnce" })
     const owned = Escalation.guarded(service, work)(loop)
     return Effect.map(ServiceScope.fork(service, work, owned, { check: record.status }), (entry) => {
       // Counted once it is owned, until its fiber is gone: that may end before its first step.

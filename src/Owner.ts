@@ -21,6 +21,7 @@ import type { Labels } from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as ServiceMetrics from "./ServiceMetrics.ts"
 import type { LastFailure, ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
+import * as WorkDecorator from "./WorkDecorator.ts"
 
 /** The owner of the services that are built in this context. */
 export interface Owner {
@@ -56,6 +57,8 @@ export interface Shared {
   readonly snapshot: Effect.Effect<Snapshot>
   /** What is measured of a service class. */
   readonly metrics: (service: string) => ServiceMetrics.ServiceMetrics
+  /** What a test puts around the work of services; nothing otherwise. */
+  readonly around: WorkDecorator.Decorate
   /** The services by name, and how many of each there are, so that two of one name are told apart. */
   readonly definitions: Map<string, { readonly definition: Definition; readonly count: number }>
 }
@@ -155,7 +158,10 @@ export const makeShared = (
   journal: Journal.Journal["Type"],
   stopTimeout: number | undefined
 ): Effect.Effect<Shared> =>
-  Effect.zipWith(Effect.clock, FiberRef.get(FiberRef.currentMetricLabels), (clock, labels) => {
+  Effect.gen(function* () {
+    const clock = yield* Effect.clock
+    const labels = yield* FiberRef.get(FiberRef.currentMetricLabels)
+    const decorate = yield* Effect.serviceOption(WorkDecorator.WorkDecorator)
     const root: Root = {
       name,
       begunAt: Monotonic.unsafeMillis(clock),
@@ -179,6 +185,7 @@ export const makeShared = (
         services: Array.from(root.services, (service) => service.status())
       })),
       metrics: ServiceMetrics.of(labels),
+      around: Option.getOrElse(decorate, (): WorkDecorator.Decorate => (_service, _work, effect) => effect),
       definitions: new Map()
     }
   })

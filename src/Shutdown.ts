@@ -57,9 +57,9 @@ export const step = (
   } = {}
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const { journal } = service.owner.shared
+    const { around, journal } = service.owner.shared
     const limit = options.limitMillis ?? (yield* timeLeft(service))
-    const exit = yield* within(service, effect, limit)
+    const exit = yield* within(service, around(service, name, effect), limit)
     if (Option.isNone(exit)) {
       const alive = options.alive?.() ?? []
       const after = Duration.millis(limit)

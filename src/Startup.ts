@@ -54,7 +54,7 @@ const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Shape, E,
   Effect.gen(function* () {
     const { definition, onStop, startTimeout, stopTimeout } = settings
     const owner = yield* Owner.Owner
-    const { journal } = owner.shared
+    const { around, journal } = owner.shared
     const service = yield* ServiceScope.make(definition, owner, stopTimeout, Shutdown.stop).pipe(
       // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
       Effect.tap((made) => Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, made.stop))),
@@ -77,7 +77,11 @@ const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Shape, E,
       return Effect.annotateLogs(Effect.provide(effect, Context.merge(outer, inner)), "service", service.path)
     }
     let step: StartError<E>["step"] = "onStart"
-    const inTime = run(service, inService(onStart, yield* Work.current), startTimeout).pipe(
+    const inTime = run(
+      service,
+      inService(around(service, "onStart", onStart), yield* Work.current),
+      startTimeout
+    ).pipe(
       Effect.flatMap(
         Option.getOrElse((): Exit.Exit<Shape, E | Cause.TimeoutException> => {
           step = "startTimeout"

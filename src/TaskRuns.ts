@@ -32,12 +32,11 @@ export const runs = <A, E, R, R2>(
 ): Effect.Effect<Exit.Exit<A, E>, never, Exclude<R, Scope.Scope> | R2> => {
   const { kind, name } = record.status()
   const isTick = kind !== "spawn"
-  const { journal } = service.owner.shared
+  const { around, journal } = service.owner.shared
   const answered = Escalation.answered(service, name, Restarts.answerOf(policy))
+  const run = Effect.scoped(around(service, name, effect))
   const attempt = Effect.exit(
-    isTick
-      ? Spans.around(`${service.key} ${name}`, { service: service.path, task: name })(Effect.scoped(effect))
-      : Effect.scoped(effect)
+    isTick ? Spans.around(`${service.key} ${name}`, { service: service.path, task: name })(run) : run
   )
   const again: Effect.Effect<Exit.Exit<A, E>, never, Exclude<R, Scope.Scope> | R2> = Effect.flatMap(
     Monotonic.millis,

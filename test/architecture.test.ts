@@ -21,6 +21,7 @@ const levels = [
     "Spans",
     "Replacements",
     "BusDecorator",
+    "WorkDecorator",
     "node/Connections",
     "node/ListenError"
   ],
