@@ -51,6 +51,14 @@ export const layer = <Self, Shape, E, R>(
 
 /** Starts a service, and adds its stop to the scope. */
 const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Shape, E, R>) =>
+  // A failure is told of also when the boot is interrupted at that moment.
+  Effect.uninterruptibleMask((restore) => startWith(settings, onStart, restore))
+
+const startWith = <Shape, E, R>(
+  settings: Settings,
+  onStart: Effect.Effect<Shape, E, R>,
+  restore: <A, E2, R2>(effect: Effect.Effect<A, E2, R2>) => Effect.Effect<A, E2, R2>
+) =>
   Effect.gen(function* () {
     const { definition, onStop, startTimeout, stopTimeout } = settings
     const owner = yield* Owner.Owner
@@ -90,9 +98,11 @@ const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Shape, E,
       )
     )
     const exit = yield* Effect.exit(
-      Spans.aroundStart(`${definition.name} start`, { service: service.path })(inTime)
+      restore(Spans.aroundStart(`${definition.name} start`, { service: service.path })(inTime))
     )
 
+    // Where nothing has failed, an interruption from outside ends it here.
+    if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) yield* restore(Effect.void)
     const failure = failureOf(service)
     if (Exit.isSuccess(exit) && failure === undefined) {
       const stopping =
@@ -162,11 +172,25 @@ const run = <A, E, R>(
           : Deadline.awaitWithin(fiber, startTimeout)
       const undone = Deadline.within(Fiber.await(fiber), service.stopTimeout)
       return restore(awaited).pipe(
-        Effect.onInterrupt(() => Fiber.interrupt(fiber)),
+        // What it fails in meanwhile is nowhere else to be seen.
+        Effect.onInterrupt(() => Effect.flatMap(Fiber.interrupt(fiber), (ended) => tellLate(service, ended))),
         Effect.tap((exit) => (Option.isSome(exit) ? Fiber.inheritAll(fiber) : undone))
       )
     })
   )
+
+/** Tells how a start has failed that was interrupted, if it was not just that. */
+const tellLate = (service: ServiceScope.Lifetime, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+  if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.void
+  const { cause } = exit
+  ServiceScope.noteFailure(service, "onStart", cause)
+  return service.owner.shared.journal.append({
+    _tag: "StartFailed",
+    service: service.path,
+    step: "onStart",
+    cause
+  })
+}
 
 const tookTooLong = (millis: number) =>
   Exit.fail(new Cause.TimeoutException(`it took longer than ${Duration.format(millis)}`))

@@ -65,10 +65,16 @@ const levels = [
   ["Service", "App"],
   ["node/ProbeFiles", "node/HttpDrain"],
   ["node/NodeApp", "node/NodeHttp"],
-  ["testing/VirtualTime", "testing/Stub", "testing/TestEventBus"],
-  ["testing/Timeline"],
+  ["testing/Step", "testing/Stub", "testing/TestEventBus", "testing/Scenario"],
+  ["testing/Resource", "testing/Fibers", "testing/Faults", "testing/Shape"],
+  ["testing/RealTimers"],
+  ["testing/VirtualTime"],
+  ["testing/Timeline", "testing/Leftovers"],
   ["testing/Drive"],
-  ["testing/TestApp"],
+  ["testing/Stage"],
+  ["testing/Rehearsal"],
+  ["testing/Laws", "testing/Plan"],
+  ["testing/TestApp", "testing/ServiceLaws"],
   ["index", "node/index", "testing/index"]
 ]
 
