@@ -183,7 +183,7 @@ const broken: ReadonlyArray<
     () =>
       doing(
         Effect.forkDaemon(
-          Effect.repeatN(Effect.delay(EventBus.emit(Paid, { id: "1" }), "1 second"), 44)
+          Effect.repeatN(Effect.delay(EventBus.emit(Paid, { id: "1" }), "1 second"), 24)
         ).pipe(Effect.zipRight(Service.listen(Paid, () => Effect.void)))
       ),
     /it had stopped, and then: paid was emitted to 0 listeners by App > Doing/
@@ -249,7 +249,9 @@ describe("a service that", () => {
   for (const [what, law, layer, seen] of broken) {
     it.live(`${what} breaks the law: ${ServiceLaws.laws[law]}`, () =>
       Effect.gen(function* () {
-        const error = yield* brokenBy(layer())
+        // What goes on has left something behind, too.
+        const except = law === "goes quiet" ? (["leaves nothing"] as const) : []
+        const error = yield* brokenBy(layer(), { except })
         assert.strictEqual(error.law, law, error.message)
         assert.match(error.message, seen, error.message)
       })

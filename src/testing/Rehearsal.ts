@@ -183,6 +183,7 @@ const course = (play: Play, scenario: Scenario, faults: Faults.Faults) =>
     }
     if (!isOver()) ask()
     yield* drive(Drive.until(on, "The stop", isOver))
+    const left = isOver() ? [...(yield* on.left)] : []
 
     const handledAfter: Array<string> = []
     for (const [event, bus] of isOver() ? heard : []) {
@@ -202,9 +203,7 @@ const course = (play: Play, scenario: Scenario, faults: Faults.Faults) =>
     for (const [fiber] of waiting) fiber.unsafeInterruptAsFork(fiber.id())
     if (!isOver()) on.fiber.unsafeInterruptAsFork(on.fiber.id())
     time.settle()
-    const left = isOver()
-      ? [...(yield* on.left), ...waiting.map(([, what]) => `${what}, which still waits`)]
-      : []
+    left.push(...waiting.map(([, what]) => `${what}, which still waits`))
     return { on, isUp, stuck, steps, asked, changed, missed, handledAfter, left }
   })
 

@@ -1,5 +1,5 @@
 /** What is done to an app to see whether its services keep their laws, as data that can be written down. */
-import { listed } from "../Words.ts"
+import { counted, listed } from "../Words.ts"
 
 /** One course of events. Without anything, the app starts, runs, and is stopped. */
 export interface Scenario {
@@ -34,7 +34,7 @@ export const describe = ({ faults = [], isAdopted, seed, stop, stopAfter }: Scen
   const first = wrong.length === 0 ? "nothing goes wrong" : listed(wrong)
   const restarted = isAdopted === true ? "; as a child it is restarted" : ""
   const times = stop === "twice" ? " by several at once" : ""
-  const when = stopAfter === undefined ? "" : ` after ${stopAfter} steps`
+  const when = stopAfter === undefined ? "" : ` after ${counted(stopAfter, "step")}`
   const order = seed === undefined ? "" : ` (seed ${seed})`
   return `${first}${restarted}; the app is stopped${times}${when}${order}`
 }

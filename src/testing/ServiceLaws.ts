@@ -40,11 +40,11 @@ export interface Options<A> {
   readonly startsAt?: DateTime.DateTime.Input | undefined
   /**
    * At how many moments something comes due while the services are up, before
-   * they are stopped. Defaults to 40. What was due rarely and has not run is
+   * they are stopped. Defaults to 20. What was due rarely and has not run is
    * told in the report.
    */
   readonly moments?: number | undefined
-  /** How many scenarios are made up at random, beside those that are always tried. Defaults to 100. */
+  /** How many scenarios are made up at random, beside those that are always tried. Defaults to 50. */
   readonly runs?: number | undefined
   /** What those are made from. Defaults to 1, so that each check is the same. */
   readonly seed?: number | undefined
@@ -77,7 +77,7 @@ export class LawBrokenError extends Data.TaggedError("LawBrokenError")<{
   override get message(): string {
     return [
       `A law of services is broken: ${Laws.laws[this.law]}.`,
-      ...this.breaches.map((what) => `  ${what}.`),
+      ...this.breaches.slice(0, mostLines).map((what) => `  ${what}.`),
       `When ${Scenario.describe(this.scenario)}:`,
       ...this.timeline.map((line) => `  ${line}`),
       `To try it again: ServiceLaws.check(layer, { only: ${JSON.stringify(this.scenario)} })`
@@ -116,11 +116,11 @@ export const check = <A, E, R>(
     const {
       during = Effect.void,
       except = [],
-      moments = 40,
+      moments = 20,
       only,
       patience,
       replace = [],
-      runs = 100,
+      runs = 50,
       seed = 1,
       startsAt = 0
     } = given
@@ -167,6 +167,9 @@ export const check = <A, E, R>(
   })
 
 const where = "ServiceLaws.check"
+
+/** The first few tell what is wrong. */
+const mostLines = 5
 
 interface Tried {
   readonly rehearsal: Rehearsal.Rehearsal
