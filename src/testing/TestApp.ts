@@ -160,7 +160,7 @@ export const make = <A, E, R>(
     const over = fiber.unsafePoll()
     // One that stops itself as soon as it has been built was never up, and went well.
     const wentWell = over !== null && Exit.isInterrupted(over) && (yield* Deferred.isDone(built))
-    if (over !== null && !timeline.isUp() && !wentWell) return yield* Fiber.join(fiber)
+    if (over !== null && !timeline.isUp() && !wentWell) return yield* Effect.flatten(Fiber.await(fiber))
     for (const name of standIns.unused()) {
       timeline.tell(name, "stands in for nothing that has started with the app")
     }
@@ -179,7 +179,7 @@ export const make = <A, E, R>(
           Drive.until(driven, "What was run", () => running.unsafePoll() !== null),
           () => Effect.sync(() => running.unsafeInterruptAsFork(running.id()))
         )
-        return yield* Fiber.join(running)
+        return yield* Effect.flatten(Fiber.await(running))
       })
     return {
       advance: (duration) =>
