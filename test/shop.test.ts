@@ -24,7 +24,12 @@ const open = (
       Layer.provide([Layer.succeed(FileSystem.FileSystem, disk.fs), Path.layer]),
       Layer.provide(Layer.setConfigProvider(environment))
     )
-    const app = yield* TestApp.make(layer, { name: "Shop", startsAt: "2026-11-25T09:00:00Z", ...options })
+    const app = yield* TestApp.make(layer, {
+      name: "Shop",
+      startsAt: "2026-11-25T09:00:00Z",
+      patience: "10 seconds",
+      ...options
+    })
     return {
       app,
       ask: (path: string, body?: unknown) => app.run(server.ask(path, body)),
@@ -266,7 +271,7 @@ describe("the shop", () => {
           })
         )
       const mails = ["A-1", "A-2", ...Array.from({ length: 10 }, (_, index) => `W-${index + 1}`)].toSorted()
-      for (const seed of Array.from({ length: 12 }, (_, index) => index + 1)) {
+      for (const seed of [1, 2, 3, 4, 5, 6]) {
         const once = yield* minute(seed)
         expect(once.answers.map(([status]) => status).toSorted()).toEqual([200, 201, 201, 201])
         expect(once.files.filter((path) => path.includes("spool"))).toEqual(
