@@ -63,7 +63,10 @@ export interface TestApp<A> {
    * for something that is not time`.
    */
   readonly advance: (duration: Duration.DurationInput) => Effect.Effect<void>
-  /** Runs an effect with the services of the app, in its time, which moves on as far as the effect needs. */
+  /**
+   * Runs an effect with the services of the app, in its time, which moves on as
+   * far as the effect needs. What is run leaves it to the test to `advance` and `stop`.
+   */
   readonly run: <B, E, R>(
     effect: Effect.Effect<B, E, R>
   ) => Effect.Effect<B, E | Drive.NeverEndsError, Exclude<R, A | Provided>>
