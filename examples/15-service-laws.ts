@@ -1,7 +1,7 @@
 // The laws: services are started and stopped again and again, under all the trouble that can be.
 import { it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
-import { Event, EventBus, Service } from "effect-services"
+import { Event, Service } from "effect-services"
 import { ServiceLaws, TestApp } from "effect-services/testing"
 import { expect } from "vitest"
 

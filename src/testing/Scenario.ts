@@ -7,7 +7,7 @@ export interface Scenario {
   readonly faults?: ReadonlyArray<Fault> | undefined
   /** The app is asked to stop after so many steps of its fibers, be it up or not; without, when it has run for a while. */
   readonly stopAfter?: number | undefined
-  /** How the app is asked to stop. Defaults to `"once"`; `"twice"`: by two, and each of its services too. */
+  /** How the app is asked to stop. Defaults to `"once"`; `"twice"`: by two at once, one of whom interrupts it. */
   readonly stop?: "once" | "twice" | undefined
   /** The services are adopted by another one, which restarts them once. */
   readonly isAdopted?: boolean | undefined

@@ -68,7 +68,10 @@ export interface TestApp<A> {
    * for something that is not time`.
    */
   readonly advance: (duration: Duration.DurationInput) => Effect.Effect<void>
-  /** Runs an effect with the services of the app, in its time, which moves on as far as the effect needs. */
+  /**
+   * Runs an effect with the services of the app, in its time, which moves on as
+   * far as the effect needs. What is run leaves it to the test to `advance` and `stop`.
+   */
   readonly run: <B, E, R>(
     effect: Effect.Effect<B, E, R>
   ) => Effect.Effect<B, E | Drive.NeverEndsError, Exclude<R, A | Provided>>
@@ -155,7 +158,8 @@ export const make = <A, E, R>(
     // One that stops itself as soon as it has been built was never up, and went well.
     const wentWell = over !== null && Exit.isInterrupted(over) && (yield* Deferred.isDone(built))
     // The errors of the layer are those of its launch.
-    if (over !== null && !timeline.isUp() && !wentWell) return yield* Fiber.join(fiber as Launched<E>)
+    const ended = fiber as Launched<E>
+    if (over !== null && !timeline.isUp() && !wentWell) return yield* Effect.flatten(Fiber.await(ended))
     for (const name of stage.unused()) {
       timeline.tell(name, "stands in for nothing that has started with the app")
     }
@@ -170,7 +174,7 @@ export const make = <A, E, R>(
           Drive.until(stage, "What was run", () => running.unsafePoll() !== null),
           () => Effect.sync(() => running.unsafeInterruptAsFork(running.id()))
         )
-        return yield* Fiber.join(running)
+        return yield* Effect.flatten(Fiber.await(running))
       })
     return {
       advance: (duration) =>
