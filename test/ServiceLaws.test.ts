@@ -2,7 +2,11 @@ import { createServer, type Server } from "node:net"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schema, Scope } from "effect"
 import { Event, EventBus, Service } from "effect-services"
-import { ServiceLaws } from "effect-services/testing"
+import { ServiceLaws, TestApp } from "effect-services/testing"
+import * as Laws from "../src/testing/Laws.ts"
+import * as Plan from "../src/testing/Plan.ts"
+import * as Rehearsal from "../src/testing/Rehearsal.ts"
+import type { Scenario } from "../src/testing/Scenario.ts"
 
 const Paid = Event.make("paid", { id: Schema.String })
 
@@ -258,3 +262,128 @@ describe("a service that", () => {
     )
   }
 })
+
+describe("ServiceLaws.check", () => {
+  class Mail extends Service.make<Mail>()("Mail", {
+    onStart: Effect.succeed({ send: (_to: string): Effect.Effect<void> => Effect.die("no mail in tests") })
+  }) {}
+  class Greeter extends Service.make<Greeter>()("Greeter", {
+    onStart: Effect.gen(function* () {
+      const mail = yield* Mail
+      yield* Service.interval(mail.send("ada"), "1 hour")
+      yield* Service.cron(Effect.void, "0 0 1 1 *")
+      return { greet: mail.send("bob") }
+    })
+  }) {}
+  const layer = Layer.provide(Greeter.layer, Mail.layer)
+
+  it.live("tells what it has tried, what services were asked, and what never came due", () =>
+    Effect.gen(function* () {
+      const mails = new Set<string>()
+      const report = yield* ServiceLaws.check(layer, {
+        replace: [TestApp.stub(Mail, { send: (to) => Effect.sync(() => void mails.add(to)) })],
+        during: Effect.flatMap(Greeter, (greeter) => greeter.greet),
+        moments: 2,
+        runs: 0
+      })
+      assert.deepStrictEqual([...mails], ["bob", "ada"])
+      assert.deepStrictEqual(report.missed, ["Greeter: cron 0 0 1 1 *"])
+      assert.includeMembers(
+        [...report.steps],
+        ["Mail: onStart", "Greeter: onStart after interval 1h", "Greeter: interval 1h"]
+      )
+      assert.isAbove(report.scenarios, 50)
+    })
+  )
+
+  it.live("fails when what services are asked fails", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(
+        ServiceLaws.check(layer, {
+          replace: [TestApp.stub(Mail, {})],
+          during: Effect.flatMap(Greeter, (greeter) => greeter.greet)
+        })
+      )
+      assert.strictEqual(error.law, "starts")
+      assert.match(error.message, /"send" of Mail was asked for, but the test's stub does not have it/)
+    })
+  )
+
+  it.live("tries a scenario again", () =>
+    Effect.gen(function* () {
+      const forking = doing(Service.interval(Effect.forkDaemon(Effect.never), "1 minute"))
+      const { scenario } = yield* brokenBy(forking)
+      assert.strictEqual((yield* brokenBy(forking, { only: scenario })).law, "leaves nothing")
+      const kept = yield* ServiceLaws.check(forking, { only: { stopAfter: 1 } })
+      assert.strictEqual(kept.scenarios, 1)
+    })
+  )
+
+  for (const [what, options, message] of [
+    ["a law that is none", { except: ["tidies up"] }, /`except` must be .*"starts"/],
+    ["no moments", { moments: 0 }, /`moments` must be/],
+    ["less than no runs", { runs: -1 }, /`runs` must be/],
+    ["a seed that is no number", { seed: "x" }, /`seed` must be/],
+    ["no patience", { patience: 0 }, /`patience` must be/]
+  ] as const) {
+    it.live(`refuses ${what}`, () =>
+      Effect.gen(function* () {
+        // What the types do not let pass.
+        const refused = yield* Effect.flip(Effect.sandbox(ServiceLaws.check(layer, options as object)))
+        assert.match(String(refused), message)
+      })
+    )
+  }
+})
+
+it.live("a stop that comes twice breaks the law: it stops once", () =>
+  Effect.gen(function* () {
+    const play = {
+      layer: doing(Effect.void),
+      during: Effect.void,
+      replace: [],
+      startsAt: 0,
+      moments: 1,
+      patienceMillis: 50
+    }
+    const it = yield* Rehearsal.run(play as unknown as Rehearsal.Play, {})
+    const twice = {
+      ...it,
+      entries: it.entries.flatMap((entry) =>
+        Array.from({ length: entry._tag === "ServiceStopping" ? 2 : 1 }, () => entry)
+      )
+    }
+    assert.deepStrictEqual(Laws.judge(it, []), [])
+    assert.deepStrictEqual(Laws.judge(twice, []), [
+      { law: "stops once", what: "Doing was started 1 time, and stopped 2 times" }
+    ])
+  })
+)
+
+it.effect("a scenario is made as short as what it shows lets it be", () =>
+  Effect.gen(function* () {
+    const fault = (at: string) => ({ at, trouble: "die" }) as const
+    const shows = (scenario: Scenario) =>
+      Effect.succeed(
+        scenario.faults?.some(({ at }) => at === "b") === true && (scenario.stopAfter ?? 0) > 3
+          ? scenario
+          : undefined
+      )
+    const long = {
+      faults: [fault("a"), fault("b"), fault("c")],
+      stopAfter: 40,
+      stop: "twice",
+      seed: 7
+    } as const
+    const { faults, seed, stop, stopAfter } = yield* Plan.shortest(long, long as Scenario, shows)
+    assert.deepStrictEqual(
+      { faults, seed, stop, stopAfter },
+      {
+        faults: [fault("b")],
+        seed: undefined,
+        stop: undefined,
+        stopAfter: 5
+      }
+    )
+  })
+)

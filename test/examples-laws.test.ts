@@ -29,10 +29,11 @@ describe("the services of an example keep the laws:", () => {
         Effect.gen(function* () {
           yield* Effect.promise(() => import(`../examples/${example}.ts`))
           assert.isDefined(run.layer)
-          const report = yield* ServiceLaws.check(run.layer, { except: ["works"] }).pipe(
+          // Much of what they do is meant to fail.
+          const report = yield* ServiceLaws.check(run.layer, { except: ["works"], runs: 20 }).pipe(
             Effect.withConsole(yield* quiet)
           )
-          console.log(example, JSON.stringify(report))
+          assert.isAbove(report.scenarios, 100)
         }),
       60_000
     )

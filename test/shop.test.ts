@@ -2,7 +2,7 @@
 import { Error as PlatformError, FileSystem, Path } from "@effect/platform"
 import { describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer } from "effect"
-import { TestApp, TestEventBus } from "effect-services/testing"
+import { ServiceLaws, TestApp, TestEventBus } from "effect-services/testing"
 import { expect } from "vitest"
 import { MetricsUpdated, OrderCompleted } from "../examples/shop/events.ts"
 import { shopOn } from "../examples/shop/Shop.ts"
@@ -284,3 +284,35 @@ describe("the shop", () => {
     })
   )
 })
+
+it.live(
+  "its services keep the laws of services",
+  () =>
+    Effect.gen(function* () {
+      const server = Portless.make()
+      let disk = Disk.make()
+      // Each scenario begins with an empty disk.
+      const files = Layer.suspend(() => {
+        disk = Disk.make()
+        return Layer.merge(Layer.succeed(FileSystem.FileSystem, disk.fs), Path.layer)
+      })
+      const shop = shopOn(server.layer).pipe(
+        Layer.provide(files),
+        Layer.provide(Layer.setConfigProvider(ConfigProvider.fromMap(new Map([["DATA_DIR", "/data"]]))))
+      )
+      const csv = ["id,email,item,quantity,total", ...rows("W", 2)].join("\n")
+      const report = yield* ServiceLaws.check(shop, {
+        // Just before the spool is tidied.
+        startsAt: "2026-11-25T02:59:30Z",
+        runs: 20,
+        during: Effect.zipRight(
+          server.ask("/orders", anOrder("A-1")),
+          Effect.suspend(() => disk.fs.writeFileString("/data/inbox/week.csv", csv))
+        )
+      })
+      expect(report.missed).toEqual([])
+      const services = ["Spool", "Metrics", "Email", "Orders", "Inbox", "Inbox > CsvImport[week.csv]"]
+      expect(report.steps).toEqual(expect.arrayContaining(services.map((service) => `${service}: onStart`)))
+    }),
+  180_000
+)

@@ -5,6 +5,7 @@ import { format } from "../EntryText.ts"
 import type * as Journal from "../Journal.ts"
 import { below } from "../Labels.ts"
 import * as Reason from "../Reason.ts"
+import { counted } from "../Words.ts"
 import type { Rehearsal } from "./Rehearsal.ts"
 import * as Step from "./Step.ts"
 
@@ -63,18 +64,20 @@ const judges: Record<Law, Judge> = {
       ...(it.asked === undefined ? [] : [`what it was asked failed: ${Reason.ofCause(it.asked)}`])
     ]
   },
-  "stops once": (it) =>
-    [
-      ...new Set(it.entries.flatMap((entry) => (entry._tag === "ServiceStopping" ? [entry.service] : [])))
-    ].flatMap((service) => {
-      const counted = (tag: Journal.Entry["_tag"]) =>
-        it.entries.filter((entry) => entry._tag === tag && "service" in entry && entry.service === service)
-          .length
-      const [starts, stops] = [counted("ServiceStarting"), counted("ServiceStopping")]
-      return stops > starts
-        ? [`${nameOf(service)} was started ${starts} times, and stopped ${stops} times`]
+  "stops once": (it) => {
+    const times = new Map<string, { starts: number; stops: number }>()
+    for (const entry of it.entries) {
+      if (entry._tag !== "ServiceStarting" && entry._tag !== "ServiceStopping") continue
+      const of = times.get(entry.service) ?? { starts: 0, stops: 0 }
+      times.set(entry.service, of)
+      of[entry._tag === "ServiceStarting" ? "starts" : "stops"]++
+    }
+    return [...times].flatMap(([service, { starts, stops }]) =>
+      stops > starts
+        ? [`${nameOf(service)} was started ${counted(starts, "time")}, and stopped ${counted(stops, "time")}`]
         : []
-    }),
+    )
+  },
   "stops in time": (it) => [
     ...(it.isUp && it.stuck !== undefined ? [it.stuck] : []),
     ...it.entries
@@ -113,9 +116,9 @@ const judges: Record<Law, Judge> = {
   "fails aloud": (it) => [
     ...[...it.injected].flatMap(([{ at, trouble }, error]) => {
       if (trouble !== "fail" && trouble !== "die") return []
-      // What goes wrong in a start may be handled there, and then it is up.
-      const isStart = it.reached.get(at) === "start"
-      return isTold(it, error) || (isStart && it.isUp) ? [] : [`${error.message} is nowhere in the journal`]
+      // A start may handle what goes wrong in it, or fail with an error of its own.
+      const isKnown = it.reached.get(at) === "start" && isAnswered(it, at)
+      return isKnown || isTold(it, error) ? [] : [`${error.message} is nowhere in the journal`]
     }),
     ...it.unheard
       .filter(({ cause }) => !errorsOf(cause).some((error) => isTold(it, error)))
@@ -171,6 +174,14 @@ const wasMadeToHang = ({ injected, reached }: Rehearsal, service: string, step: 
         return false
     }
   })
+
+/** Whether the journal tells how the start of the service of this step has ended. */
+const isAnswered = ({ entries }: Rehearsal, at: string): boolean =>
+  entries.some(
+    (entry) =>
+      (entry._tag === "ServiceStarted" || entry._tag === "StartFailed") &&
+      at.startsWith(`${nameOf(entry.service)}: `)
+  )
 
 /** Whether an error is in the journal: in a cause, or as the reason why a service is unhealthy. */
 const isTold = ({ entries }: Rehearsal, error: unknown): boolean =>

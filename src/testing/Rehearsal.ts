@@ -217,10 +217,19 @@ const afterwards = 10
 const nameOf = (path: string): string => below(parent, below("App", path))
 
 /** A payload that fits an event, the same each time; none where its schema does not say how to make one. */
-const sampleOf = <A>({ schema }: Event.Event<string, A>): ReadonlyArray<A> => {
-  try {
-    return FastCheck.sample(Arbitrary.make(schema), { numRuns: 1, seed: 1 })
-  } catch {
-    return []
-  }
+const sampleOf = (event: Event.Event<string, any>): ReadonlyArray<unknown> => {
+  const known = samples.get(event)
+  if (known !== undefined) return known
+  const sample = ((): ReadonlyArray<unknown> => {
+    try {
+      return FastCheck.sample(Arbitrary.make(event.schema), { numRuns: 1, seed: 1 })
+    } catch {
+      return []
+    }
+  })()
+  samples.set(event, sample)
+  return sample
 }
+
+/** A schema with filters may take a second to sample. */
+const samples = new WeakMap<object, ReadonlyArray<unknown>>()
