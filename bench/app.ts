@@ -1,0 +1,43 @@
+/** Apps of services, as the suites run them: launched by `App`, journaled, but without a logger. */
+import { Effect, Fiber, Layer, Logger } from "effect"
+import { App } from "effect-services"
+
+/** Nothing is printed, on no side of a comparison. */
+export const quiet = Logger.remove(Logger.defaultLogger)
+
+export interface Launched {
+  readonly stop: () => Promise<void>
+}
+
+/** Launches an app, and returns when it is up and all that its start has forked has begun. */
+export const launch = async <A, E>(layer: Layer.Layer<A, E>): Promise<Launched> => {
+  const app = await new Promise<Fiber.RuntimeFiber<never, unknown>>((resolve, reject) => {
+    const whenUp = Layer.effectDiscard(Effect.sync(() => resolve(fiber))).pipe(Layer.provide(layer))
+    const fiber = Effect.runFork(
+      App.launch(whenUp, { stopTimeout: "10 minutes" }).pipe(
+        Effect.tapErrorCause((cause) => Effect.sync(() => reject(new Error(String(cause))))),
+        Effect.provide(quiet)
+      ),
+      { immediate: false }
+    )
+  })
+  await turn()
+  return {
+    stop: async () => {
+      const exit = await Effect.runPromise(Fiber.interrupt(app))
+      // An app that was not stopped cleanly fails.
+      if (exit._tag === "Success" || exit.cause._tag === "Fail") throw new Error(String(exit))
+      await turn()
+    }
+  }
+}
+
+/** What is scheduled now has begun. */
+export const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
+
+/** Runs an effect `n` times, one after another, each made anew. */
+export const times = <E, R>(n: number, effect: (i: number) => Effect.Effect<unknown, E, R>): Effect.Effect<void, E, R> =>
+  Effect.suspend(() => {
+    let i = 0
+    return Effect.whileLoop({ while: () => i < n, body: () => effect(i++), step: () => {} })
+  })
