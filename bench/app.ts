@@ -9,12 +9,22 @@ export interface Launched {
   readonly stop: () => Promise<void>
 }
 
-/** Launches an app, and returns when it is up and all that its start has forked has begun. */
-export const launch = async <A, E>(layer: Layer.Layer<A, E>): Promise<Launched> => {
+/** As an app that has time to stop. */
+const asApp = <A, E>(layer: Layer.Layer<A, E>): Effect.Effect<never, unknown> =>
+  App.launch(layer, { stopTimeout: "10 minutes" })
+
+/**
+ * Launches a layer, and returns when it is up and all that its start has forked
+ * has begun. What is written by hand is run `by` `Layer.launch`.
+ */
+export const launch = async <A, E>(
+  layer: Layer.Layer<A, E>,
+  by: (layer: Layer.Layer<never, E>) => Effect.Effect<never, unknown> = asApp
+): Promise<Launched> => {
   const app = await new Promise<Fiber.RuntimeFiber<never, unknown>>((resolve, reject) => {
     const whenUp = Layer.effectDiscard(Effect.sync(() => resolve(fiber))).pipe(Layer.provide(layer))
-    const fiber = Effect.runFork(
-      App.launch(whenUp, { stopTimeout: "10 minutes" }).pipe(
+    const fiber: Fiber.RuntimeFiber<never, unknown> = Effect.runFork(
+      by(whenUp).pipe(
         Effect.tapErrorCause((cause) => Effect.sync(() => reject(new Error(String(cause))))),
         Effect.provide(quiet)
       ),
@@ -36,7 +46,10 @@ export const launch = async <A, E>(layer: Layer.Layer<A, E>): Promise<Launched> 
 export const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
 
 /** Runs an effect `n` times, one after another, each made anew. */
-export const times = <E, R>(n: number, effect: (i: number) => Effect.Effect<unknown, E, R>): Effect.Effect<void, E, R> =>
+export const times = <E, R>(
+  n: number,
+  effect: (i: number) => Effect.Effect<unknown, E, R>
+): Effect.Effect<void, E, R> =>
   Effect.suspend(() => {
     let i = 0
     return Effect.whileLoop({ while: () => i < n, body: () => effect(i++), step: () => {} })

@@ -11,9 +11,10 @@
 import { Context, Effect, Exit, Fiber, Layer, PubSub, Runtime, Schema, Stream } from "effect"
 import { Event, EventBus, Service } from "effect-services"
 import { launch, times } from "./app.ts"
+import { Counter, type Count, handler, makeCount, range, until } from "./count.ts"
 import { emittery, moleculer, nest } from "./busPeers.ts"
 import type { Suite } from "./main.ts"
-import { expectCount, median, paired, perOperation, ratios } from "./rounds.ts"
+import { expectCount, paired, perOperation, ratios } from "./rounds.ts"
 import { nanos } from "./report.ts"
 
 export const bus: Suite = async (quick, report) => {
@@ -55,7 +56,12 @@ export const bus: Suite = async (quick, report) => {
     const of = (costs: Readonly<Record<string, ReadonlyArray<number>>>, theirs: string) =>
       ratios(costs["effect-services"]!, costs[theirs]!)
     if (listeners === 1) {
-      report.goal({ number: 1, what: `emit ${to}, of emittery's`, atMost: 1.5, values: of(emitted, "emittery") })
+      report.goal({
+        number: 1,
+        what: `emit ${to}, of emittery's`,
+        atMost: 1.5,
+        values: of(emitted, "emittery")
+      })
     }
     const handLoop = of(emitted, "by hand: exit and provide per listener")
     report.goal({ number: 1, what: `emit ${to}, of a loop by hand`, atMost: 0.25, values: handLoop })
@@ -125,42 +131,6 @@ export const bus: Suite = async (quick, report) => {
   await crowd.stop()
 }
 
-/** Calls of handlers, and whom to tell when the last is made. */
-export interface Count {
-  handled: number
-  left: number
-  done: () => void
-}
-
-export const makeCount = (): Count => ({ handled: 0, left: 0, done: () => {} })
-
-/** What each handler does, of whatever bus. */
-export const handled = (count: Count): void => {
-  count.handled++
-  if (--count.left === 0) count.done()
-}
-
-/** Sends, and waits until handlers have been called so often. */
-const until = <R>(count: Count, calls: number, send: Effect.Effect<unknown, never, R>): Effect.Effect<void, never, R> =>
-  Effect.suspend(() => {
-    count.left = calls
-    return Effect.zipRight(
-      send,
-      Effect.async<void>((resume) => {
-        if (count.left === 0) return resume(Effect.void)
-        count.done = () => {
-          count.done = () => {}
-          resume(Effect.void)
-        }
-      })
-    )
-  })
-
-/** The environment of handlers. */
-class Counter extends Context.Tag("Counter")<Counter, Count>() {}
-
-const handler = () => (_: unknown) => Effect.map(Counter, (count) => handled(count))
-
 export interface Setting {
   readonly count: Count
   readonly listeners: number
@@ -179,7 +149,9 @@ const toolkit = async ({
   validate = true
 }: Setting & { readonly validate?: boolean }) => {
   class Listeners extends Service.make<Listeners>()("Listeners", {
-    onStart: Effect.forEach(range(listeners), () => Service.listen(Ping, handler(), { capacity }), { discard: true })
+    onStart: Effect.forEach(range(listeners), () => Service.listen(Ping, handler(), { capacity }), {
+      discard: true
+    })
   }) {}
   class Others extends Service.make<Others>()("Others", {
     onStart: Effect.forEach(
@@ -240,10 +212,11 @@ const byHand = ({ count, listeners }: Omit<Setting, "others">) => {
   const context = Context.make(Counter, count).pipe(
     ...(["A", "B", "C", "D", "E"].map((key) => Context.add(Context.GenericTag<string>(key), key)) as [])
   ) as Context.Context<Counter>
-  const all = range(listeners).map(() => ({ handle: handler(), context: Context.merge(context, Context.empty()) }))
+  const all = range(listeners).map(() => ({
+    handle: handler(),
+    context: Context.merge(context, Context.empty())
+  }))
   const emit = (event: { readonly n: number }): Effect.Effect<Array<Exit.Exit<void>>> =>
     Effect.forEach(all, ({ context, handle }) => Effect.exit(Effect.provide(handle(event), context)))
   return { emit: (n: number) => Effect.runPromise(times(n, (n) => emit({ n }))) }
 }
-
-export const range = (n: number): Array<number> => Array.from({ length: n }, (_, i) => i)

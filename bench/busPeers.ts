@@ -1,5 +1,6 @@
 /** Buses of others, with the same listeners as ours. Each is nothing when it is not installed. */
-import { handled, range, type Setting } from "./bus.ts"
+import type { Setting } from "./bus.ts"
+import { handled, range } from "./count.ts"
 import { load } from "./peers.ts"
 
 interface Bus {
@@ -55,7 +56,9 @@ export const moleculer = async ({ count, listeners, others }: Setting): Promise<
 /** An application context with one provider whose methods listen with `@OnEvent`. */
 export const nest = async ({ count, listeners, others }: Setting): Promise<Bus | undefined> => {
   const reflect = await load("reflect-metadata")
-  const common = await load<{ readonly Module: (options: object) => (module: object) => void }>("@nestjs/common")
+  const common = await load<{ readonly Module: (options: object) => (module: object) => void }>(
+    "@nestjs/common"
+  )
   const core = await load<{
     readonly NestFactory: {
       readonly createApplicationContext: (

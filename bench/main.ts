@@ -6,13 +6,14 @@
 import { readFileSync, writeFileSync } from "node:fs"
 import { arch, cpus, loadavg, platform, totalmem } from "node:os"
 import { bus } from "./bus.ts"
+import { lifecycle } from "./lifecycle.ts"
 import * as Peers from "./peers.ts"
 import * as Report from "./report.ts"
 
 /** A suite measures, and throws when something was not done that should have been. */
 export type Suite = (quick: boolean, report: Report.Report) => Promise<void>
 
-const suites: Record<string, Suite> = { bus }
+const suites: Record<string, Suite> = { bus, lifecycle }
 
 const args = process.argv.slice(2)
 const quick = args.includes("--quick")

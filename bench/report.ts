@@ -81,7 +81,11 @@ export const millis = (ms: number): string => nanos(ms * 1e6)
 export const bytes = (b: number): string => (b < 10_240 ? `${show(b)} B` : `${show(b / 1_024)} kB`)
 
 const show = (value: number): string =>
-  value >= 100 ? Math.round(value).toLocaleString("en") : value >= 0.001 ? String(Number(value.toPrecision(2))) : value.toExponential(1)
+  value >= 100
+    ? Math.round(value).toLocaleString("en")
+    : value >= 0.001
+      ? String(Number(value.toPrecision(2)))
+      : value.toExponential(1)
 
 const spread = (values: ReadonlyArray<number>, unit: (value: number) => string): string =>
   values.length === 1

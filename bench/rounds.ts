@@ -1,32 +1,42 @@
 /** Variants that take turns in one process, so that what disturbs one disturbs all, and what their costs say. */
 
 /** What a variant costs, round by round, in a unit that all of them share. */
-export type Costs<Name extends string> = Readonly<Record<Name, ReadonlyArray<number>>>
+export type Costs<Name extends string, Cost = number> = Readonly<Record<Name, ReadonlyArray<Cost>>>
 
 /**
- * Runs each variant once per round, after one round that does not count, to
- * warm up. Each round begins with another variant, so that none always runs in
- * what the same one left.
+ * Runs each variant once per round. Each round begins with another variant, so
+ * that none always runs in what the same one left. A variant that is undefined,
+ * as its peer is not installed, has no costs.
  */
-export const paired = async <const Name extends string>(
+export const paired = async <const Name extends string, Cost = number>(
   rounds: number,
-  variants: Readonly<Record<Name, (() => Promise<number>) | undefined>>,
-  warmUp: boolean = true
-): Promise<Costs<Name>> => {
-  const all = Object.entries<(() => Promise<number>) | undefined>(variants)
-  const given = all.flatMap(([name, run]) => (run === undefined ? [] : [{ name, run, costs: [] as Array<number> }]))
-  for (let round = warmUp ? -1 : 0; round < rounds; round++) {
-    const first = (round + given.length) % given.length
-    for (const { costs, run } of [...given.slice(first), ...given.slice(0, first)]) {
+  variants: Readonly<Record<Name, (() => Promise<Cost>) | undefined>>
+): Promise<Costs<Name, Cost>> => {
+  const names = Object.keys(variants) as Array<Name>
+  const costs = Object.fromEntries(names.map((name) => [name, [] as Array<Cost>])) as Record<
+    Name,
+    Array<Cost>
+  >
+  for (let round = 0; round < rounds; round++) {
+    const first = round % names.length
+    for (const name of [...names.slice(first), ...names.slice(0, first)]) {
       // In turns, or they would disturb each other.
       // eslint-disable-next-line no-await-in-loop
-      const cost = await run()
-      if (round >= 0) costs.push(cost)
+      const cost = await variants[name]?.()
+      if (cost !== undefined) costs[name].push(cost)
     }
   }
-  // A variant that was not given, as its peer is not installed, has no costs.
-  return Object.fromEntries(all.map(([name]) => [name, given.find((_) => _.name === name)?.costs ?? []])) as any
+  return costs
 }
+
+/** One figure of costs that have several. */
+export const figure = <Name extends string, Cost>(
+  costs: Costs<Name, Cost>,
+  of: (cost: Cost) => number
+): Costs<Name> =>
+  Object.fromEntries(
+    Object.entries<ReadonlyArray<Cost>>(costs).map(([name, all]) => [name, all.map(of)])
+  ) as unknown as Costs<Name>
 
 /** Ratios of two variants, round by round; none when one of them did not run. */
 export const ratios = (ours: ReadonlyArray<number>, theirs: ReadonlyArray<number>): ReadonlyArray<number> =>
@@ -36,7 +46,10 @@ export const ratios = (ours: ReadonlyArray<number>, theirs: ReadonlyArray<number
  * Nanoseconds for one operation, of loops that take about `millis` each. `loop`
  * does it `n` times, and throws when something of it was not done.
  */
-export const perOperation = (millis: number, loop: (n: number) => Promise<unknown>): (() => Promise<number>) => {
+export const perOperation = (
+  millis: number,
+  loop: (n: number) => Promise<unknown>
+): (() => Promise<number>) => {
   let n = 1
   return async () => {
     for (;;) {
