@@ -184,11 +184,11 @@ const parentOf = (n: number) => {
 const appOf = async (layer: AnyLayer): Promise<Running> => {
   let runtime!: Runtime.Runtime<EventBus.EventBus>
   const capture = Layer.effectDiscard(Effect.map(Effect.runtime<EventBus.EventBus>(), (_) => (runtime = _)))
-  const app: Layer.Layer<never> = Layer.merge(layer, capture).pipe(
+  const app = Layer.merge(layer, capture).pipe(
     Layer.provide(EventBus.layer),
     Layer.provide(Layer.succeed(Counter, count))
   )
-  const { stop } = await launch(app)
+  const { stop } = await launch(app as unknown as Layer.Layer<never>)
   return { tell: () => Runtime.runPromise(runtime)(EventBus.emit(Ping, { n: 1 })), stop }
 }
 
@@ -251,11 +251,8 @@ const parentByHand = (n: number, cheap?: typeof cheapWorker) => {
 
 const appByHand = async (layer: AnyLayer): Promise<Running> => {
   const bus = await Effect.runPromise(PubSub.unbounded<Sent>())
-  const app: Layer.Layer<never> = layer.pipe(
-    Layer.provide(Layer.succeed(Bus, bus)),
-    Layer.provide(Layer.succeed(Counter, count))
-  )
-  const { stop } = await launch(app, Layer.launch)
+  const app = layer.pipe(Layer.provide(Layer.succeed(Bus, bus)), Layer.provide(Layer.succeed(Counter, count)))
+  const { stop } = await launch(app as unknown as Layer.Layer<never>, Layer.launch)
   return {
     tell: (n) => Effect.runPromise(until(count, n, PubSub.publish(bus, { _tag: "ping", n: 1 }))),
     stop

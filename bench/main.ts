@@ -9,11 +9,13 @@ import { bus } from "./bus.ts"
 import { lifecycle } from "./lifecycle.ts"
 import * as Peers from "./peers.ts"
 import * as Report from "./report.ts"
+import { tasks } from "./tasks.ts"
+import { timers } from "./timers.ts"
 
 /** A suite measures, and throws when something was not done that should have been. */
 export type Suite = (quick: boolean, report: Report.Report) => Promise<void>
 
-const suites: Record<string, Suite> = { bus, lifecycle }
+const suites: Record<string, Suite> = { bus, lifecycle, timers, tasks }
 
 const args = process.argv.slice(2)
 const quick = args.includes("--quick")

@@ -46,10 +46,12 @@ export const make = (): Report & { readonly verdicts: ReadonlyArray<Verdict> } =
             : [
                 name,
                 spread(values, unit),
-                spread(
-                  values.map((value, i) => reference![i]! / value),
-                  show
-                )
+                reference!.some((value) => value === 0)
+                  ? ""
+                  : spread(
+                      values.map((value, i) => reference![i]! / value),
+                      show
+                    )
               ]
         )
       )
@@ -78,12 +80,13 @@ export const printVerdicts = (verdicts: ReadonlyArray<Verdict>): void =>
 export const nanos = (ns: number): string =>
   ns < 1e3 ? `${show(ns)} ns` : ns < 1e6 ? `${show(ns / 1e3)} us` : `${show(ns / 1e6)} ms`
 export const millis = (ms: number): string => nanos(ms * 1e6)
+export const percent = (share: number): string => `${show(share * 100)} %`
 export const bytes = (b: number): string => (b < 10_240 ? `${show(b)} B` : `${show(b / 1_024)} kB`)
 
 const show = (value: number): string =>
   value >= 100
     ? Math.round(value).toLocaleString("en")
-    : value >= 0.001
+    : value === 0 || value >= 0.001
       ? String(Number(value.toPrecision(2)))
       : value.toExponential(1)
 
