@@ -8,7 +8,7 @@
  * use the environment of their service; journal, metrics, status and receipts
  * are as they are by default. Each call of a handler is counted.
  */
-import { Context, Effect, Exit, Fiber, Layer, PubSub, Runtime, Schema, Stream } from "effect"
+import { Context, Effect, type Exit, Fiber, Layer, PubSub, Runtime, Schema, Stream } from "effect"
 import { Event, EventBus, Service } from "effect-services"
 import { launch, times } from "./app.ts"
 import { Counter, type Count, handler, makeCount, range, until } from "./count.ts"
@@ -57,14 +57,14 @@ export const bus: Suite = async (quick, report) => {
       ratios(costs["effect-services"]!, costs[theirs]!)
     if (listeners === 1) {
       report.goal({
-        number: 1,
+        goal: "1",
         what: `emit ${to}, of emittery's`,
         atMost: 1.5,
         values: of(emitted, "emittery")
       })
     }
     const handLoop = of(emitted, "by hand: exit and provide per listener")
-    report.goal({ number: 1, what: `emit ${to}, of a loop by hand`, atMost: 0.25, values: handLoop })
+    report.goal({ goal: "1", what: `emit ${to}, of a loop by hand`, atMost: 0.25, values: handLoop })
     fasterThanOthers(`emit ${to}`, emitted)
 
     const single = await paired(rounds, {
@@ -76,7 +76,7 @@ export const bus: Suite = async (quick, report) => {
     report.variants(`publish one at a time ${to}`, nanos, single)
     const theirs = "one PubSub, a Stream per listener"
     report.goal({
-      number: 2,
+      goal: "2",
       what: `publish one at a time ${to}, of PubSub and Streams`,
       atMost: 1 / 40,
       values: of(single, theirs)
@@ -91,7 +91,7 @@ export const bus: Suite = async (quick, report) => {
     })
     report.variants(`publish without a pause ${to}`, nanos, saturated)
     report.goal({
-      number: 2,
+      goal: "2",
       what: `publish without a pause ${to}, of PubSub and Streams`,
       atMost: 1 / { 1: 1.2, 10: 1.8, 100: 2 }[listeners]!,
       values: of(saturated, theirs)
@@ -106,7 +106,7 @@ export const bus: Suite = async (quick, report) => {
   function fasterThanOthers(what: string, costs: Readonly<Record<string, ReadonlyArray<number>>>) {
     for (const other of ["moleculer, broker.emit", "@nestjs/event-emitter, emitAsync"]) {
       report.goal({
-        number: 5,
+        goal: "5",
         what: `${what}, of ${other}`,
         atMost: 1,
         values: ratios(costs["effect-services"]!, costs[other]!)
@@ -125,7 +125,7 @@ export const bus: Suite = async (quick, report) => {
     })
     report.variants(what, nanos, costs)
     const values = ratios(costs["10,000 listeners of other events"], costs["no other listeners"])
-    report.goal({ number: 3, what: `${what}, with 10,000 others, of without`, atMost: 2, values })
+    report.goal({ goal: "3", what: `${what}, with 10,000 others, of without`, atMost: 2, values })
   }
   await alone.stop()
   await crowd.stop()
@@ -142,7 +142,7 @@ const capacity = 1_024
 
 const Ping = Event.make("ping", { n: Schema.Number })
 
-const toolkit = async ({
+export const toolkit = async ({
   count,
   listeners,
   others,
@@ -170,18 +170,20 @@ const toolkit = async ({
       Layer.provide(Layer.succeed(Counter, count))
     )
   )
-  const run = Runtime.runPromise(sender)
+  const run: <A, E>(effect: Effect.Effect<A, E, EventBus.EventBus>) => Promise<A> = Runtime.runPromise(sender)
   const publish = (n: number) => EventBus.publish(Ping, { n })
   return {
     emit: (n: number) => run(times(n, (n) => EventBus.emit(Ping, { n }))),
     publishOne: (n: number) => run(times(n, (n) => until(count, listeners, publish(n)))),
     publishAll: (n: number) => run(until(count, n * listeners, times(n, publish))),
+    publish,
+    run,
     stop
   }
 }
 
 /** One `PubSub` for all events, and for each listener a fiber that runs a filtered `Stream`. */
-const pubSub = async ({ count, listeners }: Omit<Setting, "others">) => {
+export const pubSub = async ({ count, listeners }: Omit<Setting, "others">) => {
   const bus = await Effect.runPromise(PubSub.bounded<{ readonly _tag: string; readonly n: number }>(capacity))
   const listen = (handle: ReturnType<typeof handler>) =>
     Effect.flatMap(Stream.fromPubSub(bus, { scoped: true }), (events) =>
@@ -202,6 +204,8 @@ const pubSub = async ({ count, listeners }: Omit<Setting, "others">) => {
   return {
     publishOne: (n: number) => Effect.runPromise(times(n, (n) => until(count, listeners, publish(n)))),
     publishAll: (n: number) => Effect.runPromise(until(count, n * listeners, times(n, publish))),
+    publish,
+    run: <A, E>(effect: Effect.Effect<A, E>) => Effect.runPromise(effect),
     stop: () => Effect.runPromise(Fiber.interrupt(fiber))
   }
 }
@@ -209,9 +213,8 @@ const pubSub = async ({ count, listeners }: Omit<Setting, "others">) => {
 /** Emit as it is written by hand: the environment of each listener, no failure reaches another, and their exits. */
 const byHand = ({ count, listeners }: Omit<Setting, "others">) => {
   // Of about the size that a service has.
-  const context = Context.make(Counter, count).pipe(
-    ...(["A", "B", "C", "D", "E"].map((key) => Context.add(Context.GenericTag<string>(key), key)) as [])
-  ) as Context.Context<Counter>
+  const others = Context.unsafeMake<never>(new Map(["A", "B", "C", "D", "E"].map((key) => [key, key])))
+  const context = Context.add(others, Counter, count)
   const all = range(listeners).map(() => ({
     handle: handler(),
     context: Context.merge(context, Context.empty())

@@ -73,7 +73,11 @@ export const nest = async ({ count, listeners, others }: Setting): Promise<Bus |
     readonly OnEvent: (event: string) => (target: object, key: string, descriptor: PropertyDescriptor) => void
   }>("@nestjs/event-emitter")
   if (!reflect || !common || !core || !events) return undefined
+  // Nest asks for classes.
+  /* eslint-disable typescript/no-extraneous-class */
   class Listeners {}
+  class Root {}
+  /* eslint-enable typescript/no-extraneous-class */
   const listen = (event: string, method: string) => {
     Object.defineProperty(Listeners.prototype, method, {
       value: async () => handled(count),
@@ -85,7 +89,6 @@ export const nest = async ({ count, listeners, others }: Setting): Promise<Bus |
   }
   range(listeners).forEach((i) => listen("ping", `ping${i}`))
   range(others).forEach((i) => listen(`other:${i}`, `other${i}`))
-  class Root {}
   common.Module({ imports: [events.EventEmitterModule.forRoot()], providers: [Listeners] })(Root)
   const app = await core.NestFactory.createApplicationContext(Root, { logger: false })
   await (app as unknown as { readonly init: () => Promise<unknown> }).init()
@@ -97,6 +100,5 @@ export const nest = async ({ count, listeners, others }: Setting): Promise<Bus |
 
 const sequentially = async (n: number, emit: (n: number) => Promise<unknown>): Promise<void> => {
   // One at a time is what is measured.
-  // eslint-disable-next-line no-await-in-loop
   for (let i = 0; i < n; i++) await emit(i)
 }

@@ -40,6 +40,7 @@ export const until = <R>(
 export class Counter extends Context.Tag("Counter")<Counter, Count>() {}
 
 /** Another handler with each call. */
-export const handler = () => (_: unknown) => Effect.map(Counter, (count) => handled(count))
+export const handler = (): ((event: unknown) => Effect.Effect<void, never, Counter>) => () =>
+  Effect.map(Counter, (count) => handled(count))
 
 export const range = (n: number): Array<number> => Array.from({ length: n }, (_, i) => i)

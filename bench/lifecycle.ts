@@ -30,7 +30,7 @@ export const lifecycle: Suite = async (quick, report) => {
     const total = warm(figure(costs, ({ start, stop }) => start + stop))
     report.variants(`${amount(n)} services as Layers, merged: start and stop`, millis, total)
     report.goal({
-      number: 6,
+      goal: "6",
       what: `${amount(n)} services as Layers, start and stop, of by hand`,
       atMost: 0.2,
       values: ratios(total["effect-services"], total["by hand"])
@@ -61,19 +61,19 @@ export const lifecycle: Suite = async (quick, report) => {
     "by hand, a take loop for the Stream and a Scope for the Layer": heaps.largeCheap
   })
   report.goal({
-    number: 6,
+    goal: "6",
     what: `${amount(large)} adopted, start and stop, of by hand`,
     atMost: 0.05,
     values: ratios(total.large, total.largeByHand)
   })
   report.goal({
-    number: 6,
+    goal: "6",
     what: `${amount(large)} adopted, start and stop, of ${amount(small)}`,
     atMost: (1.1 * large) / small,
     values: ratios(total.large, total.small)
   })
   report.goal({
-    number: 6,
+    goal: "6",
     what: `heap for each of ${amount(large)} adopted, of each of ${amount(small)}`,
     atMost: 1.1,
     values: ratios(heaps.large, heaps.small)
@@ -100,7 +100,7 @@ export const lifecycle: Suite = async (quick, report) => {
     "by hand": ofShortByHand
   })
   report.goal({
-    number: 7,
+    goal: "7",
     what: `a chain of ${amount(long)}, start and stop, of one of ${amount(short)}`,
     atMost: (1.1 * long) / short,
     values: ratios(ofLong["effect-services"], ofShort)

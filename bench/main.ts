@@ -6,16 +6,19 @@
 import { readFileSync, writeFileSync } from "node:fs"
 import { arch, cpus, loadavg, platform, totalmem } from "node:os"
 import { bus } from "./bus.ts"
+import { latency } from "./latency.ts"
 import { lifecycle } from "./lifecycle.ts"
+import { memory } from "./memory.ts"
 import * as Peers from "./peers.ts"
 import * as Report from "./report.ts"
+import { size } from "./size.ts"
 import { tasks } from "./tasks.ts"
 import { timers } from "./timers.ts"
 
 /** A suite measures, and throws when something was not done that should have been. */
 export type Suite = (quick: boolean, report: Report.Report) => Promise<void>
 
-const suites: Record<string, Suite> = { bus, lifecycle, timers, tasks }
+const suites: Record<string, Suite> = { bus, latency, lifecycle, timers, tasks, memory, size }
 
 const args = process.argv.slice(2)
 const quick = args.includes("--quick")
@@ -47,7 +50,6 @@ for (const name of names.length > 0 ? names : Object.keys(suites)) {
   const report = Report.make()
   try {
     // One after another: they would disturb each other.
-    // eslint-disable-next-line no-await-in-loop
     await suites[name]!(quick, report)
   } catch (error) {
     console.error(error)

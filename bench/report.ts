@@ -3,8 +3,8 @@ import { median, quantile } from "./rounds.ts"
 
 /** What a ratio must be. */
 export interface Goal {
-  /** Its number in the list of goals in `README.md`. */
-  readonly number: number
+  /** Its number in `README.md`. */
+  readonly goal: string
   readonly what: string
   readonly atMost: number
   /** One for each round; none when the peer is not installed. */
@@ -67,8 +67,8 @@ export const make = (): Report & { readonly verdicts: ReadonlyArray<Verdict> } =
 export const printVerdicts = (verdicts: ReadonlyArray<Verdict>): void =>
   print(
     ["goal", "", "at most", "measured (quartiles)", "rounds", ""],
-    verdicts.map(({ goal: { atMost, number, values, what }, measured }) => [
-      String(number),
+    verdicts.map(({ goal: { atMost, goal, values, what }, measured }) => [
+      goal,
       what,
       show(atMost),
       measured === undefined ? "skipped: peer not installed" : spread(values, show),

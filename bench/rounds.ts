@@ -21,7 +21,6 @@ export const paired = async <const Name extends string, Cost = number>(
     const first = round % names.length
     for (const name of [...names.slice(first), ...names.slice(0, first)]) {
       // In turns, or they would disturb each other.
-      // eslint-disable-next-line no-await-in-loop
       const cost = await variants[name]?.()
       if (cost !== undefined) costs[name].push(cost)
     }
@@ -53,7 +52,6 @@ export const perOperation = (
   let n = 1
   return async () => {
     for (;;) {
-      // eslint-disable-next-line no-await-in-loop
       const took = await timed(() => loop(n))
       const used = n
       n = Math.max(1, Math.ceil(n * Math.min(10, millis / Math.max(took, 0.001))))

@@ -26,7 +26,7 @@ export const tasks: Suite = async (quick, report) => {
   const stop = figure(parked, ({ stop }) => stop)
   report.variants(`${what}: stop`, millis, stop)
   report.goal({
-    number: 10,
+    goal: "10",
     what: `teardown of ${what}, of forkIn`,
     atMost: 0.75,
     values: ratios(stop["effect-services"], stop["Effect.forkIn"])
@@ -41,7 +41,7 @@ export const tasks: Suite = async (quick, report) => {
   await theirs.stop()
   report.variants("a short task, from start to end", nanos, short)
   report.goal({
-    number: 10,
+    goal: "10",
     what: "short tasks, of forkIn",
     atMost: 1,
     values: ratios(short["effect-services"], short["Effect.forkIn"])

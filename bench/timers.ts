@@ -32,15 +32,15 @@ export const timers: Suite = async (quick, report) => {
     report.variants(`${what}: CPU time per tick`, nanos, cpu)
     report.variants(`${what}: ticks that were due and did not happen`, percent, missed)
     const ours = "effect-services"
-    report.goal({ number: 8, what: `${what}, share of ticks missed`, atMost: 0.01, values: missed[ours] })
+    report.goal({ goal: "8", what: `${what}, share of ticks missed`, atMost: 0.01, values: missed[ours] })
     report.goal({
-      number: 8,
+      goal: "8",
       what: `${what}, CPU per tick, of setInterval`,
       atMost: 4,
       values: ratios(cpu[ours], cpu.setInterval)
     })
     report.goal({
-      number: 8,
+      goal: "8",
       what: `${what}, CPU per tick, of a fiber that repeats`,
       atMost: 0.06,
       values: ratios(cpu[ours], cpu["a fiber that repeats"])
@@ -55,7 +55,7 @@ export const timers: Suite = async (quick, report) => {
   const what = "TestClock.adjust by 5 s over 30 intervals of 1 s"
   report.variants(`${what}, in real time`, millis, adjusted)
   report.goal({
-    number: 9,
+    goal: "9",
     what: `${what}, of a fiber that repeats`,
     atMost: 0.1,
     values: ratios(adjusted["effect-services"], adjusted["a fiber that repeats"])
