@@ -1,5 +1,5 @@
 /** Buses of others, with the same listeners as ours. Each is nothing when it is not installed. */
-import type { Setting } from "./bus.ts"
+import type { Setting } from "./buses.ts"
 import { handled, range } from "./count.ts"
 import { load } from "./peers.ts"
 

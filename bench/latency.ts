@@ -6,7 +6,7 @@
  */
 import { Effect } from "effect"
 import { turn } from "./app.ts"
-import { pubSub, toolkit } from "./bus.ts"
+import { pubSub, toolkit } from "./buses.ts"
 import { type Count, makeCount } from "./count.ts"
 import type { Suite } from "./main.ts"
 import { millis } from "./report.ts"
@@ -18,7 +18,7 @@ export const latency: Suite = async (quick, report) => {
   const events = perSecond * (quick ? 0.5 : 3)
   const count = makeCount()
   const ours = await toolkit({ count, listeners: 1, others: 1_000 })
-  const stream = await pubSub({ count, listeners: 1 })
+  const stream = await pubSub({ count, listeners: 1, others: 0 })
   const costs = await paired(quick ? 4 : 16, {
     "effect-services": () => measure(count, events, ours),
     "one PubSub, a Stream": () => measure(count, events, stream)

@@ -1,7 +1,6 @@
 /**
- * `npm run bench [suite...] [-- --quick] [-- --record]`: runs the named suites,
- * or all. Quick runs are small, and are held against `known.json`; `--record`
- * writes that file.
+ * `npm run bench [suite...] [-- --quick --record --cpu --dist]`: runs the named
+ * suites, or all. `README.md` tells of the flags.
  */
 import { readFileSync, writeFileSync } from "node:fs"
 import { arch, cpus, loadavg, platform, totalmem } from "node:os"
@@ -11,6 +10,7 @@ import { lifecycle } from "./lifecycle.ts"
 import { memory } from "./memory.ts"
 import * as Peers from "./peers.ts"
 import * as Report from "./report.ts"
+import { measureCpuTime } from "./rounds.ts"
 import { size } from "./size.ts"
 import { tasks } from "./tasks.ts"
 import { timers } from "./timers.ts"
@@ -22,6 +22,8 @@ const suites: Record<string, Suite> = { bus, latency, lifecycle, timers, tasks, 
 
 const args = process.argv.slice(2)
 const quick = args.includes("--quick")
+const cpu = quick || args.includes("--cpu")
+if (cpu) measureCpuTime()
 const names = args.filter((arg) => !arg.startsWith("--"))
 const unknown = names.filter((name) => !(name in suites))
 if (unknown.length > 0) {
@@ -31,13 +33,13 @@ if (unknown.length > 0) {
 
 const versionOf = (manifest: string): string => JSON.parse(readFileSync(manifest, "utf8")).version
 const peers = ["emittery", "moleculer", "@nestjs/event-emitter", "@nestjs/core", "eventemitter3"]
-const [cpu] = cpus()
+const [core] = cpus()
 console.log(
   `effect-services ${versionOf("package.json")}${args.includes("--dist") ? " (built)" : ""}, ` +
     `effect ${versionOf("node_modules/effect/package.json")}, Node ${process.versions.node}; ` +
     `${peers.map((peer) => `${peer} ${Peers.version(peer) ?? "(not installed)"}`).join(", ")}\n` +
-    `${cpu?.model ?? "unknown CPU"}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GB, ` +
-    `${platform()} ${arch()}, load ${loadavg()[0]!.toFixed(1)} at the start\n`
+    `${core?.model ?? "unknown CPU"}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GB, ` +
+    `${platform()} ${arch()}, load ${loadavg()[0]!.toFixed(1)} at the start; ${cpu ? "CPU" : "wall"} time\n`
 )
 
 /** Ratios of quick runs that do not meet their goal yet, and may not become much worse. Lower them as work lands. */
@@ -48,6 +50,7 @@ const failures: Array<string> = []
 for (const name of names.length > 0 ? names : Object.keys(suites)) {
   console.log(`## ${name}${quick ? " (quick: a smoke test, no measurement)" : ""}\n`)
   const report = Report.make()
+  const [start, before] = [performance.now(), process.cpuUsage()]
   try {
     // One after another: they would disturb each other.
     await suites[name]!(quick, report)
@@ -56,7 +59,11 @@ for (const name of names.length > 0 ? names : Object.keys(suites)) {
     failures.push(`${name} did not run to its end`)
   }
   Report.printVerdicts(report.verdicts)
-  console.log(`load ${loadavg()[0]!.toFixed(1)} at the end\n`)
+  const { system, user } = process.cpuUsage(before)
+  console.log(
+    `${name} took ${Math.round((performance.now() - start) / 1e3)} s, ${Math.round((user + system) / 1e6)} s of CPU; ` +
+      `load ${loadavg()[0]!.toFixed(1)} at the end\n`
+  )
   for (const { goal, measured } of report.verdicts) {
     if (!quick || measured === undefined) continue
     const key = `${name}: ${goal.what}`

@@ -42,29 +42,48 @@ export const ratios = (ours: ReadonlyArray<number>, theirs: ReadonlyArray<number
   theirs.length === 0 ? [] : ours.map((cost, round) => cost / theirs[round]!)
 
 /**
- * Nanoseconds for one operation, of loops that take about `millis` each. `loop`
- * does it `n` times, and throws when something of it was not done.
+ * Nanoseconds for one operation, of loops that take about `millis` each, and do
+ * it `least` times or more often. `loop` does it `n` times, and throws when
+ * something of it was not done. It is warmed up before the first is measured.
  */
 export const perOperation = (
   millis: number,
-  loop: (n: number) => Promise<unknown>
+  loop: (n: number) => Promise<unknown>,
+  least: number = 1
 ): (() => Promise<number>) => {
-  let n = 1
+  let n = least
+  let toWarmUp = 15 * millis
+  const once = async () => {
+    const took = await timed(() => loop(n))
+    const each = took / n
+    n = Math.min(Math.max(least, Math.ceil(millis / Math.max(each, 1e-6))), 10 * n)
+    return { took, each: each * 1e6 }
+  }
   return async () => {
-    for (;;) {
-      const took = await timed(() => loop(n))
-      const used = n
-      n = Math.max(1, Math.ceil(n * Math.min(10, millis / Math.max(took, 0.001))))
-      if (took > millis / 3 || used > 1e7) return (took / used) * 1e6
-    }
+    while (toWarmUp > 0) toWarmUp -= (await once()).took
+    return (await once()).each
   }
 }
 
 /** Milliseconds until it is done. */
 export const timed = async (run: () => Promise<unknown>): Promise<number> => {
-  const start = performance.now()
+  const start = now()
   await run()
-  return performance.now() - start
+  return now() - start
+}
+
+let now = () => performance.now()
+
+/**
+ * From now on `timed` gives CPU time of the process, all its threads together.
+ * Where others load the machine it says more than wall time, of which they have
+ * a part.
+ */
+export const measureCpuTime = (): void => {
+  now = () => {
+    const { system, user } = process.cpuUsage()
+    return (system + user) / 1_000
+  }
 }
 
 /** Throws when something was not done as often as it should have been. */
