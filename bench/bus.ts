@@ -25,7 +25,7 @@ const hand = "by hand: exit and provide per listener"
 const others = { moleculer: "moleculer, broker.emit", nest: "@nestjs/event-emitter, emitAsync" }
 
 export const bus: Suite = async (quick, report) => {
-  const [rounds, millis] = quick ? [7, 8] : [25, 50]
+  const [rounds, millis] = quick ? [7, 8] : [15, 30]
   /** Loops in which `listeners` handlers are called each time. */
   const counted = (count: Count, listeners: number, run: Run | undefined, least?: number) =>
     run &&
@@ -67,7 +67,7 @@ export const bus: Suite = async (quick, report) => {
         [others.nest]: buses.nest?.emit
       }
       // Fewer would all fit into a queue, or be over before it is full.
-      const least = verb !== "publishAll" ? 1 : quick ? 256 : 2_048
+      const least = verb !== "publishAll" ? 1 : quick ? 256 : 1_024
       const costs = await paired(
         rounds,
         Object.fromEntries(

@@ -12,107 +12,78 @@ import { Event, EventBus, Service } from "effect-services"
 import { launch } from "./app.ts"
 import { Counter, handled, makeCount, range, until } from "./count.ts"
 import type { Suite } from "./main.ts"
-import { bytes, millis } from "./report.ts"
-import { expectCount, figure, heap, paired, ratios, timed } from "./rounds.ts"
+import { millis } from "./report.ts"
+import { collect, expectCount, figure, paired, ratios, timed } from "./rounds.ts"
 
 export const lifecycle: Suite = async (quick, report) => {
-  for (const [n, rounds] of quick
-    ? ([[100, 5]] as const)
-    : ([
-        [100, 25],
-        [1_000, 9]
-      ] as const)) {
-    const [ours, theirs] = [services(n), layersByHand(n)]
-    const costs = await paired(rounds + 1, {
-      "effect-services": () => run(n, () => appOf(Layer.mergeAll(...some(ours)))),
-      "by hand": () => run(n, () => appByHand(Layer.mergeAll(...some(theirs))))
-    })
-    const total = warm(figure(costs, ({ start, stop }) => start + stop))
-    report.variants(`${amount(n)} services as Layers, merged: start and stop`, millis, total)
-    report.goal({
-      goal: "6",
-      what: `${amount(n)} services as Layers, start and stop, of by hand`,
-      atMost: 0.2,
-      values: ratios(total["effect-services"], total["by hand"])
+  for (const n of quick ? [100] : [100, 1_000]) {
+    const [layers, plain] = [services(n), layersByHand(n)]
+    await compare(`${amount(n)} services as Layers`, quick ? 4 : n === 100 ? 15 : 7, 0.2, {
+      ours: () => run(n, () => appOf(Layer.mergeAll(...some(layers)))),
+      theirs: () => run(n, () => appByHand(Layer.mergeAll(...some(plain))))
     })
   }
 
-  const [small, large, rounds] = quick ? [50, 500, 2] : [1_000, 10_000, 5]
-  const adopted = await paired(rounds, {
-    large: () => run(large, () => appOf(parentOf(large))),
-    largeByHand: () => run(large, () => appByHand(parentByHand(large))),
-    largeCheap: () => run(large, () => appByHand(parentByHand(large, cheapWorker))),
-    small: () => run(small, () => appOf(parentOf(small))),
-    smallByHand: () => run(small, () => appByHand(parentByHand(small)))
-  })
-  for (const what of ["start", "stop"] as const) {
-    const { large: ours, largeByHand, largeCheap } = figure(adopted, (cost) => cost[what])
-    report.variants(`${amount(large)} adopted: ${what}`, millis, {
-      "effect-services": ours,
-      "by hand": largeByHand,
-      "by hand, a take loop for the Stream and a Scope for the Layer": largeCheap
-    })
-  }
-  const total = figure(adopted, ({ start, stop }) => start + stop)
-  const heaps = figure(adopted, ({ heap }) => heap)
-  report.variants(`heap for each of ${amount(large)} adopted`, bytes, {
-    "effect-services": heaps.large,
-    "by hand": heaps.largeByHand,
-    "by hand, a take loop for the Stream and a Scope for the Layer": heaps.largeCheap
+  const [few, many] = quick ? [30, 300] : [1_000, 10_000]
+  const adopted = await compare(`${amount(many)} adopted`, quick ? 2 : 3, 0.05, {
+    ours: () => run(many, () => appOf(parentOf(many))),
+    theirs: () => run(many, () => appByHand(parentByHand(many))),
+    cheap: () => run(many, () => appByHand(parentByHand(many, cheapWorker))),
+    few: () => run(few, () => appOf(parentOf(few)))
   })
   report.goal({
     goal: "6",
-    what: `${amount(large)} adopted, start and stop, of by hand`,
-    atMost: 0.05,
-    values: ratios(total.large, total.largeByHand)
-  })
-  report.goal({
-    goal: "6",
-    what: `${amount(large)} adopted, start and stop, of ${amount(small)}`,
-    atMost: (1.1 * large) / small,
-    values: ratios(total.large, total.small)
-  })
-  report.goal({
-    goal: "6",
-    what: `heap for each of ${amount(large)} adopted, of each of ${amount(small)}`,
-    atMost: 1.1,
-    values: ratios(heaps.large, heaps.small)
+    what: `${amount(many)} adopted, start and stop, of ${amount(few)}`,
+    atMost: (1.1 * many) / few,
+    values: ratios(adopted.ours, adopted.few!)
   })
 
-  const [short, long, chainRounds] = quick ? [50, 200, 2] : [100, 1_000, 5]
-  const [shortOurs, longOurs] = [services(short, "linked"), services(long, "linked")]
-  const [shortByHand, longByHand] = [layersByHand(short, "linked"), layersByHand(long, "linked")]
-  const chains = warm(
-    figure(
-      await paired(chainRounds + 1, {
-        "effect-services": () => run(long, () => appOf(chain(longOurs))),
-        "by hand": () => run(long, () => appByHand(chain(longByHand))),
-        short: () => run(short, () => appOf(chain(shortOurs))),
-        shortByHand: () => run(short, () => appByHand(chain(shortByHand)))
-      }),
-      ({ start, stop }) => start + stop
-    )
-  )
-  const { short: ofShort, shortByHand: ofShortByHand, ...ofLong } = chains
-  report.variants(`a chain of ${amount(long)}: start and stop`, millis, ofLong)
-  report.variants(`a chain of ${amount(short)}: start and stop`, millis, {
-    "effect-services": ofShort,
-    "by hand": ofShortByHand
+  const [short, long] = quick ? [50, 200] : [100, 1_000]
+  const [shortChain, longChain] = [services(short, "linked"), services(long, "linked")]
+  const plainChain = layersByHand(long, "linked")
+  const chains = await compare(`a chain of ${amount(long)}`, quick ? 2 : 5, undefined, {
+    ours: () => run(long, () => appOf(chain(longChain))),
+    theirs: () => run(long, () => appByHand(chain(plainChain))),
+    few: () => run(short, () => appOf(chain(shortChain)))
   })
   report.goal({
     goal: "7",
     what: `a chain of ${amount(long)}, start and stop, of one of ${amount(short)}`,
     atMost: (1.1 * long) / short,
-    values: ratios(ofLong["effect-services"], ofShort)
+    values: ratios(chains.ours, chains.few!)
   })
+
+  /** Prints start and stop, and gives both together. */
+  async function compare(
+    what: string,
+    rounds: number,
+    atMost: number | undefined,
+    variants: Readonly<Record<"ours" | "theirs", () => Promise<Cost>>> &
+      Readonly<Partial<Record<"cheap" | "few", () => Promise<Cost>>>>
+  ) {
+    const costs = await paired<string, Cost>(rounds, variants, 1)
+    for (const step of ["start", "stop"] as const) {
+      const { cheap, few, ours, theirs } = figure(costs, (cost) => cost[step])
+      report.variants(`${what}: ${step}`, millis, {
+        "effect-services": ours!,
+        "by hand": theirs!,
+        ...(cheap && { "by hand, a take loop for the Stream and a Scope for the Layer": cheap }),
+        ...(few && { "effect-services, fewer": few })
+      })
+    }
+    const { few, ours = [], theirs = [] } = figure(costs, ({ start, stop }) => start + stop)
+    if (atMost !== undefined) {
+      const values = ratios(ours, theirs)
+      report.goal({ goal: "6", what: `${what}, start and stop, of by hand`, atMost, values })
+    }
+    return { ours, few }
+  }
 }
 
+/** Milliseconds. */
 interface Cost {
-  /** Milliseconds. */
   readonly start: number
   readonly stop: number
-  /** Bytes in use for each, while all run. */
-  readonly heap: number
 }
 
 /** What is started, the event that is sent to all, and how it is stopped. */
@@ -128,21 +99,14 @@ const run = async (n: number, start: () => Promise<Running>): Promise<Cost> => {
   count.handled = 0
   cleaned = 0
   let running!: Running
-  const before = heap()
+  collect()
   const started = await timed(async () => (running = await start()))
-  const after = heap()
   await running.tell(n)
   expectCount("handler calls", count.handled, n)
   const stopped = await timed(running.stop)
   expectCount("cleanups", cleaned, n)
-  return { start: started, stop: stopped, heap: (after - before) / n }
+  return { start: started, stop: stopped }
 }
-
-/** Without the first round, which was to warm up. */
-const warm = <Name extends string>(costs: Readonly<Record<Name, ReadonlyArray<number>>>) =>
-  Object.fromEntries(
-    Object.entries<ReadonlyArray<number>>(costs).map(([name, all]) => [name, all.slice(1)])
-  ) as unknown as Readonly<Record<Name, ReadonlyArray<number>>>
 
 const amount = (n: number): string => n.toLocaleString("en")
 /** What is made in a loop, and whose needs its caller knows. */

@@ -15,8 +15,8 @@ import { bytes } from "./report.ts"
 import { expectCount, heap, paired, ratios } from "./rounds.ts"
 
 export const memory: Suite = async (quick, report) => {
-  const n = quick ? 1_000 : 10_000
-  const rounds = quick ? 3 : 7
+  const n = quick ? 500 : 10_000
+  const rounds = 3
   const merged = layers(n)
   const costs = await paired(rounds, {
     listener: () => inService(n, listen, n),
@@ -30,7 +30,9 @@ export const memory: Suite = async (quick, report) => {
           ),
         0
       ),
-    adopted: () => inService(n, (i) => Service.adopt(Worker, { name: String(i) }), n),
+    // Growth of these is goal 6.
+    few: () => inService(n / 10, adopt, n / 10),
+    adopted: () => inService(n, adopt, n),
     parked: () => parked(n),
     scoped: () => built(n, merged)
   })
@@ -48,7 +50,14 @@ export const memory: Suite = async (quick, report) => {
   }
   report.variants(`heap of one of ${n.toLocaleString("en")}`, bytes, {
     "an idle adopted service: interval, listener, cleanup": costs.adopted,
+    [`one of ${(n / 10).toLocaleString("en")}`]: costs.few,
     "Layer.scoped with a finalizer": costs.scoped
+  })
+  report.goal({
+    goal: "6",
+    what: `heap for each of ${n.toLocaleString("en")} adopted, of each of ${(n / 10).toLocaleString("en")}`,
+    atMost: 1.1,
+    values: ratios(costs.adopted, costs.few)
   })
   report.goal({
     goal: "memory",
@@ -75,6 +84,8 @@ class Worker extends Service.make<Worker>()("Worker", {
     yield* Service.addCleanup(cleanup())
   })
 }) {}
+
+const adopt = (i: number) => Service.adopt(Worker, { name: String(i) })
 
 type Needs = Service.Scope | EventBus.EventBus | Counter
 

@@ -5,24 +5,26 @@ export type Costs<Name extends string, Cost = number> = Readonly<Record<Name, Re
 
 /**
  * Runs each variant once per round. Each round begins with another variant, so
- * that none always runs in what the same one left. A variant that is undefined,
- * as its peer is not installed, has no costs.
+ * that none always runs in what the same one left. `warmUps` are rounds before
+ * them that do not count. A variant that is undefined, as its peer is not
+ * installed, has no costs.
  */
 export const paired = async <const Name extends string, Cost = number>(
   rounds: number,
-  variants: Readonly<Record<Name, (() => Promise<Cost>) | undefined>>
+  variants: Readonly<Record<Name, (() => Promise<Cost>) | undefined>>,
+  warmUps: number = 0
 ): Promise<Costs<Name, Cost>> => {
   const names = Object.keys(variants) as Array<Name>
   const costs = Object.fromEntries(names.map((name) => [name, [] as Array<Cost>])) as Record<
     Name,
     Array<Cost>
   >
-  for (let round = 0; round < rounds; round++) {
-    const first = round % names.length
+  for (let round = -warmUps; round < rounds; round++) {
+    const first = (round + warmUps) % names.length
     for (const name of [...names.slice(first), ...names.slice(0, first)]) {
       // In turns, or they would disturb each other.
       const cost = await variants[name]?.()
-      if (cost !== undefined) costs[name].push(cost)
+      if (cost !== undefined && round >= 0) costs[name].push(cost)
     }
   }
   return costs
@@ -91,9 +93,13 @@ export const expectCount = (what: string, actual: number, expected: number): voi
   if (actual !== expected) throw new Error(`${what}: ${actual} instead of ${expected}`)
 }
 
-/** What is in use after a collection, in bytes. Node runs with `--expose-gc`. */
+/** Collects what the last variant left, so that the next does not pay for it. Node runs with `--expose-gc`. */
+export const collect = (): void => globalThis.gc?.()
+
+/** What is in use after a collection, in bytes. */
 export const heap = (): number => {
-  for (let i = 0; i < 3; i++) globalThis.gc?.()
+  collect()
+  collect()
   return process.memoryUsage().heapUsed
 }
 

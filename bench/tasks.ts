@@ -9,11 +9,11 @@ import { launch, times } from "./app.ts"
 import { handled, makeCount, until } from "./count.ts"
 import type { Suite } from "./main.ts"
 import { millis, nanos } from "./report.ts"
-import { expectCount, figure, paired, perOperation, ratios, timed } from "./rounds.ts"
+import { collect, expectCount, figure, paired, perOperation, ratios, timed } from "./rounds.ts"
 
 export const tasks: Suite = async (quick, report) => {
   const n = quick ? 5_000 : 100_000
-  const parked = await paired(quick ? 3 : 7, {
+  const parked = await paired(quick ? 3 : 5, {
     "effect-services": () => park(n, spawner),
     "Effect.forkIn": () => park(n, forker)
   })
@@ -33,7 +33,7 @@ export const tasks: Suite = async (quick, report) => {
   })
 
   const [ours, theirs] = [await spawner(), await forker()]
-  const short = await paired(quick ? 5 : 25, {
+  const short = await paired(quick ? 5 : 15, {
     "effect-services": perOperation(quick ? 10 : 50, (n) => ours.run(shortTasks(n, ours.fork))),
     "Effect.forkIn": perOperation(quick ? 10 : 50, (n) => theirs.run(shortTasks(n, theirs.fork)))
   })
@@ -76,7 +76,7 @@ const forker = async (): Promise<Owner> => {
 
 /** Milliseconds to start and to stop tasks that never end by themselves. */
 const park = async (n: number, make: () => Promise<Owner>) => {
-  globalThis.gc?.()
+  collect()
   let interrupted = 0
   const { fork, run, stop } = await make()
   const count = makeCount()

@@ -12,11 +12,11 @@ import { launch, type Launched, quiet } from "./app.ts"
 import { range } from "./count.ts"
 import type { Suite } from "./main.ts"
 import { millis, nanos, percent } from "./report.ts"
-import { expectCount, figure, paired, ratios } from "./rounds.ts"
+import { collect, expectCount, figure, paired, ratios } from "./rounds.ts"
 
 export const timers: Suite = async (quick, report) => {
   const n = quick ? 2_000 : 10_000
-  const rounds = quick ? 1 : 5
+  const rounds = quick ? 1 : 3
   for (const [period, window] of [
     [1_000, quick ? 3_000 : 10_000],
     [100, quick ? 1_000 : 5_000]
@@ -79,7 +79,7 @@ const run = async (
   period: number,
   window: number
 ): Promise<Cost> => {
-  globalThis.gc?.()
+  collect()
   const { stop } = await start()
   await pause(period)
   const [from, before, cpuBefore] = [performance.now(), ticks, process.cpuUsage()]
