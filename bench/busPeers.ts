@@ -41,7 +41,7 @@ export const moleculer = async ({ count, listeners, others }: Setting): Promise<
     }
   }>("moleculer")
   if (module === undefined) return undefined
-  const broker = new module.default.ServiceBroker({ logger: false })
+  const broker = new module.default.ServiceBroker({ logger: false, skipProcessEventRegistration: true })
   range(listeners).forEach((i) =>
     broker.createService({ name: `listener-${i}`, events: { ping: async () => handled(count) } })
   )

@@ -64,16 +64,21 @@ for (const name of names.length > 0 ? names : Object.keys(suites)) {
     `${name} took ${Math.round((performance.now() - start) / 1e3)} s, ${Math.round((user + system) / 1e6)} s of CPU; ` +
       `load ${loadavg()[0]!.toFixed(1)} at the end\n`
   )
+  if (!quick) continue
   for (const { goal, measured } of report.verdicts) {
-    if (!quick || measured === undefined) continue
     const key = `${name}: ${goal.what}`
     const limit = Math.max(2 * goal.atMost, 1.5 * (known[key] ?? 0))
+    if (measured === undefined) continue
     if (args.includes("--record")) {
       if (measured > goal.atMost) known[key] = Number(measured.toPrecision(2))
       else delete known[key]
     } else if (measured > limit) {
       failures.push(`${key}: ${measured.toPrecision(3)}, and may be ${limit.toPrecision(3)} at most`)
     }
+  }
+  for (const key of Object.keys(known).filter((key) => key.startsWith(`${name}: `))) {
+    if (report.verdicts.some(({ goal }) => key === `${name}: ${goal.what}`)) continue
+    failures.push(`${key}: is in ${knownFile}, and was not measured`)
   }
 }
 if (args.includes("--record")) writeFileSync(knownFile, `${JSON.stringify(known, null, 2)}\n`)

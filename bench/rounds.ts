@@ -23,11 +23,24 @@ export const paired = async <const Name extends string, Cost = number>(
     const first = (round + warmUps) % names.length
     for (const name of [...names.slice(first), ...names.slice(0, first)]) {
       // In turns, or they would disturb each other.
-      const cost = await variants[name]?.()
+      const cost = await ends(name, variants[name]?.())
       if (cost !== undefined && round >= 0) costs[name].push(cost)
     }
   }
   return costs
+}
+
+/** Fails when it does not end: what is waited for was then not done. */
+const ends = async <A>(name: string, run: Promise<A> | undefined): Promise<A | undefined> => {
+  let timer: NodeJS.Timeout | undefined
+  const tooLong = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`"${name}" hangs: it did not end in 5 minutes`)), 300_000)
+  })
+  try {
+    return await Promise.race([run, tooLong])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 /** One figure of costs that have several. */
