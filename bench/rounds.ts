@@ -30,11 +30,17 @@ export const paired = async <const Name extends string, Cost = number>(
   return costs
 }
 
+/** Far more than any takes, on a machine that others load. */
+const longestMinutes = 15
+
 /** Fails when it does not end: what is waited for was then not done. */
 const ends = async <A>(name: string, run: Promise<A> | undefined): Promise<A | undefined> => {
   let timer: NodeJS.Timeout | undefined
   const tooLong = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`"${name}" hangs: it did not end in 5 minutes`)), 300_000)
+    timer = setTimeout(
+      () => reject(new Error(`"${name}" hangs: it did not end in ${longestMinutes} minutes`)),
+      longestMinutes * 60_000
+    )
   })
   try {
     return await Promise.race([run, tooLong])
