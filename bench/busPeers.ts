@@ -28,6 +28,27 @@ export const emittery = async ({ count, listeners, others }: Setting): Promise<B
   }
 }
 
+/** The floor: plain functions, called at once, that nobody waits for. */
+export const eventEmitter3 = async ({ count, listeners, others }: Setting): Promise<Bus | undefined> => {
+  const module = await load<{
+    readonly default: new () => {
+      readonly on: (event: string, listener: (event: unknown) => void) => void
+      readonly emit: (event: string, data: unknown) => boolean
+      readonly removeAllListeners: () => void
+    }
+  }>("eventemitter3")
+  if (module === undefined) return undefined
+  const emitter = new module.default()
+  range(listeners).forEach(() => emitter.on("ping", () => handled(count)))
+  range(others).forEach((i) => emitter.on(`other:${i}`, () => handled(count)))
+  return {
+    emit: async (n) => {
+      for (let i = 0; i < n; i++) emitter.emit("ping", { n: i })
+    },
+    stop: async () => emitter.removeAllListeners()
+  }
+}
+
 /** `emit` tells one instance of each service, so each listener has its service. */
 export const moleculer = async ({ count, listeners, others }: Setting): Promise<Bus | undefined> => {
   const module = await load<{

@@ -2,6 +2,7 @@
  * `npm run bench [suite...] [-- --quick --record --cpu --dist]`: runs the named
  * suites, or all. `README.md` tells of the flags.
  */
+import { spawnSync } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { arch, cpus, loadavg, platform, totalmem } from "node:os"
 import { bus } from "./bus.ts"
@@ -31,6 +32,19 @@ if (unknown.length > 0) {
   process.exit(1)
 }
 
+// Each in a process of its own, so that none runs in what another left.
+if (names.length !== 1) {
+  const flags = args.filter((arg) => arg.startsWith("--"))
+  const statuses = (names.length > 0 ? names : Object.keys(suites)).map(
+    (name) =>
+      spawnSync(process.execPath, [...process.execArgv, process.argv[1]!, name, ...flags], {
+        stdio: "inherit"
+      }).status
+  )
+  process.exit(statuses.every((status) => status === 0) ? 0 : 1)
+}
+const name = names[0]!
+
 const versionOf = (manifest: string): string => JSON.parse(readFileSync(manifest, "utf8")).version
 const peers = ["emittery", "moleculer", "@nestjs/event-emitter", "@nestjs/core", "eventemitter3"]
 const [core] = cpus()
@@ -47,25 +61,23 @@ const knownFile = "bench/known.json"
 const known: Record<string, number> = JSON.parse(readFileSync(knownFile, "utf8"))
 const failures: Array<string> = []
 
-for (const name of names.length > 0 ? names : Object.keys(suites)) {
-  console.log(`## ${name}${quick ? " (quick: a smoke test, no measurement)" : ""}\n`)
-  const report = Report.make()
-  const [start, before] = [performance.now(), process.cpuUsage()]
-  // One after another: they would disturb each other.
-  const hasFailed = await suites[name]!(quick, report).then(
-    () => false,
-    (error: unknown) => {
-      console.error(error)
-      return failures.push(`${name} did not run to its end`) > 0
-    }
-  )
-  Report.printVerdicts(report.verdicts)
-  const { system, user } = process.cpuUsage(before)
-  console.log(
-    `${name} took ${Math.round((performance.now() - start) / 1e3)} s, ${Math.round((user + system) / 1e6)} s of CPU; ` +
-      `load ${loadavg()[0]!.toFixed(1)} at the end\n`
-  )
-  if (!quick || hasFailed) continue
+console.log(`## ${name}${quick ? " (quick: a smoke test, no measurement)" : ""}\n`)
+const report = Report.make()
+const [start, before] = [performance.now(), process.cpuUsage()]
+const hasFailed = await suites[name]!(quick, report).then(
+  () => false,
+  (error: unknown) => {
+    console.error(error)
+    return failures.push(`${name} did not run to its end`) > 0
+  }
+)
+Report.printVerdicts(report.verdicts)
+const { system, user } = process.cpuUsage(before)
+console.log(
+  `${name} took ${Math.round((performance.now() - start) / 1e3)} s, ${Math.round((user + system) / 1e6)} s of CPU; ` +
+    `load ${loadavg()[0]!.toFixed(1)} at the end\n`
+)
+if (quick && !hasFailed) {
   for (const { goal, measured } of report.verdicts) {
     const key = `${name}: ${goal.what}`
     const limit = Math.max(2 * goal.atMost, 1.5 * (known[key] ?? 0))
