@@ -16,7 +16,7 @@ import { expectCount, heap, paired, ratios } from "./rounds.ts"
 
 export const memory: Suite = async (quick, report) => {
   const n = quick ? 500 : 10_000
-  const rounds = 3
+  const rounds = quick ? 2 : 3
   const merged = layers(n)
   const costs = await paired(rounds, {
     listener: () => inService(n, listen, n),
