@@ -1,14 +1,15 @@
 /**
- * Bundles the benchmarks with esbuild and runs them. Not `tsx`, as it gives
+ * Bundles the benchmarks, or the soak, with esbuild and runs them. Not `tsx`, as it gives
  * each function its name when it is made, which costs time and memory that no
  * user pays. With `--dist` it measures the built package.
  */
 import { build } from "esbuild"
 import { pathToFileURL } from "node:url"
 
-const outfile = "bench/.build/main.mjs"
+const entry = process.argv[2] === "soak" ? "soak" : "main"
+const outfile = `bench/.build/${entry}.mjs`
 await build({
-  entryPoints: ["bench/main.ts"],
+  entryPoints: [`bench/${entry}.ts`],
   outfile,
   bundle: true,
   platform: "node",
