@@ -52,9 +52,9 @@ type Respond<E, R> = (
   ranMillis: number
 ) => Effect.Effect<boolean, never, R>
 
-/** What is left to do about an event that is queued: to wait for room, or to tell of a drop. */
+/** An event that waits for room. */
 interface Queued {
-  readonly rest: Effect.Effect<void>
+  readonly room: Effect.Effect<void>
   /** Takes the event back, if it still waits for room. */
   readonly withdraw: () => void
 }
@@ -63,7 +63,7 @@ interface Queued {
 export interface Listener {
   /** Runs the handler now, in the listener's service. */
   readonly handle: (envelope: Envelope) => Deferred.Deferred<Delivery.Outcome>
-  /** Queues a published event, as `onFull` says. Gives what is left to do, if something is. */
+  /** Queues a published event, as `onFull` says. Gives how to wait for room, if there is none. */
   readonly queue: (envelope: Envelope) => Queued | undefined
   /** Takes no more events. */
   readonly close: () => void
@@ -97,7 +97,7 @@ export const make = <Payload, E, R>(
   topic: Topic
 ): Effect.Effect<Listener, never, R> =>
   Effect.gen(function* () {
-    const { capacity = 256, clock, concurrency = 1, metrics, onFull = "wait", service } = spec
+    const { capacity = 256, clock, concurrency = 1, metrics, onFull = "wait", service, timeout } = spec
     const { changes, journal } = spec.owner.shared
     const { event } = topic
     Delivery.validate("Service.listen", spec)
@@ -118,9 +118,15 @@ export const make = <Payload, E, R>(
     let handling = 0
     const drained = Deferred.unsafeMake<void>(Gate.ours)
     let state: "open" | "closed" | "abandoned" = "open"
-
-    const limited = spec.timeout === undefined ? Effect.asSome : Effect.timeoutOption(spec.timeout)
-
+    const limited = (handler: Effect.Effect<unknown, E, R>) => {
+      if (timeout === undefined) return Effect.asSome(handler)
+      let exit: Exit.Exit<unknown, unknown> = Exit.void
+      return Effect.onExit(handler, (its) => Effect.sync(() => (exit = its))).pipe(
+        Effect.timeoutOption(timeout),
+        // Who is late, and fails in what it does about that, is heard by nobody else.
+        Effect.tap((inTime) => Effect.sync(() => Option.isNone(inTime) && tellLeak(exit)))
+      )
+    }
     const isTraced = (envelope: Envelope) => spec.spans === "always" || Option.isSome(envelope.span)
     const traced = (envelope: Envelope) =>
       Spans.linked(`${spec.name} ${event}`, envelope.span, { service, event })
@@ -165,7 +171,7 @@ export const make = <Payload, E, R>(
         )
       })
     /** What a handler fails in when it is cut is nowhere else to be seen. */
-    const tellLeak = (exit: Exit.Exit<unknown>) => {
+    const tellLeak = (exit: Exit.Exit<unknown, unknown>) => {
       if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause))
         Runtime.runFork(runtime)(spec.onLeak(exit.cause))
     }
@@ -236,14 +242,15 @@ export const make = <Payload, E, R>(
       record.requeued()
       if (became === "dropped") {
         record.dropped(1)
-        return { rest: drops.add(1), withdraw: () => {} }
+        // In a fiber of its own: the publisher may wait for other listeners first, or be interrupted.
+        return void Runtime.runFork(runtime)(drops.add(1))
       }
       if (typeof became === "string") return undefined
       const withdraw = () => {
         became.withdraw()
         record.requeued()
       }
-      return { rest: warned(became.room), withdraw }
+      return { room: warned(became.room), withdraw }
     }
 
     const listener: Listener = {
