@@ -3,10 +3,10 @@ import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import { format } from "../EntryText.ts"
 import type * as Journal from "../Journal.ts"
-import { below } from "../Labels.ts"
 import * as Reason from "../Reason.ts"
 import { counted } from "../Words.ts"
 import type { Rehearsal } from "./Rehearsal.ts"
+import { nameOf } from "./Scenario.ts"
 import * as Step from "./Step.ts"
 
 /** The laws, by what they are called, each as a sentence about a service. */
@@ -206,5 +206,4 @@ const errorsOf = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> =>
       : [])
   ])
 
-const nameOf = (path: string): string => below("Laws", below("App", path))
 const text = (entry: Journal.Entry): string => format(entry).split("\n", 1)[0] ?? entry._tag

@@ -15,12 +15,11 @@ import type * as Event from "../Event.ts"
 import * as EventBus from "../EventBus.ts"
 import type * as Journal from "../Journal.ts"
 import * as Gate from "../Gate.ts"
-import { below } from "../Labels.ts"
 import * as Service from "../Service.ts"
 import * as Drive from "./Drive.ts"
 import * as Faults from "./Faults.ts"
 import * as Resource from "./Resource.ts"
-import type { Scenario } from "./Scenario.ts"
+import { appName, nameOf, parentName, type Scenario } from "./Scenario.ts"
 import * as Shape from "./Shape.ts"
 import * as Stage from "./Stage.ts"
 import * as Step from "./Step.ts"
@@ -73,7 +72,7 @@ export interface Rehearsal {
 /** Runs a scenario. */
 export const run = (play: Play, scenario: Scenario): Effect.Effect<Rehearsal> =>
   Effect.suspend(() => {
-    const faults = Faults.make(scenario.faults ?? [], nameOf)
+    const faults = Faults.make(scenario.faults ?? [])
     const ledger: Resource.Ledger["Type"] = { open: new Set(), wrongs: [] }
     const interruptionsLogged: Array<string> = []
     const logger = Logger.make(({ cause, logLevel, message }) => {
@@ -118,7 +117,7 @@ const course = (play: Play, scenario: Scenario, faults: Faults.Faults) =>
       }
     })
     const child = Deferred.unsafeMake<Service.Child<unknown>>(Gate.ours)
-    class Parent extends Service.make<Parent>()(parent, {
+    class Parent extends Service.make<Parent>()(parentName, {
       onStart: Effect.flatMap(Service.adopt(play.layer), (adopted) => Deferred.succeed(child, adopted))
     }) {}
     const layer: Layer.Layer<any, unknown> = isAdopted ? Parent.layer : play.layer
@@ -131,7 +130,7 @@ const course = (play: Play, scenario: Scenario, faults: Faults.Faults) =>
     const on: Stage.Stage<any> = yield* Stage.launch(Layer.provideMerge(layer, EventBus.layer), {
       ...play,
       // Longer than all deadlines of its services add up to: each is to be kept.
-      app: { name: "App", stopTimeout: "1 day" },
+      app: { name: appName, stopTimeout: "1 day" },
       seed: scenario.seed,
       around: faults.around,
       decorate: (bus: EventBus.EventBus["Type"]) => listened(faults.decorate(bus)),
@@ -168,18 +167,18 @@ const course = (play: Play, scenario: Scenario, faults: Faults.Faults) =>
         }
       }
       if (isAdopted) {
-        const before = yield* Shape.of(on.app, nameOf)
+        const before = yield* Shape.of(on.app)
         const restart = yield* call(
           "the restart",
           Effect.flatMap(Deferred.await(child), (it) => it.restart)
         )
         yield* drive(Drive.through(on, moments, () => isOver() || restart.unsafePoll() !== null))
-        changed = isOver() ? [] : Shape.differences(before, yield* Shape.of(on.app, nameOf))
+        changed = isOver() ? [] : Shape.differences(before, yield* Shape.of(on.app))
       }
       yield* drive(Drive.through(on, moments, isOver))
       const exit = asking.unsafePoll()
       asked = exit !== null && Exit.isFailure(exit) ? exit.cause : undefined
-      missed = (yield* Shape.tasks(on.app, nameOf)).filter((step) => !faults.reached.has(step))
+      missed = (yield* Shape.tasks(on.app)).filter((step) => !faults.reached.has(step))
     }
     if (!isOver()) ask()
     yield* drive(Drive.until(on, "The stop", isOver))
@@ -207,14 +206,8 @@ const course = (play: Play, scenario: Scenario, faults: Faults.Faults) =>
     return { on, isUp, stuck, steps, asked, changed, missed, handledAfter, left }
   })
 
-/** What adopts the services. */
-const parent = "Laws"
-
 /** How many things may come due when the app is over: what goes on shows itself in the first few. */
 const afterwards = 10
-
-/** What a service is called, be it adopted or not. */
-const nameOf = (path: string): string => below(parent, below("App", path))
 
 /** A payload that fits an event, the same each time; none where its schema does not say how to make one. */
 const sampleOf = (event: Event.Event<string, any>): ReadonlyArray<unknown> => {
