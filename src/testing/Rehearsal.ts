@@ -26,6 +26,8 @@ import type * as Stub from "./Stub.ts"
 
 /** What is rehearsed. */
 export interface Play {
+  /** The function that was called, for what it refuses. */
+  readonly where: string
   /** What it needs has to be there, where it is run. */
   readonly layer: Layer.Layer<any, unknown>
   /** What is asked of the app while it is up. It may use what the app offers. */
