@@ -4,9 +4,7 @@ import { Effect, Layer, Schema, Scope } from "effect"
 import { Event, EventBus, Service } from "effect-services"
 import { ServiceLaws, TestApp } from "effect-services/testing"
 import * as Laws from "../src/testing/Laws.ts"
-import * as Plan from "../src/testing/Plan.ts"
 import * as Rehearsal from "../src/testing/Rehearsal.ts"
-import type { Scenario } from "../src/testing/Scenario.ts"
 
 const Paid = Event.make("paid", { id: Schema.String })
 
@@ -344,7 +342,8 @@ it.live("a stop that comes twice breaks the law: it stops once", () =>
       replace: [],
       startsAt: 0,
       moments: 1,
-      patienceMillis: 50
+      patienceMillis: 50,
+      where: "ServiceLaws.test"
     }
     const it = yield* Rehearsal.run(play as unknown as Rehearsal.Play, {})
     const twice = {
@@ -357,33 +356,5 @@ it.live("a stop that comes twice breaks the law: it stops once", () =>
     assert.deepStrictEqual(Laws.judge(twice, []), [
       { law: "stops once", what: "Doing was started 1 time, and stopped 2 times" }
     ])
-  })
-)
-
-it.effect("a scenario is made as short as what it shows lets it be", () =>
-  Effect.gen(function* () {
-    const fault = (at: string) => ({ at, trouble: "die" }) as const
-    const shows = (scenario: Scenario) =>
-      Effect.succeed(
-        scenario.faults?.some(({ at }) => at === "b") === true && (scenario.stopAfter ?? 0) > 3
-          ? scenario
-          : undefined
-      )
-    const long = {
-      faults: [fault("a"), fault("b"), fault("c")],
-      stopAfter: 40,
-      stop: "twice",
-      seed: 7
-    } as const
-    const { faults, seed, stop, stopAfter } = yield* Plan.shortest(long, long as Scenario, shows)
-    assert.deepStrictEqual(
-      { faults, seed, stop, stopAfter },
-      {
-        faults: [fault("b")],
-        seed: undefined,
-        stop: undefined,
-        stopAfter: 5
-      }
-    )
   })
 )
