@@ -64,6 +64,7 @@ const startFailed = (cause: Cause.Cause<unknown>): Entry.Entry => ({
   cause
 })
 const starting: Entry.Entry = { _tag: "ServiceStarting", at, service }
+const stopping: Entry.Entry = { _tag: "ServiceStopping", at, service }
 const stopped: Entry.Entry = { _tag: "ServiceStopped", at, service, took: Duration.zero }
 const ticked: Entry.Entry = { _tag: "TaskTicked", at, service, task: "tick", took: Duration.zero }
 const unhealthy = (reason: string): Entry.Entry => ({
@@ -108,6 +109,12 @@ const cases: ReadonlyArray<
   ["a task that fails", { entries: [taskFailed(boom)] }, ["works", "Mailer: tick failed"]],
   ["a task that fails beside a fault", { ...faulty("x", "slow", "run"), entries: [taskFailed(boom)] }],
   ["what it was asked", { asked: Cause.die("no stub") }, ["works", "what it was asked failed: no stub"]],
+  ["a stop for each start", { entries: [starting, stopping, stopped, starting, stopping, stopped] }],
+  [
+    "a stop too many",
+    { entries: [starting, stopping, stopped, stopping] },
+    ["stops once", "Mailer was started 1 time, and stopped 2 times"]
+  ],
   ["a stop that does not end", { stuck: "It waits" }, ["stops in time", "It waits"]],
   [
     "a step of a stop that takes too long",
