@@ -130,7 +130,7 @@ export const make = <A, E, R>(
     const { patience, replace = [], seed, startsAt = 0, ...app } = Input.options(where, options)
     const patienceMillis = Input.positiveMillis(where, "patience", patience ?? "1 second")
     if (seed !== undefined) Input.positiveInteger(where, "seed", seed)
-    const stage = yield* Stage.launch(layer, { app, startsAt, seed, replace, patienceMillis })
+    const stage = yield* Stage.launch(layer, { where, app, startsAt, seed, replace, patienceMillis })
     const { built, fiber, isOver, time, timeline } = stage
 
     let isAsked = false
