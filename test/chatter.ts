@@ -2,7 +2,7 @@
  * Services that talk: a random case, which prints as one reads it, and the
  * story of what happened when it was lived through in virtual time.
  */
-import { Cause, Data, Effect, Exit, FastCheck, Layer, Option, Schedule, Schema } from "effect"
+import { Cause, Data, Effect, Exit, FastCheck, Fiber, Layer, Option, Schedule, Schema } from "effect"
 import { App, Event, EventBus, Failure, Journal, Service, type ServiceRegistry } from "effect-services"
 import * as VirtualTime from "../src/testing/VirtualTime.ts"
 import { advance } from "./support.ts"
@@ -479,13 +479,15 @@ export const live = (chatter: Chatter): Effect.Effect<Story> =>
       chatter.outside === undefined
         ? Effect.exit(app.launch(Layer.provide(services, EventBus.layer)))
         : Effect.gen(function* () {
-            for (const { after, does } of chatter.outside!) {
-              yield* Effect.forkScoped(Effect.delay(perform(outside, does, 2), after))
-            }
+            const senders = yield* Effect.forEach(chatter.outside!, ({ after, does }) =>
+              Effect.fork(Effect.delay(perform(outside, does, 2), after))
+            )
             yield* Effect.exit(app.launch(services))
+            // The app is over, and lets them go.
+            yield* Fiber.awaitAll(senders)
             for (const event of Object.values(events))
               after.push(yield* EventBus.emit(event, { id: 0, hops: 0 }))
-          }).pipe(Effect.scoped, Effect.provide(EventBus.layer))
+          }).pipe(Effect.provide(EventBus.layer))
 
     const inner = yield* Journal.make
     const journal: Journal.Journal["Type"] = {
