@@ -78,14 +78,14 @@ describe("a plan", () => {
             ? scenario
             : undefined
         )
-      const long = {
+      const long: Scenario = {
         faults: [fault("a"), fault("b"), fault("c")],
         stopAfter: 40,
         stop: "twice",
         seed: 7,
         isAdopted: true
-      } as const
-      const { faults, isAdopted, seed, stop, stopAfter } = yield* Plan.shortest(long, long as Scenario, shows)
+      }
+      const { faults, isAdopted, seed, stop, stopAfter } = yield* Plan.shortest(long, long, shows)
       assert.deepStrictEqual(
         { faults, isAdopted, seed, stop, stopAfter },
         {

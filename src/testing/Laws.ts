@@ -1,13 +1,13 @@
 /** The laws that every service keeps, and whether a rehearsal has kept them. */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
-import { format } from "../EntryText.ts"
 import type * as Journal from "../Journal.ts"
 import * as Reason from "../Reason.ts"
 import { counted } from "../Words.ts"
 import type { Rehearsal } from "./Rehearsal.ts"
-import { nameOf } from "./Scenario.ts"
+import { appName, nameOf } from "./Scenario.ts"
 import * as Step from "./Step.ts"
+import * as Timeline from "./Timeline.ts"
 
 /** The laws, by what they are called, each as a sentence about a service. */
 export const laws = {
@@ -193,13 +193,15 @@ const isSame = (one: unknown, other: unknown): boolean =>
   one === other || (one instanceof Error && other instanceof Error && String(one) === String(other))
 
 /** The errors in a cause, and those in the causes that they have in turn. */
-const errorsOf = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> =>
-  [...Cause.failures(cause), ...Cause.defects(cause)].flatMap((error) => [
-    error,
-    ...(typeof error === "object" && error !== null && "cause" in error && Cause.isCause(error.cause)
+const errorsOf = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> => {
+  const errors = [...Cause.failures(cause), ...Cause.defects(cause)]
+  const inner = errors.flatMap((error) =>
+    typeof error === "object" && error !== null && "cause" in error && Cause.isCause(error.cause)
       ? errorsOf(error.cause)
-      : [])
-  ])
+      : []
+  )
+  return [...errors, ...inner]
+}
 
-/** An entry in one line, as the timeline has it. */
-const text = (entry: Journal.Entry): string => nameOf(format(entry).split("\n", 1)[0] ?? entry._tag)
+/** As the timeline has it. */
+const text = (entry: Journal.Entry): string => Timeline.line(appName, entry)
