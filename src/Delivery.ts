@@ -41,7 +41,9 @@ export interface Options {
   readonly timeout?: Duration.DurationInput | undefined
 }
 
-export const Outcome = Data.taggedEnum<Outcome>()
+// Taken out of the enum once: it makes a constructor each time it is asked for one.
+const { Failed, Handled, Interrupted, TimedOut } = Data.taggedEnum<Outcome>()
+export const Outcome = { Failed, Handled, Interrupted, TimedOut }
 
 /** Throws `InputError` when an option cannot be used. */
 export const validate = (where: string, options: Options): void => {

@@ -7,7 +7,6 @@
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -20,6 +19,7 @@ import type * as Delivery from "./Delivery.ts"
 import type { Envelope } from "./Envelope.ts"
 import * as Event from "./Event.ts"
 import type * as Journal from "./Journal.ts"
+import * as Gate from "./Gate.ts"
 import * as Input from "./Input.ts"
 import * as Listener from "./Listener.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -27,6 +27,7 @@ import * as Owner from "./Owner.ts"
 import * as Spans from "./Spans.ts"
 import * as Tally from "./Tally.ts"
 import * as Work from "./Work.ts"
+import type * as Worker from "./Worker.ts"
 
 /** The bus of this context. */
 export class EventBus extends Context.Tag("effect-services/EventBus")<
@@ -141,6 +142,7 @@ interface Streams {
 const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.Clock) => {
   const topics = new Map<Event.Event<string, any>, Topic>()
   const names = new Set<string>()
+  const spares: Worker.Spares = new Set()
   let holds = 0
   let hasEnded = false
 
@@ -150,13 +152,18 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
     Event.check(where, event)
     if (names.has(event.name)) throw new DuplicateEventError({ event: event.name })
     names.add(event.name)
-    const topic: Topic = { event: event.name, listeners: new Set(), boot: [], streams: undefined }
+    const topic: Topic = { event: event.name, listeners: new Set(), boot: [], spares, streams: undefined }
     topics.set(event, topic)
     return topic
   }
 
-  /** Checks the event, keeps it for the boot, and gives it to the streams and to who reads the journal. */
-  const accept = (verb: "emit" | "publish", event: Event.Event<string, any>, payload: unknown) =>
+  /** Checks the event, keeps it for the boot, and gives it to the streams and to who reads the journal. Then it is delivered. */
+  const sent = <A>(
+    verb: "emit" | "publish",
+    event: Event.Event<string, any>,
+    payload: unknown,
+    deliver: (envelope: Envelope, listeners: ReadonlyArray<Listener.Listener>) => Effect.Effect<A>
+  ): Effect.Effect<A> =>
     Effect.contextWithEffect((context: Context.Context<never>) => {
       const topic = topicOf(`EventBus.${verb}`, event)
       const rejected = validate ? event.reject(payload) : undefined
@@ -165,37 +172,47 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
       const sender = Work.of(context)
       const envelope: Envelope = { payload, span, sender, at: Monotonic.unsafeMillis(clock) }
       if (holds > 0) topic.boot.push(envelope)
-      const accepted = Effect.succeed({ listeners: [...topic.listeners], envelope })
+      const listeners = [...topic.listeners]
       const kind = verb === "emit" ? "EventEmitted" : "EventPublished"
-      const journaled = !journal.reads(kind)
-        ? accepted
-        : Effect.zipRight(
-            journal.append({
-              _tag: kind,
-              event: event.name,
-              sender: sender?.service,
-              listeners: topic.listeners.size,
-              payload
-            }),
-            accepted
-          )
-      return topic.streams === undefined
-        ? journaled
-        : Effect.zipRight(topic.streams.send(envelope), journaled)
+      const told = journal.reads(kind)
+        ? journal.append({
+            _tag: kind,
+            event: event.name,
+            sender: sender?.service,
+            listeners: topic.listeners.size,
+            payload
+          })
+        : undefined
+      const streamed = topic.streams?.send(envelope)
+      if (told === undefined && streamed === undefined) return deliver(envelope, listeners)
+      return Effect.zipRight(
+        Effect.zipRight(streamed ?? Effect.void, told ?? Effect.void),
+        Effect.suspend(() => deliver(envelope, listeners))
+      )
     })
 
   return {
     emit: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<Receipt> =>
-      Effect.flatMap(accept("emit", event, payload), ({ envelope, listeners }) => {
+      sent("emit", event, payload, (envelope, listeners) => {
+        const outcomes = new Array<Delivery.Outcome>(listeners.length)
+        let left = listeners.length
+        let resume: ((receipt: Effect.Effect<Receipt>) => void) | undefined
         // All are started before any is awaited, so no listener waits for another.
-        const running = listeners.map((listener) => listener.handle(envelope))
-        return Effect.map(Effect.forEach(running, Deferred.await), (outcomes) =>
-          receipt(event.name, outcomes)
+        listeners.forEach((listener, index) =>
+          listener.handle(envelope, (outcome) => {
+            outcomes[index] = outcome
+            if (--left === 0) resume?.(Effect.succeed(receipt(event.name, outcomes)))
+          })
         )
+        if (left === 0) return Effect.succeed(receipt(event.name, outcomes))
+        return Effect.async<Receipt>((go) => {
+          resume = go
+          if (left === 0) go(Effect.succeed(receipt(event.name, outcomes)))
+        }, Gate.ours)
       }),
 
     publish: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<void> =>
-      Effect.flatMap(accept("publish", event, payload), ({ envelope, listeners }) => {
+      sent("publish", event, payload, (envelope, listeners) => {
         // All are asked before any is waited for, so a full one does not hold up the others.
         const left = listeners.flatMap((listener) => listener.queue(envelope) ?? [])
         if (left.length === 0) return Effect.void
@@ -244,9 +261,13 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
 }
 
 const receipt = (event: string, outcomes: ReadonlyArray<Delivery.Outcome>): Receipt => {
-  const count = (...tags: ReadonlyArray<Delivery.Outcome["_tag"]>) =>
-    outcomes.filter((_) => tags.includes(_._tag)).length
-  return { event, handled: count("Handled"), failed: count("Failed", "TimedOut"), outcomes }
+  let handled = 0
+  let failed = 0
+  for (const { _tag } of outcomes) {
+    if (_tag === "Handled") handled++
+    else if (_tag === "Failed" || _tag === "TimedOut") failed++
+  }
+  return { event, handled, failed, outcomes }
 }
 
 /** One `PubSub` for all streams of an event. An exit carries what was sent or, with none, the end. */

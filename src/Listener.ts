@@ -7,13 +7,12 @@
  */
 import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import type * as Scope from "effect/Scope"
 import { identity } from "effect/Function"
 import * as Gate from "./Gate.ts"
 import * as Backlog from "./Backlog.ts"
@@ -28,6 +27,7 @@ import type { OfListener } from "./ServiceMetrics.ts"
 import * as Spans from "./Spans.ts"
 import * as Tally from "./Tally.ts"
 import * as Work from "./Work.ts"
+import * as Worker from "./Worker.ts"
 
 /** What a listener does, and for whom. */
 export interface Spec<Payload, E, R> extends Delivery.Options {
@@ -38,7 +38,8 @@ export interface Spec<Payload, E, R> extends Delivery.Options {
   readonly metrics: OfListener
   /** The owner of the service. */
   readonly owner: Owner.Owner
-  readonly handler: (payload: Payload) => Effect.Effect<unknown, E, R>
+  /** What it acquires is released when it ends. */
+  readonly handler: (payload: Payload) => Effect.Effect<unknown, E, R | Scope.Scope>
   /** What the listener's service does with the failures of one handling; gives each time whether to run it again. */
   readonly respond: () => Respond<E, R>
   /** The handler has failed in what it does when it is interrupted. */
@@ -61,8 +62,8 @@ interface Queued {
 
 /** A listener that has subscribed. */
 export interface Listener {
-  /** Runs the handler now, in the listener's service. */
-  readonly handle: (envelope: Envelope) => Deferred.Deferred<Delivery.Outcome>
+  /** Runs the handler in the listener's service. Says once what became of the event, in a later turn or at once. */
+  readonly handle: (envelope: Envelope, done: (outcome: Delivery.Outcome) => void) => void
   /** Queues a published event, as `onFull` says. Gives what is left to do, if something is. */
   readonly queue: (envelope: Envelope) => Queued | undefined
   /** Takes no more events. */
@@ -86,7 +87,19 @@ export interface Topic {
   readonly event: string
   readonly listeners: Set<Listener>
   readonly boot: Array<Envelope>
+  /** The idle workers of all listeners of the bus. */
+  readonly spares: Worker.Spares
 }
+
+/** The handling of an event. */
+interface Handling extends Worker.Job {
+  readonly envelope: Envelope
+  readonly isPublished: boolean
+  /** Hears once what became of an emitted event; nobody waits for a published one. */
+  tell: ((outcome: Delivery.Outcome) => void) | undefined
+}
+
+type HandlingWorker<R> = Worker.Worker<Handling, Delivery.Outcome, R>
 
 /**
  * Starts a listener. What was sent in the boot is handled first, and does not
@@ -96,128 +109,144 @@ export const make = <Payload, E, R>(
   spec: Spec<Payload, E, R>,
   topic: Topic
 ): Effect.Effect<Listener, never, R> =>
-  Effect.gen(function* () {
-    const { capacity = 256, clock, concurrency = 1, metrics, onFull = "wait", service } = spec
-    const { changes, journal } = spec.owner.shared
+  Effect.map(Effect.runtime<R>(), (ambient) => {
+    const { capacity = 256, clock, concurrency = 1, metrics, onFull = "wait", owner, service } = spec
+    const { changes, journal } = owner.shared
     const { event } = topic
     Delivery.validate("Service.listen", spec)
     const source = {}
-    const runtime = Spans.runtimeOutside(yield* Effect.runtime<R>())
-    /** Runs a handler in the service; `awaitedBy` is the work that has emitted the event, and waits. */
-    const runIn = (awaitedBy: Work.Work | undefined) =>
-      Runtime.runFork(
-        Runtime.provideService(runtime, Work.CurrentWork, { service, owner: spec.owner, source, awaitedBy })
-      )
     const backlog = Backlog.make<Envelope>(capacity, onFull)
     const record = ListenerRecord.make(event, backlog, { clock, metrics, changed: changes.note })
     const dropped = (reason: "queue full" | "service stopped") => (count: number) =>
       journal.append({ _tag: "EventsDropped", service, event, count, reason })
     const drops = Tally.make(dropped("queue full"))
-    const emitted = new Map<Fiber.RuntimeFiber<Delivery.Outcome>, Deferred.Deferred<Delivery.Outcome>>()
-    const consumers = new Set<Fiber.RuntimeFiber<void>>()
+    /** How many events are being handled, and how many of them are published ones. */
     let handling = 0
-    const drained = Deferred.unsafeMake<void>(Gate.ours)
+    let consuming = 0
+    const finished = Gate.make()
     let state: "open" | "closed" | "abandoned" = "open"
 
-    const limited = spec.timeout === undefined ? Effect.asSome : Effect.timeoutOption(spec.timeout)
-
+    const limited =
+      spec.timeout === undefined
+        ? identity
+        : Effect.timeoutFail({ duration: spec.timeout, onTimeout: () => tookTooLong })
     const isTraced = (envelope: Envelope) => spec.spans === "always" || Option.isSome(envelope.span)
     const traced = (envelope: Envelope) =>
       Spans.linked(`${spec.name} ${event}`, envelope.span, { service, event })
 
-    const run = (envelope: Envelope, respond?: Respond<E, R>): Effect.Effect<Delivery.Outcome, never, R> =>
-      Effect.flatMap(Monotonic.millis, (start) =>
-        Effect.suspend(() => spec.handler(envelope.payload)).pipe(
-          isTraced(envelope) ? traced(envelope) : identity,
-          limited,
-          Effect.exit,
-          Effect.flatMap((exit) => settle(exit, start, envelope, respond))
-        )
-      )
+    const handle = (payload: Payload): ReturnType<typeof spec.handler> => {
+      try {
+        return spec.handler(payload)
+      } catch (defect) {
+        return Effect.die(defect)
+      }
+    }
+    /** Handles an event, again for as long as the service's answer to failures says so. */
+    const run = (
+      envelope: Envelope,
+      worker: HandlingWorker<R>,
+      respond?: Respond<E, R>
+    ): Effect.Effect<Delivery.Outcome, never, R | Scope.Scope> => {
+      const start = Monotonic.unsafeMillis(clock)
+      const settled = (exit: Exit.Exit<unknown, E | Cause.TimeoutException>) => {
+        const released = worker.released(exit)
+        const settle = (end: typeof exit) =>
+          Exit.isSuccess(end)
+            ? succeeded(start, envelope)
+            : failed(end.cause, start, envelope, worker, respond)
+        return released === undefined ? settle(exit) : Effect.flatMap(released, settle)
+      }
+      const handled = handle(envelope.payload)
+      return Effect.matchCauseEffect(limited(isTraced(envelope) ? traced(envelope)(handled) : handled), {
+        onFailure: (cause) => settled(Exit.failCause(cause)),
+        onSuccess: () => settled(Exit.void)
+      })
+    }
 
-    const settle = (
-      exit: Exit.Exit<Option.Option<unknown>, E>,
+    const took = (start: number) => {
+      const millis = Math.round(Monotonic.unsafeMillis(clock) - start)
+      return millis === 0 ? Duration.zero : Duration.millis(millis)
+    }
+    /** What becomes of most events. */
+    const atOnce = Delivery.Outcome.Handled({ service, took: Duration.zero })
+    const interrupted = Delivery.Outcome.Interrupted({ service, took: Duration.zero })
+
+    const succeeded = (start: number, { payload }: Envelope): Effect.Effect<Delivery.Outcome> => {
+      record.handled()
+      const time = took(start)
+      const outcome = time === Duration.zero ? atOnce : Delivery.Outcome.Handled({ service, took: time })
+      return journal.reads("EventHandled")
+        ? Effect.as(
+            journal.append({ _tag: "EventHandled", service, event, took: outcome.took, payload }),
+            outcome
+          )
+        : Effect.succeed(outcome)
+    }
+
+    const failed = (
+      cause: Cause.Cause<E | Cause.TimeoutException>,
       start: number,
       envelope: Envelope,
-      begun: Respond<E, R> | undefined
-    ) =>
-      Effect.flatMap(Monotonic.since(start), (took): Effect.Effect<Delivery.Outcome, never, R> => {
-        const at = { service, took }
-        if (Exit.isSuccess(exit) && Option.isSome(exit.value)) {
-          record.handled()
-          const outcome = Delivery.Outcome.Handled(at)
-          if (!journal.reads("EventHandled")) return Effect.succeed(outcome)
-          const { payload } = envelope
-          return Effect.as(journal.append({ _tag: "EventHandled", service, event, took, payload }), outcome)
-        }
-        const cause: Cause.Cause<E | Cause.TimeoutException> = Exit.isFailure(exit) ? exit.cause : tookTooLong
-        const outcome = Exit.isSuccess(exit)
-          ? Delivery.Outcome.TimedOut(at)
-          : Cause.isInterruptedOnly(cause)
-            ? Delivery.Outcome.Interrupted(at)
-            : Delivery.Outcome.Failed({ ...at, cause })
-        if (outcome._tag !== "Interrupted") record.failed()
-        const respond = begun ?? spec.respond()
-        return Effect.flatMap(
-          respond(cause, Duration.toMillis(took)),
-          (isAgain): Effect.Effect<Delivery.Outcome, never, R> =>
-            isAgain ? run(envelope, respond) : Effect.succeed(outcome)
-        )
-      })
-    /** What a handler fails in when it is cut is nowhere else to be seen. */
-    const tellLeak = (exit: Exit.Exit<unknown>) => {
-      if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause))
-        Runtime.runFork(runtime)(spec.onLeak(exit.cause))
+      worker: HandlingWorker<R>,
+      respond = spec.respond()
+    ): Effect.Effect<Delivery.Outcome, never, R | Scope.Scope> => {
+      const at = { service, took: took(start) }
+      const outcome = Cause.contains(cause, timedOut)
+        ? Delivery.Outcome.TimedOut(at)
+        : Cause.isInterruptedOnly(cause)
+          ? Delivery.Outcome.Interrupted(at)
+          : Delivery.Outcome.Failed({ ...at, cause })
+      if (outcome._tag !== "Interrupted") record.failed()
+      return Effect.flatMap(respond(cause, Duration.toMillis(at.took)), (isAgain) =>
+        isAgain ? run(envelope, worker, respond) : Effect.succeed(outcome)
+      )
     }
 
-    const handle = (envelope: Envelope): Deferred.Deferred<Delivery.Outcome> => {
-      const done = Deferred.unsafeMake<Delivery.Outcome>(Gate.ours)
-      if (state !== "open") {
-        Deferred.unsafeDone(done, interrupted)
-        return done
+    const begin = (envelope: Envelope, tell: Handling["tell"]): void => {
+      const isPublished = tell === undefined
+      handling++
+      if (isPublished) consuming++
+      Worker.begin(crew, {
+        envelope,
+        isPublished,
+        tell,
+        awaitedBy: isPublished ? undefined : envelope.sender
+      })
+    }
+    const end = ({ isPublished, tell }: Handling, outcome: Delivery.Outcome): void => {
+      handling--
+      tell?.(outcome)
+      if (isPublished) {
+        consuming--
+        next()
       }
-      // Not at once: a chain of emits would grow the stack.
-      const fiber = runIn(envelope.sender)(Effect.interruptible(run(envelope)), { immediate: false })
-      emitted.set(fiber, done)
-      fiber.addObserver((exit) => {
-        emitted.delete(fiber)
-        tellLeak(exit)
-        Deferred.unsafeDone(done, Exit.isSuccess(exit) ? exit : interrupted)
-      })
-      return done
+      if (state !== "open" && handling === 0) finish()
     }
-    const interrupted = Exit.succeed(Delivery.Outcome.Interrupted({ service, took: Duration.zero }))
+    const crew: Worker.Crew<Handling, Delivery.Outcome, R> = {
+      runtime: Spans.runtimeOutside(ambient),
+      workOf: (awaitedBy) => ({ service, owner, source, awaitedBy }),
+      perform: ({ envelope, isPublished }, worker) => {
+        if (isPublished) record.taken(envelope)
+        return run(envelope, worker)
+      },
+      done: end,
+      cut: (handling, cause) => {
+        // What a handler fails in when it is cut is nowhere else to be seen.
+        if (!Cause.isInterruptedOnly(cause)) Runtime.runFork(crew.runtime)(spec.onLeak(cause))
+        end(handling, interrupted)
+      },
+      workers: new Set(),
+      spare: undefined,
+      spares: topic.spares
+    }
 
-    const handlePublished = (envelope: Envelope) =>
-      Effect.suspend(() => {
-        handling++
-        record.taken(envelope)
-        return Effect.ensuring(
-          run(envelope),
-          Effect.sync(() => handling--)
-        )
-      })
-    const consume: Effect.Effect<void, never, R> = Effect.flatMap(
-      backlog.take,
-      Option.match({
-        onNone: () => Effect.void,
-        onSome: (envelope) =>
-          Effect.zipRight(
-            handlePublished(envelope),
-            Effect.suspend(() => consume)
-          )
-      })
-    )
-    const startConsumer = (): void => {
-      const fiber = runIn(undefined)(Effect.interruptible(consume), { immediate: false })
-      consumers.add(fiber)
-      fiber.addObserver((exit) => {
-        consumers.delete(fiber)
-        tellLeak(exit)
-        // A handler may have interrupted the fiber that it runs in.
-        if (state === "open" || (state === "closed" && !backlog.isEmpty())) startConsumer()
-        else if (consumers.size === 0) Deferred.unsafeDone(drained, Effect.void)
-      })
+    /** Begins with the published events that can be handled by now. */
+    const next = (): void => {
+      while (consuming < concurrency) {
+        const envelope = backlog.take()
+        if (envelope === undefined) return
+        begin(envelope, undefined)
+      }
     }
 
     const close = () => {
@@ -225,6 +254,11 @@ export const make = <Payload, E, R>(
       if (state !== "open") return
       state = "closed"
       backlog.end()
+      if (handling === 0) finish()
+    }
+    const finish = () => {
+      Worker.dismiss(crew)
+      finished.unsafeOpen()
     }
 
     const warned = LongWait.make(
@@ -232,6 +266,9 @@ export const make = <Payload, E, R>(
       longWait
     )
     const queue = (envelope: Envelope): Queued | undefined => {
+      if (state !== "open") return undefined
+      // Then nothing is queued before it.
+      if (consuming < concurrency) return void begin(envelope, undefined)
       const became = backlog.offer(envelope)
       record.requeued()
       if (became === "dropped") {
@@ -248,46 +285,45 @@ export const make = <Payload, E, R>(
 
     const listener: Listener = {
       source,
-      handle,
+      handle: (envelope, done) => (state === "open" ? begin(envelope, done) : done(interrupted)),
       queue,
       close,
       drain: Effect.suspend(() => {
         close()
-        const handled = Effect.forEach(emitted.values(), Deferred.await)
-        return Effect.all([Deferred.await(drained), handled, drops.end], { discard: true })
+        return Effect.zipRight(finished.await, drops.end)
       }),
       abandon: (caller) =>
-        Effect.suspend(() => {
+        Effect.fiberIdWith((id) => {
           close()
           // Once, however often it is asked for: what is left is counted only then.
           const isCaller = Work.isOf(caller, source)
-          const unhandled = state === "abandoned" ? 0 : backlog.clear() + (isCaller ? 0 : handling)
+          const unhandled = state === "abandoned" ? 0 : backlog.clear() + (isCaller ? 0 : consuming)
           state = "abandoned"
           record.dropped(unhandled)
           record.requeued()
-          for (const done of emitted.values()) Deferred.unsafeDone(done, interrupted)
-          const fibers: ReadonlyArray<Fiber.Fiber<unknown>> = isCaller
-            ? []
-            : [...consumers, ...emitted.keys()]
-          return Effect.all(
-            [
-              Effect.forEach(fibers, (fiber) => Fiber.interruptFork(fiber)),
-              drops.end,
-              unhandled === 0 ? Effect.void : dropped("service stopped")(unhandled)
-            ],
-            { discard: true }
+          for (const worker of crew.workers) {
+            const { job } = worker
+            if (job === undefined) continue
+            job.tell?.(interrupted)
+            job.tell = undefined
+            if (!isCaller) worker.interrupt(id)
+          }
+          return Effect.zipRight(
+            drops.end,
+            unhandled === 0 ? Effect.void : dropped("service stopped")(unhandled)
           )
         }),
       status: record.status,
-      unfinished: () => (emitted.size > 0 || consumers.size > 0 ? [`listener ${event}`] : [])
+      unfinished: () => (handling > 0 ? [`listener ${event}`] : [])
     }
     // In one step with what it is noted in, so that no event and no stop can come in between.
     spec.own(listener)
     backlog.seed(topic.boot)
     record.requeued()
     topic.listeners.add(listener)
-    for (let n = 0; n < concurrency; n++) startConsumer()
+    next()
     return listener
   })
 
-const tookTooLong = Cause.fail(new Cause.TimeoutException("the handler passed its timeout"))
+const tookTooLong = new Cause.TimeoutException("the handler passed its timeout")
+const timedOut = Cause.fail(tookTooLong)

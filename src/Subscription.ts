@@ -80,7 +80,13 @@ export const listen = <A, B, E, R, R2 = never>(
       clock: service.clock,
       metrics: service.metrics.listener(event.name),
       owner: service.owner,
-      handler: (payload) => Effect.scoped(Input.returned("Service.listen", "handler", handler(payload))),
+      // `R` is the scope, if it has one, and the rest.
+      handler: (payload) =>
+        Input.returned("Service.listen", "handler", handler(payload)) as Effect.Effect<
+          B,
+          E,
+          Exclude<R, Scope.Scope> | Scope.Scope
+        >,
       respond,
       onLeak: (cause) => Escalation.tell(service, name, cause, entry(cause, "Log")),
       own: (made) => {

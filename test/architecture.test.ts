@@ -4,7 +4,7 @@ import { dirname, join, normalize } from "node:path"
 
 /** Low to high. A module imports only from levels below its own. */
 const levels = [
-  ["Gate", "Refusal"],
+  ["Gate", "Refusal", "Finalizers"],
   [
     "Input",
     "Reason",
@@ -53,7 +53,7 @@ const levels = [
   ["Journal"],
   ["Owner", "AppEnd", "AppNotes"],
   ["Work", "ServiceRegistry"],
-  ["Envelope"],
+  ["Envelope", "Worker"],
   ["Listener", "Health"],
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],
