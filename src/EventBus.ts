@@ -170,7 +170,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
       if (rejected !== undefined) return Effect.die(rejected)
       const span = Spans.current(context)
       const sender = Work.of(context)
-      const envelope: Envelope = { payload, span, sender, at: Monotonic.unsafeMillis(clock) }
+      const envelope: Envelope = { event, payload, span, sender, at: Monotonic.unsafeMillis(clock) }
       if (holds > 0) topic.boot.push(envelope)
       const listeners = [...topic.listeners]
       const kind = verb === "emit" ? "EventEmitted" : "EventPublished"

@@ -9,6 +9,8 @@ import * as Event from "./Event.ts"
 import * as EventBus from "./EventBus.ts"
 import * as Failure from "./Failure.ts"
 import * as Input from "./Input.ts"
+import type * as Journal from "./Journal.ts"
+import type * as Listener from "./Listener.ts"
 import * as Restarts from "./Restarts.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Shutdown from "./Shutdown.ts"
@@ -59,44 +61,20 @@ export const listen = <A, B, E, R, R2 = never>(
       R2
     >
     const name = `listener ${event.name}`
-    const budget = Restarts.budgetOf(policy)
-    const entry: Escalation.Answered<never, never>["entry"] = (cause, answer) => ({
-      _tag: "HandlerFailed",
-      service: service.path,
-      event: event.name,
-      cause,
-      answer
-    })
-    /** Each event has a backoff of its own, and all have one budget. */
-    const respond = () => {
-      const answered = Escalation.answered(service, name, Restarts.answerOf(policy, budget), entry)
-      return (cause: Cause.Cause<E | Cause.TimeoutException>, ranMillis: number) =>
-        Escalation.respond(answered, cause, ranMillis)
-    }
     const listener = yield* bus.listen<A, E, Exclude<R, Scope.Scope> | R2>(event, {
-      ...options,
       service: service.path,
       name: service.key,
       clock: service.clock,
       metrics: service.metrics.listener(event.name),
       owner: service.owner,
+      options,
       // `R` is the scope, if it has one, and the rest.
-      handler: (payload) =>
-        Input.returned("Service.listen", "handler", handler(payload)) as Effect.Effect<
-          B,
-          E,
-          Exclude<R, Scope.Scope> | Scope.Scope
-        >,
-      respond,
-      onLeak: (cause) => Escalation.tell(service, name, cause, entry(cause, "Log")),
-      own: (made) => {
-        ServiceScope.admit(service, "listeners", name)
-        service.listeners.add(made)
-      }
+      handler: handler as (payload: A) => Effect.Effect<B, E, Exclude<R, Scope.Scope> | Scope.Scope>,
+      answers: new Answers(service, event.name, policy)
     })
     const end = Shutdown.step(service, name, listener.drain, {
       limitMillis: service.stopTimeout,
-      alive: listener.unfinished
+      alive: () => listener.unfinished()
     }).pipe(
       Effect.zipRight(listener.abandon()),
       Effect.ensuring(Effect.sync(() => service.listeners.delete(listener)))
@@ -111,3 +89,47 @@ export const listen = <A, B, E, R, R2 = never>(
       })
     }
   })
+
+/** How a service answers for a listener. A class, as there may be very many. */
+class Answers<E, R> implements Listener.Answers<E, R> {
+  private readonly service: ServiceScope.Lifetime
+  private readonly event: string
+  private readonly policy: Failure.Policy<E | Cause.TimeoutException, R>
+  private budget: ReturnType<typeof Restarts.budgetOf> | undefined
+
+  constructor(
+    service: ServiceScope.Lifetime,
+    event: string,
+    policy: Failure.Policy<E | Cause.TimeoutException, R>
+  ) {
+    this.service = service
+    this.event = event
+    this.policy = policy
+  }
+
+  own(listener: Listener.Listener): void {
+    ServiceScope.admit(this.service, "listeners", `listener ${this.event}`)
+    this.service.listeners.add(listener)
+  }
+
+  /** Each event has a backoff of its own, and all have one budget. */
+  respond() {
+    const { event, policy, service } = this
+    this.budget ??= Restarts.budgetOf(policy)
+    const answer = Restarts.answerOf(policy, this.budget)
+    const answered = Escalation.answered(service, `listener ${event}`, answer, (cause, answer) =>
+      this.entry(cause, answer)
+    )
+    return (cause: Cause.Cause<E | Cause.TimeoutException>, ranMillis: number) =>
+      Escalation.respond(answered, cause, ranMillis)
+  }
+
+  leaked(cause: Cause.Cause<unknown>): Effect.Effect<void> {
+    return Escalation.tell(this.service, `listener ${this.event}`, cause, this.entry(cause, "Log"))
+  }
+
+  private entry(cause: Cause.Cause<unknown>, answer: Journal.Answered["answer"]): Journal.Unstamped {
+    const { event, service } = this
+    return { _tag: "HandlerFailed", service: service.path, event, cause, answer }
+  }
+}

@@ -36,7 +36,8 @@ export interface Crew<J extends Job, A, R> {
   readonly done: (job: J, value: A) => void
   /** A job was interrupted, or has failed with a defect, and its fiber with it. */
   readonly cut: (job: J, cause: Cause.Cause<unknown>) => void
-  readonly workers: Set<Worker<J, A, R>>
+  /** Those who are there, from the first job on. */
+  workers: Set<Worker<J, A, R>> | undefined
   spare: Worker<J, A, R> | undefined
   /** The spare workers of all crews. */
   readonly spares: Spares
@@ -52,8 +53,9 @@ const mostSpares = 256
 export const begin = <J extends Job, A, R>(crew: Crew<J, A, R>, job: J): void => {
   const { spare } = crew
   crew.spare = undefined
-  if (spare === undefined) crew.workers.add(new Worker(crew, job))
-  else spare.begin(job)
+  if (spare !== undefined) return spare.begin(job)
+  crew.workers ??= new Set()
+  crew.workers.add(new Worker(crew, job))
 }
 
 /** Ends the worker that has nothing to do. */
@@ -159,7 +161,7 @@ export class Worker<J extends Job, A, R> {
   private ended(exit: Exit.Exit<void>): void {
     const { crew, job, last } = this
     this.job = undefined
-    crew.workers.delete(this)
+    crew.workers?.delete(this)
     crew.spares.delete(this)
     if (crew.spare === this) crew.spare = undefined
     if (job === undefined) return

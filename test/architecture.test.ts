@@ -25,7 +25,7 @@ const levels = [
     "node/Connections",
     "node/ListenError"
   ],
-  ["Way"],
+  ["Way", "Captured"],
   [
     "CronSlots",
     "Grid",
@@ -54,6 +54,7 @@ const levels = [
   ["Owner", "AppEnd", "AppNotes"],
   ["Work", "ServiceRegistry"],
   ["Envelope", "Worker"],
+  ["Handling"],
   ["Listener", "Health"],
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],

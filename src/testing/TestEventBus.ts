@@ -230,11 +230,15 @@ export const decorating =
         recorder.listeners.set(event, known.add(spec.service))
         return bus.listen(event, {
           ...spec,
-          respond: () => {
-            const respond = spec.respond()
-            const unlessAbsent: typeof respond = (cause, ran) =>
-              HashSet.has(Cause.interruptors(cause), absent) ? Effect.succeed(false) : respond(cause, ran)
-            return unlessAbsent
+          answers: {
+            own: (listener) => spec.answers.own(listener),
+            leaked: (cause) => spec.answers.leaked(cause),
+            respond: () => {
+              const respond = spec.answers.respond()
+              const unlessAbsent: typeof respond = (cause, ran) =>
+                HashSet.has(Cause.interruptors(cause), absent) ? Effect.succeed(false) : respond(cause, ran)
+              return unlessAbsent
+            }
           },
           handler: (payload) => {
             const what = troubleOf(event, spec.service)
