@@ -194,7 +194,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
   return {
     emit: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<Receipt> =>
       sent("emit", event, payload, (envelope, listeners) => {
-        const outcomes = new Array<Delivery.Outcome>(listeners.length)
+        const outcomes: Array<Delivery.Outcome> = Array.from({ length: listeners.length })
         let left = listeners.length
         let resume: ((receipt: Effect.Effect<Receipt>) => void) | undefined
         // All are started before any is awaited, so no listener waits for another.

@@ -57,6 +57,8 @@ export interface Handler<Payload, E, R> {
   readonly spec: Spec<Payload, E, R>
   readonly event: string
   readonly record: ListenerRecord
+  /** The outcome of what takes no time, which is most. */
+  atOnce: Delivery.Outcome | undefined
 }
 
 /** Handles an event, again for as long as the service's answer to failures says so. */
@@ -106,15 +108,19 @@ const handled = <Payload, E, R>(
 }
 
 const succeeded = <Payload, E, R>(
-  { event, record, spec }: Handler<Payload, E, R>,
+  handler: Handler<Payload, E, R>,
   { payload }: Envelope,
   millis: number
 ): Effect.Effect<Delivery.Outcome> => {
+  const { event, record, spec } = handler
   const { owner, service } = spec
   const { journal } = owner.shared
   record.handled()
   const took = Duration.millis(millis)
-  const outcome = Delivery.Outcome.Handled({ service, took })
+  const outcome =
+    millis === 0
+      ? (handler.atOnce ??= Delivery.Outcome.Handled({ service, took }))
+      : Delivery.Outcome.Handled({ service, took })
   return journal.reads("EventHandled")
     ? Effect.as(journal.append({ _tag: "EventHandled", service, event, took, payload }), outcome)
     : Effect.succeed(outcome)

@@ -96,6 +96,7 @@ class Subscribed<Payload, E, R>
   readonly spec: Spec<Payload, E, R>
   private readonly topic: Topic
   readonly record: ListenerRecord
+  atOnce: Delivery.Outcome | undefined
   private state: "open" | "closed" | "abandoned" = "open"
   /** How many events are being handled, and how many of them are published ones. */
   private handling = 0
@@ -137,7 +138,10 @@ class Subscribed<Payload, E, R>
   queue(envelope: Envelope): Queued | undefined {
     if (this.state !== "open") return undefined
     // Then nothing is queued before it.
-    if (this.consuming < this.concurrency()) return void this.begin(envelope, undefined)
+    if (this.consuming < this.concurrency()) {
+      this.begin(envelope, undefined)
+      return undefined
+    }
     const backlog = this.queued()
     const became = backlog.offer(envelope)
     this.record.queued(backlog.size())

@@ -182,7 +182,7 @@ export class Worker<J extends Job, A, R> {
     this.refs = FiberRefs.updateAs(fiber.getFiberRefs(), {
       fiberId: fiber.id(),
       fiberRef: FiberRef.currentContext,
-      value: context as Context.Context<never>
+      value: context
     })
     inside(fiber).setFiberRefs(this.refs)
   }
