@@ -14,8 +14,8 @@ export interface Backlog<A> {
   readonly seed: (items: ReadonlyArray<A>) => void
   /** What becomes of the item. */
   readonly offer: (item: A) => "taken" | "dropped" | "refused" | Waiting
-  /** Takes the next item; none when the queue is empty. */
-  readonly take: () => A | undefined
+  /** Takes the first item for which `isNext` is true; none when there is none. */
+  readonly take: (isNext?: (item: A) => boolean) => A | undefined
   /** Takes no more. What is there, and what waits for room, can still be taken. */
   readonly end: () => void
   /** Takes no more, and forgets what is there. Gives how many items that were. */
@@ -77,10 +77,14 @@ export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropN
       }
       return "dropped"
     },
-    take: () => {
-      if (seeds.length > 0) return seeds.shift()
-      const item = MutableList.shift(items)
-      letIn(1)
+    take: (isNext = () => true) => {
+      const seed = seeds.findIndex(isNext)
+      if (seed >= 0) return seeds.splice(seed, 1)[0]
+      const passed: Array<A> = []
+      let item = MutableList.shift(items)
+      for (; item !== undefined && !isNext(item); item = MutableList.shift(items)) passed.push(item)
+      for (const back of passed.toReversed()) MutableList.prepend(items, back)
+      if (item !== undefined) letIn(1)
       return item
     },
     end: () => {

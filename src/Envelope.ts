@@ -11,6 +11,8 @@ export interface Envelope {
   readonly span: Option.Option<Tracer.AnySpan>
   /** The work that has sent it. */
   readonly sender: Work.Work | undefined
+  /** How many the bus has taken before it. */
+  readonly before: number
   /** When it was sent, in monotonic milliseconds. */
   readonly at: number
 }

@@ -8,10 +8,8 @@ import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { BusDecorator } from "./BusDecorator.ts"
@@ -25,7 +23,7 @@ import * as Listener from "./Listener.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
 import * as Spans from "./Spans.ts"
-import * as Tally from "./Tally.ts"
+import * as Streams from "./Streams.ts"
 import * as Work from "./Work.ts"
 import type * as Worker from "./Worker.ts"
 
@@ -36,9 +34,9 @@ export class EventBus extends Context.Tag("effect-services/EventBus")<
     readonly emit: <A>(event: Event.Event<string, A>, payload: A) => Effect.Effect<Receipt>
     readonly publish: <A>(event: Event.Event<string, A>, payload: A) => Effect.Effect<void>
     readonly stream: <A>(event: Event.Event<string, A>) => Effect.Effect<Stream.Stream<A>, never, Scope.Scope>
-    /** Adds a listener, which gets what was sent while the boot is held. Used by `Service.listen`. */
+    /** Adds a listener of some events, which gets what was sent while the boot is held. Used by `Service.listen`. */
     readonly listen: <A, E, R>(
-      event: Event.Event<string, A>,
+      events: ReadonlyArray<Event.Event<string, A>>,
       spec: Listener.Spec<A, E, R>
     ) => Effect.Effect<Listener.Listener, never, R>
     /** Keeps what is sent for listeners to come, until the returned function is called. */
@@ -124,19 +122,12 @@ export const layerWith = (options: { readonly validate?: boolean | undefined }):
     })
   ).pipe(Layer.provide(Owner.layer))
 
-/** How far a stream may fall behind: a burst of some seconds; the buffer is 32 kB. */
-const streamCapacity = 4_096
-
 /** All about one event: those who listen, and what was sent while the boot is held. */
 interface Topic extends Listener.Topic {
+  readonly listeners: Set<Listener.Listener>
+  readonly boot: Array<Envelope>
   /** Made for the first stream. */
-  streams: Streams | undefined
-}
-
-interface Streams {
-  readonly send: (sent: Envelope) => Effect.Effect<unknown>
-  readonly subscribe: Effect.Effect<Stream.Stream<Envelope>, never, Scope.Scope>
-  readonly end: Effect.Effect<unknown>
+  streams: Streams.Streams | undefined
 }
 
 const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.Clock) => {
@@ -144,6 +135,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
   const names = new Set<string>()
   const spares: Worker.Spares = new Set()
   let holds = 0
+  let taken = 0
   let hasEnded = false
 
   const topicOf = (where: string, event: Event.Event<string, any>): Topic => {
@@ -170,7 +162,14 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
       if (rejected !== undefined) return Effect.die(rejected)
       const span = Spans.current(context)
       const sender = Work.of(context)
-      const envelope: Envelope = { event, payload, span, sender, at: Monotonic.unsafeMillis(clock) }
+      const envelope: Envelope = {
+        event,
+        payload,
+        span,
+        sender,
+        before: taken++,
+        at: Monotonic.unsafeMillis(clock)
+      }
       if (holds > 0) topic.boot.push(envelope)
       const listeners = [...topic.listeners]
       const kind = verb === "emit" ? "EventEmitted" : "EventPublished"
@@ -225,7 +224,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
       Effect.gen(function* () {
         const topic = topicOf("EventBus.stream", event)
         if (hasEnded) return Stream.empty
-        const streams = (topic.streams ??= yield* makeStreams(event.name, journal))
+        const streams = (topic.streams ??= yield* Streams.make(event.name, journal))
         const live = yield* streams.subscribe
         const boot = topic.boot.slice()
         // What was sent between the two lines is in both, first of all that is live.
@@ -240,8 +239,12 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
         )
       }),
 
-    listen: <A, E, R>(event: Event.Event<string, A>, spec: Listener.Spec<A, E, R>) =>
-      Effect.suspend(() => Listener.make(spec, topicOf("Service.listen", event))),
+    listen: <A, E, R>(events: ReadonlyArray<Event.Event<string, A>>, spec: Listener.Spec<A, E, R>) =>
+      Effect.suspend(() => {
+        const [first, ...rest] = Array.from(new Set(events), (event) => topicOf("Service.listen", event))
+        // `Service.listen` has seen to it that there is one.
+        return Listener.make(spec, rest.length === 0 ? first! : all([first!, ...rest], spares))
+      }),
 
     holdBoot: () => {
       holds++
@@ -260,6 +263,17 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
   }
 }
 
+/** Several topics as one, for who listens to all of them. */
+const all = (topics: ReadonlyArray<Topic>, spares: Worker.Spares): Listener.Topic => ({
+  event: topics.map(({ event }) => event).join(", "),
+  listeners: {
+    add: (listener) => topics.forEach(({ listeners }) => listeners.add(listener)),
+    delete: (listener) => topics.map(({ listeners }) => listeners.delete(listener)).includes(true)
+  },
+  boot: topics.flatMap(({ boot }) => boot).toSorted((one, other) => one.before - other.before),
+  spares
+})
+
 const receipt = (event: string, outcomes: ReadonlyArray<Delivery.Outcome>): Receipt => {
   let handled = 0
   let failed = 0
@@ -269,25 +283,3 @@ const receipt = (event: string, outcomes: ReadonlyArray<Delivery.Outcome>): Rece
   }
   return { event, handled, failed, outcomes }
 }
-
-/** One `PubSub` for all streams of an event. An exit carries what was sent or, with none, the end. */
-const makeStreams = (event: string, journal: Journal.Journal["Type"]): Effect.Effect<Streams> =>
-  Effect.map(PubSub.sliding<Exit.Exit<Envelope, Option.Option<never>>>(streamCapacity), (pubsub) => {
-    const drops = Tally.make((count) =>
-      journal.append({
-        _tag: "EventsDropped",
-        service: "EventBus.stream",
-        event,
-        count,
-        reason: "queue full"
-      })
-    )
-    return {
-      send: (sent) =>
-        Effect.flatMap(pubsub.isFull, (isFull) =>
-          Effect.zipRight(isFull ? drops.add(1) : Effect.void, PubSub.publish(pubsub, Exit.succeed(sent)))
-        ),
-      subscribe: Effect.map(Stream.fromPubSub(pubsub, { scoped: true }), Stream.flattenExitOption),
-      end: Effect.zipRight(drops.end, PubSub.publish(pubsub, Exit.fail(Option.none())))
-    }
-  })

@@ -27,16 +27,18 @@ export interface Spec<Payload, E, R> {
   readonly owner: Owner.Owner
   readonly options: Delivery.Options
   /** What it acquires is released when it ends. */
-  readonly handler: (payload: Payload) => Effect.Effect<unknown, E, R | Scope.Scope>
+  readonly handler: (payload: Payload, event?: string) => Effect.Effect<unknown, E, R | Scope.Scope>
+  /** Whether it listens to several events, and so is told of which one each payload is. */
+  readonly isOfSeveral: boolean
   readonly answers: Answers<E, R>
 }
 
 /** What the listener's service does with failures. */
 export interface Answers<E, R> {
-  /** Answers those of one handling, and gives each time whether to run it again. */
-  readonly respond: () => Respond<E, R>
+  /** Answers those of one handling of an event, and gives each time whether to run it again. */
+  readonly respond: (event: string) => Respond<E, R>
   /** The handler has failed in what it does when it is interrupted. */
-  readonly leaked: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
+  readonly leaked: (event: string, cause: Cause.Cause<unknown>) => Effect.Effect<void>
 }
 
 type Respond<E, R> = (
@@ -48,6 +50,8 @@ type Respond<E, R> = (
 export interface Handling extends Worker.Job {
   readonly envelope: Envelope
   readonly isPublished: boolean
+  /** No other published event of this key is handled meanwhile. */
+  readonly key: unknown
   /** Hears once what became of an emitted event; nobody waits for a published one. */
   tell: ((outcome: Delivery.Outcome) => void) | undefined
 }
@@ -55,7 +59,6 @@ export interface Handling extends Worker.Job {
 /** Who handles. */
 export interface Handler<Payload, E, R> {
   readonly spec: Spec<Payload, E, R>
-  readonly event: string
   readonly record: ListenerRecord
   /** The outcome of what takes no time, which is most. */
   atOnce: Delivery.Outcome | undefined
@@ -73,7 +76,7 @@ export const run = <Payload, E, R>(
     const took = Math.round(Monotonic.unsafeMillis(handler.spec.clock) - start)
     return Exit.isSuccess(exit)
       ? succeeded(handler, envelope, took)
-      : failed(handler, exit.cause, took, respond, (next) => run(handler, envelope, worker, next))
+      : failed(handler, envelope, exit.cause, took, respond, (next) => run(handler, envelope, worker, next))
   }
   const settled = (exit: Exit.Exit<unknown, E | Cause.TimeoutException>) => {
     const released = worker.released(exit)
@@ -90,18 +93,24 @@ export const interrupted = (service: string): Delivery.Outcome =>
   Delivery.Outcome.Interrupted({ service, took: Duration.zero })
 
 const handled = <Payload, E, R>(
-  { event, spec }: Handler<Payload, E, R>,
-  { payload, span }: Envelope
+  { spec }: Handler<Payload, E, R>,
+  { event, payload, span }: Envelope
 ): Effect.Effect<unknown, E | Cause.TimeoutException, R | Scope.Scope> => {
-  const { name, options, service } = spec
+  const { isOfSeveral, name, options, service } = spec
   let effect: ReturnType<typeof spec.handler>
   try {
-    effect = Input.returned("Service.listen", "handler", spec.handler(payload))
+    // Where it cannot tell the key, that fails the handling.
+    options.orderingKey?.(payload)
+    effect = Input.returned(
+      "Service.listen",
+      "handler",
+      isOfSeveral ? spec.handler(payload, event.name) : spec.handler(payload)
+    )
   } catch (defect) {
     effect = Effect.die(defect)
   }
   if (options.spans === "always" || Option.isSome(span))
-    effect = Spans.linked(`${name} ${event}`, span, { service, event })(effect)
+    effect = Spans.linked(`${name} ${event.name}`, span, { service, event: event.name })(effect)
   return options.timeout === undefined
     ? effect
     : Effect.timeoutFail(effect, { duration: options.timeout, onTimeout: () => tookTooLong })
@@ -109,10 +118,10 @@ const handled = <Payload, E, R>(
 
 const succeeded = <Payload, E, R>(
   handler: Handler<Payload, E, R>,
-  { payload }: Envelope,
+  { event: { name: event }, payload }: Envelope,
   millis: number
 ): Effect.Effect<Delivery.Outcome> => {
-  const { event, record, spec } = handler
+  const { record, spec } = handler
   const { owner, service } = spec
   const { journal } = owner.shared
   record.handled()
@@ -128,6 +137,7 @@ const succeeded = <Payload, E, R>(
 
 const failed = <Payload, E, R>(
   { record, spec }: Handler<Payload, E, R>,
+  { event }: Envelope,
   cause: Cause.Cause<E | Cause.TimeoutException>,
   millis: number,
   begun: Respond<E, R> | undefined,
@@ -140,7 +150,7 @@ const failed = <Payload, E, R>(
       ? Delivery.Outcome.Interrupted(at)
       : Delivery.Outcome.Failed({ ...at, cause })
   if (outcome._tag !== "Interrupted") record.failed()
-  const respond = begun ?? spec.answers.respond()
+  const respond = begun ?? spec.answers.respond(event.name)
   return Effect.flatMap(respond(cause, millis), (isAgain) =>
     isAgain ? again(respond) : Effect.succeed(outcome)
   )

@@ -16,6 +16,7 @@ import type { Envelope } from "./Envelope.ts"
 import * as Gate from "./Gate.ts"
 import * as Handling from "./Handling.ts"
 import { ListenerRecord } from "./ListenerRecord.ts"
+import * as Keys from "./Keys.ts"
 import * as LongWait from "./LongWait.ts"
 import type { ListenerStatus } from "./ServiceStatus.ts"
 import * as Tally from "./Tally.ts"
@@ -64,9 +65,10 @@ const longWait = Duration.seconds(3)
 
 /** Where a listener listens: the others there, and what was sent while the boot is held. */
 export interface Topic {
+  /** The name of its event, or of several. */
   readonly event: string
-  readonly listeners: Set<Listener>
-  readonly boot: Array<Envelope>
+  readonly listeners: Pick<Set<Listener>, "delete"> & { readonly add: (listener: Listener) => unknown }
+  readonly boot: ReadonlyArray<Envelope>
   /** The idle workers of all listeners of the bus. */
   readonly spares: Worker.Spares
 }
@@ -101,6 +103,8 @@ class Subscribed<Payload, E, R>
   /** How many events are being handled, and how many of them are published ones. */
   private handling = 0
   private consuming = 0
+  /** Those of published events that are being handled, if their order is to be kept. */
+  private readonly keys: Keys.Keys<Envelope> | undefined
   /** Published events that wait for their turn. */
   private backlog: Backlog.Backlog<Envelope> | undefined
   private drops: Tally.Tally | undefined
@@ -113,6 +117,8 @@ class Subscribed<Payload, E, R>
     this.topic = topic
     this.runtime = runtime
     this.record = new ListenerRecord(spec)
+    const { orderingKey } = spec.options
+    this.keys = orderingKey && Keys.make(({ payload }) => orderingKey(payload))
     // In one step with what it is noted in, so that no event and no stop can come in between.
     spec.answers.own(this)
     topic.listeners.add(this)
@@ -120,10 +126,6 @@ class Subscribed<Payload, E, R>
       this.queued().seed(topic.boot)
       this.next()
     }
-  }
-
-  get event(): string {
-    return this.topic.event
   }
 
   get source(): object {
@@ -137,8 +139,8 @@ class Subscribed<Payload, E, R>
 
   queue(envelope: Envelope): Queued | undefined {
     if (this.state !== "open") return undefined
-    // Then nothing is queued before it.
-    if (this.consuming < this.concurrency()) {
+    // Then nothing is queued that must come before it.
+    if (this.consuming < this.concurrency() && this.keys?.isFree(envelope) !== false) {
       this.begin(envelope, undefined)
       return undefined
     }
@@ -198,11 +200,11 @@ class Subscribed<Payload, E, R>
   }
 
   unfinished(): ReadonlyArray<string> {
-    return this.handling > 0 ? [`listener ${this.event}`] : []
+    return this.handling > 0 ? [`listener ${this.topic.event}`] : []
   }
 
   status(): ListenerStatus {
-    return this.record.status(this.event, this.backlog?.peek())
+    return this.record.status(this.topic.event, this.backlog?.peek())
   }
 
   get spares(): Worker.Spares {
@@ -219,11 +221,12 @@ class Subscribed<Payload, E, R>
     return Handling.run(this, envelope, worker)
   }
 
-  done({ isPublished, tell }: Handling.Handling, outcome: Delivery.Outcome): void {
+  done({ isPublished, key, tell }: Handling.Handling, outcome: Delivery.Outcome): void {
     this.handling--
     tell?.(outcome)
     if (isPublished) {
       this.consuming--
+      this.keys?.free(key)
       this.next()
     }
     this.finishIfDone()
@@ -231,7 +234,8 @@ class Subscribed<Payload, E, R>
 
   cut(job: Handling.Handling, cause: Cause.Cause<unknown>): void {
     // What a handler fails in when it is cut is nowhere else to be seen.
-    if (!Cause.isInterruptedOnly(cause)) Runtime.runFork(this.runtime)(this.spec.answers.leaked(cause))
+    if (!Cause.isInterruptedOnly(cause))
+      Runtime.runFork(this.runtime)(this.spec.answers.leaked(job.envelope.event.name, cause))
     this.done(job, Handling.interrupted(this.spec.service))
   }
 
@@ -239,8 +243,15 @@ class Subscribed<Payload, E, R>
     const isPublished = tell === undefined
     this.handling++
     if (isPublished) this.consuming++
+    const key = isPublished ? this.keys?.take(envelope) : undefined
     const awaitedBy = isPublished ? undefined : envelope.sender
-    Worker.begin<Handling.Handling, Delivery.Outcome, R>(this, { envelope, isPublished, tell, awaitedBy })
+    Worker.begin<Handling.Handling, Delivery.Outcome, R>(this, {
+      envelope,
+      isPublished,
+      key,
+      tell,
+      awaitedBy
+    })
   }
 
   /** Begins with the published events that can be handled by now. */
@@ -248,7 +259,7 @@ class Subscribed<Payload, E, R>
     const { backlog } = this
     if (backlog === undefined || backlog.isEmpty()) return
     while (this.consuming < this.concurrency()) {
-      const envelope = backlog.take()
+      const envelope = backlog.take(this.keys?.isFree)
       if (envelope === undefined) break
       this.begin(envelope, undefined)
     }
@@ -272,13 +283,8 @@ class Subscribed<Payload, E, R>
 
   private dropped(reason: "queue full" | "service stopped", count: number): Effect.Effect<void> {
     const { owner, service } = this.spec
-    return owner.shared.journal.append({
-      _tag: "EventsDropped",
-      service,
-      event: this.event,
-      count,
-      reason
-    })
+    const { event } = this.topic
+    return owner.shared.journal.append({ _tag: "EventsDropped", service, event, count, reason })
   }
 
   private tellDrops(): Effect.Effect<void> {

@@ -130,15 +130,15 @@ export const make = (faults: ReadonlyArray<Fault>, nameOf: (path: string) => str
     },
     decorate: (bus) => ({
       ...bus,
-      listen: (event, spec) =>
-        bus.listen(event, {
+      listen: (events, spec) =>
+        bus.listen(events, {
           ...spec,
-          handler: (payload) =>
+          handler: (payload, name) =>
             ran(
               spec.service,
-              `listener ${event.name}`,
+              `listener ${events.map((event) => event.name).join(", ")}`,
               "handler",
-              Effect.suspend(() => spec.handler(payload))
+              Effect.suspend(() => spec.handler(payload, name))
             )
         })
     })
