@@ -28,7 +28,7 @@ describe("an ordering key", () => {
       const l = yield* listening(
         Service.listen(Ping, slow(say), { concurrency: 2, orderingKey: ({ of }) => of })
       )
-      for (const [n, of] of [..."aaabc"].entries()) yield* l.publish(n, of)
+      for (const [n, of] of ["a", "a", "a", "b", "c"].entries()) yield* l.publish(n, of)
       yield* TestClock.adjust(0)
       assert.deepStrictEqual(lines.splice(0), ["begin a0", "begin b3"])
       assert.strictEqual((yield* l.status).queued, 3)
@@ -158,7 +158,7 @@ describe("Failure.retry", () => {
       const handler = () =>
         Effect.gen(function* () {
           yield* Effect.acquireRelease(say("acquire"), () => say("release"))
-          if (left-- > 0) yield* Effect.never
+          if (left-- > 0) return yield* Effect.never
         })
       const l = yield* listening(
         Service.listen(Ping, handler, { timeout: "5 seconds", onFailure: Failure.retry(thrice) })
