@@ -15,6 +15,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Gate from "./Gate.ts"
+import * as Finalizers from "./Finalizers.ts"
 import type * as Listener from "./Listener.ts"
 import * as Labels from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -169,7 +170,7 @@ export const make = (
       stop: Effect.suspend(() => stop(service)),
       stopLimit: () =>
         stopTimeout +
-        lateStepMillis * (steps.length + finalizersOf(scope).size) +
+        lateStepMillis * (steps.length + Finalizers.of(scope).size) +
         [...service.children, ...service.provided].reduce((sum, child) => sum + child.stopLimit(), 0),
       unfinished: () => {
         const { state } = service
@@ -278,14 +279,3 @@ export const fork = <A, E, R>(
     })
     return entry
   })
-
-/**
- * The finalizers of a scope. `Scope` hides them, but only here are all of them:
- * `Effect.forkScoped` and `Scope.fork` add theirs without `Scope.addFinalizer`.
- */
-export const finalizersOf = (scope: Scope.CloseableScope): Map<object, Scope.Scope.Finalizer> => {
-  const { state } = scope as unknown as {
-    readonly state: { readonly finalizers?: Map<object, Scope.Scope.Finalizer> }
-  }
-  return state.finalizers ?? new Map()
-}

@@ -13,10 +13,11 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.ts"
+import * as Finalizers from "./Finalizers.ts"
 import * as Labels from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
-import { become, finalizersOf, lateStepMillis, type Lifetime, noteFailure } from "./ServiceScope.ts"
+import { become, lateStepMillis, type Lifetime, noteFailure } from "./ServiceScope.ts"
 import type { Step } from "./ServiceStatus.ts"
 import * as Spans from "./Spans.ts"
 import * as Work from "./Work.ts"
@@ -111,7 +112,7 @@ const runSteps = (
 
     // Children have deadlines of their own, so their time is not taken from their parent's.
     enter(service, "cleanups", (yield* Monotonic.millis) - before)
-    const finalizers = finalizersOf(service.scope)
+    const finalizers = Finalizers.of(service.scope)
     for (const [key, finalizer] of finalizers) {
       finalizers.set(key, (exit) => step(service, "a cleanup", finalizer(exit)))
     }

@@ -4,7 +4,7 @@ import { dirname, join, normalize } from "node:path"
 
 /** Low to high. A module imports only from levels below its own. */
 const levels = [
-  ["Gate", "Refusal"],
+  ["Gate", "Refusal", "Finalizers"],
   [
     "Input",
     "Reason",
@@ -15,6 +15,7 @@ const levels = [
     "Monotonic",
     "Tally",
     "Backlog",
+    "Keys",
     "Budget",
     "Changes",
     "Secrets",
@@ -25,7 +26,7 @@ const levels = [
     "node/Connections",
     "node/ListenError"
   ],
-  ["Way"],
+  ["Way", "Captured"],
   [
     "CronSlots",
     "Grid",
@@ -53,7 +54,8 @@ const levels = [
   ["Journal"],
   ["Owner", "AppEnd", "AppNotes"],
   ["Work", "ServiceRegistry"],
-  ["Envelope"],
+  ["Envelope", "Worker"],
+  ["Handling", "Streams"],
   ["Listener", "Health"],
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],

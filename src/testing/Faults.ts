@@ -7,6 +7,7 @@ import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Tracer from "effect/Tracer"
 import type * as BusDecorator from "../BusDecorator.ts"
 import type * as EventBus from "../EventBus.ts"
+import * as Finalizers from "../Finalizers.ts"
 import * as Gate from "../Gate.ts"
 import * as Escalation from "../Escalation.ts"
 import * as ServiceScope from "../ServiceScope.ts"
@@ -129,15 +130,15 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
     },
     decorate: (bus) => ({
       ...bus,
-      listen: (event, spec) =>
-        bus.listen(event, {
+      listen: (events, spec) =>
+        bus.listen(events, {
           ...spec,
-          handler: (payload) =>
+          handler: (payload, name) =>
             ran(
               spec.service,
-              `listener ${event.name}`,
+              `listener ${events.map((event) => event.name).join(", ")}`,
               "handler",
-              Effect.suspend(() => spec.handler(payload))
+              Effect.suspend(() => spec.handler(payload, name))
             )
         })
     })
@@ -205,7 +206,7 @@ const countOf = ({ children, fibers, listeners, scope }: ServiceScope.Lifetime):
   fibers: fibers.size,
   listeners: listeners.size,
   children: children.size,
-  total: fibers.size + listeners.size + children.size + ServiceScope.finalizersOf(scope).size
+  total: fibers.size + listeners.size + children.size + Finalizers.of(scope).size
 })
 
 /** What has been added to what a service owns, by name. */

@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import { finalizersOf } from "../ServiceScope.ts"
+import * as Finalizers from "../Finalizers.ts"
 
 /** A fiber, whatever it gives. */
 export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
@@ -73,5 +73,5 @@ const scopeSizeOf = (fiber: AnyFiber): (() => number) => {
   const context = fiber.currentContext as Context.Context<Scope.Scope>
   const scope = Context.getOption(context, Scope.Scope)
   // All scopes that Effect makes can be closed.
-  return () => (Option.isNone(scope) ? 0 : finalizersOf(scope.value as Scope.CloseableScope).size)
+  return () => (Option.isNone(scope) ? 0 : Finalizers.of(scope.value as Scope.CloseableScope).size)
 }

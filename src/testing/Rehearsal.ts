@@ -162,9 +162,9 @@ const launched = (play: Play, scenario: Scenario, faults: Faults.Faults): Effect
     const heard = new Map<Event.Event<string, any>, EventBus.EventBus["Type"]>()
     const listened = (bus: EventBus.EventBus["Type"]): EventBus.EventBus["Type"] => ({
       ...bus,
-      listen: (event, spec) => {
-        heard.set(event, bus)
-        return bus.listen(event, spec)
+      listen: (events, spec) => {
+        for (const event of events) heard.set(event, bus)
+        return bus.listen(events, spec)
       }
     })
     const child = Deferred.unsafeMake<Service.Child<unknown>>(Gate.ours)

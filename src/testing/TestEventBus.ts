@@ -225,22 +225,30 @@ export const decorating =
           })
         ),
       publish: (event, payload) => noted("publish", event, payload, () => bus.publish(event, payload)),
-      listen: (event, spec) => {
-        const known = recorder.listeners.get(event) ?? new Set()
-        recorder.listeners.set(event, known.add(spec.service))
-        return bus.listen(event, {
+      listen: (events, spec) => {
+        for (const event of events) {
+          const known = recorder.listeners.get(event) ?? new Set()
+          recorder.listeners.set(event, known.add(spec.service))
+        }
+        return bus.listen(events, {
           ...spec,
-          respond: () => {
-            const respond = spec.respond()
-            const unlessAbsent: typeof respond = (cause, ran) =>
-              HashSet.has(Cause.interruptors(cause), absent) ? Effect.succeed(false) : respond(cause, ran)
-            return unlessAbsent
+          answers: {
+            own: (listener) => spec.answers.own(listener),
+            leaked: (event, cause) => spec.answers.leaked(event, cause),
+            respond: (event) => {
+              const respond = spec.answers.respond(event)
+              const unlessAbsent: typeof respond = (cause, ran) =>
+                HashSet.has(Cause.interruptors(cause), absent) ? Effect.succeed(false) : respond(cause, ran)
+              return unlessAbsent
+            }
           },
-          handler: (payload) => {
+          handler: (payload, name) => {
+            // Of one event, its name is not told.
+            const event = events.find((one) => one.name === name) ?? events[0]!
             const what = troubleOf(event, spec.service)
             switch (what?._tag) {
               case "Slow":
-                return Effect.delay(spec.handler(payload), what.by)
+                return Effect.delay(spec.handler(payload, name), what.by)
               case "Failing":
                 // As the handler's own errors, it is answered by the listener's policy, whatever it is.
                 return Effect.fail(what.error) as Effect.Effect<never>
@@ -248,7 +256,7 @@ export const decorating =
                 // What is interrupted is neither handled nor failed, and nobody answers it here.
                 return Effect.failCause(Cause.interrupt(absent))
               default:
-                return spec.handler(payload)
+                return spec.handler(payload, name)
             }
           }
         })
