@@ -83,6 +83,7 @@ NodeApp.runMain(app, { name: "Shop" })
 // Metrics start
 // Orders start
 // Orders.place, below http.server POST
+// Spool start
 // http.server POST
 // effect_services_listener_handled of Email: 1
 // effect_services_listener_handled of Metrics: 1

@@ -1,24 +1,21 @@
-// Type-checks each ```ts block in the doc comments of src and in README.md, as a module of its own, with the project's tsc.
+// Type-checks each ```ts block in the doc comments of src, as a module of its own, with the project's tsc.
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 
 const files = readdirSync("src", { recursive: true })
   .filter((file) => file.endsWith(".ts"))
   .map((file) => join("src", file))
-if (existsSync("README.md")) files.push("README.md")
 
-/** The blocks of a file. `line` is where the code begins; in a comment, each of its lines begins with ` * `. */
+/** The blocks of a file. `line` is where the code begins; each of its lines begins with ` * `. */
 const blocksOf = (file) => {
   const text = readFileSync(file, "utf8")
-  const fence = file.endsWith(".md")
-    ? /^[ \t]*()```ts\n([^]*?)^[ \t]*```/gm
-    : /^([ \t]*\* ?)```ts\n([^]*?)^[ \t]*\* ?```/gm
+  const fence = /^([ \t]*\* ?)```ts\n([^]*?)^[ \t]*\* ?```/gm
   return [...text.matchAll(fence)].map(({ 1: prefix, 2: body, index }) => ({
     file,
     line: text.slice(0, index).split("\n").length + 1,
     column: prefix.length,
-    code: prefix === "" ? body : body.replaceAll(/^[ \t]*\* ?/gm, "")
+    code: body.replaceAll(/^[ \t]*\* ?/gm, "")
   }))
 }
 const blocks = files.flatMap(blocksOf)
@@ -30,8 +27,7 @@ process.on("SIGINT", () => process.exit(130))
 process.on("SIGTERM", () => process.exit(143))
 
 for (const [i, block] of blocks.entries()) {
-  // README.md shows example files, which import their neighbours.
-  writeFileSync(join(folder, `block${i}.ts`), block.code.replaceAll('from "./', 'from "../examples/'))
+  writeFileSync(join(folder, `block${i}.ts`), block.code)
 }
 const compilerOptions = { noUnusedLocals: false, noUnusedParameters: false, plugins: [] }
 writeFileSync(

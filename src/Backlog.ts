@@ -6,7 +6,6 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as MutableList from "effect/MutableList"
-import type * as Option from "effect/Option"
 import * as Gate from "./Gate.ts"
 
 /** A queue of `A`. */
@@ -15,8 +14,8 @@ export interface Backlog<A> {
   readonly seed: (items: ReadonlyArray<A>) => void
   /** What becomes of the item. */
   readonly offer: (item: A) => "taken" | "dropped" | "refused" | Waiting
-  /** The next item, waiting for it; none when the queue has ended. */
-  readonly take: Effect.Effect<Option.Option<A>>
+  /** Takes the first item for which `isNext` is true; none when there is none. */
+  readonly take: (isNext?: (item: A) => boolean) => A | undefined
   /** Takes no more. What is there, and what waits for room, can still be taken. */
   readonly end: () => void
   /** Takes no more, and forgets what is there. Gives how many items that were. */
@@ -41,7 +40,6 @@ export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropN
   const seeds: Array<A> = []
   const items = MutableList.empty<A>()
   const waiting = new Set<{ readonly item: A; readonly done: Deferred.Deferred<void> }>()
-  const takers = new Set<(item: Effect.Effect<Option.Option<A>>) => void>()
   let hasEnded = false
 
   const isEmpty = () => seeds.length === 0 && MutableList.isEmpty(items)
@@ -53,16 +51,6 @@ export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropN
       Deferred.unsafeDone(offer.done, Effect.void)
     }
   }
-  const next = (): A => {
-    if (seeds.length > 0) return seeds.shift()!
-    const item = MutableList.shift(items)!
-    letIn(1)
-    return item
-  }
-  const endTakers = () => {
-    for (const taker of takers) taker(Effect.succeedNone)
-    takers.clear()
-  }
 
   const size = () => seeds.length + MutableList.length(items) + waiting.size
 
@@ -73,11 +61,6 @@ export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropN
     seed: (more) => void seeds.push(...more),
     offer: (item) => {
       if (hasEnded) return "refused"
-      for (const taker of takers) {
-        takers.delete(taker)
-        taker(Effect.succeedSome(item))
-        return "taken"
-      }
       const isFull = MutableList.length(items) >= capacity
       if (!isFull) {
         MutableList.append(items, item)
@@ -94,16 +77,19 @@ export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropN
       }
       return "dropped"
     },
-    take: Effect.async((resume) => {
-      if (!isEmpty()) return resume(Effect.succeedSome(next()))
-      if (hasEnded) return resume(Effect.succeedNone)
-      takers.add(resume)
-      return Effect.sync(() => takers.delete(resume))
-    }, Gate.ours),
+    take: (isNext = () => true) => {
+      const seed = seeds.findIndex(isNext)
+      if (seed >= 0) return seeds.splice(seed, 1)[0]
+      const passed: Array<A> = []
+      let item = MutableList.shift(items)
+      for (; item !== undefined && !isNext(item); item = MutableList.shift(items)) passed.push(item)
+      for (const back of passed.toReversed()) MutableList.prepend(items, back)
+      if (item !== undefined) letIn(1)
+      return item
+    },
     end: () => {
       hasEnded = true
       letIn(waiting.size)
-      endTakers()
     },
     clear: () => {
       hasEnded = true
@@ -112,7 +98,6 @@ export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropN
       waiting.clear()
       seeds.length = 0
       MutableList.reset(items)
-      endTakers()
       return count
     }
   }

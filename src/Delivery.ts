@@ -20,7 +20,7 @@ interface AtListener {
 }
 
 /** How published events reach a listener, and how long a handler may take. */
-export interface Options {
+export interface Options<in Payload = any> {
   /** How many published events may wait. Defaults to 256: a burst, and still little memory. */
   readonly capacity?: number | undefined
   /**
@@ -32,6 +32,12 @@ export interface Options {
   /** How many published events are handled at once. Defaults to 1, which keeps their order. */
   readonly concurrency?: number | undefined
   /**
+   * Of which published events the order is kept, where several are handled at
+   * once: of those with the same key, as a customer's id, one is handled after
+   * the other. Keys are compared as those of a Map.
+   */
+  readonly orderingKey?: ((payload: Payload) => unknown) | undefined
+  /**
    * Which events are handled in a span, linked to the sender's. `"traced"`, the
    * default: those sent inside of a span. `"always"`: all, though a span costs
    * more than a small handler.
@@ -41,13 +47,16 @@ export interface Options {
   readonly timeout?: Duration.DurationInput | undefined
 }
 
-export const Outcome = Data.taggedEnum<Outcome>()
+// Taken out of the enum once: it makes a constructor each time it is asked for one.
+const { Failed, Handled, Interrupted, TimedOut } = Data.taggedEnum<Outcome>()
+export const Outcome = { Failed, Handled, Interrupted, TimedOut }
 
 /** Throws `InputError` when an option cannot be used. */
-export const validate = (where: string, options: Options): void => {
-  const { capacity, concurrency, onFull, spans, timeout } = options
+export const validate = (where: string, options: Options<never>): void => {
+  const { capacity, concurrency, onFull, orderingKey, spans, timeout } = options
   if (capacity !== undefined) Input.positiveInteger(where, "capacity", capacity)
   if (concurrency !== undefined) Input.positiveInteger(where, "concurrency", concurrency)
+  if (orderingKey !== undefined) Input.callable(where, "orderingKey", orderingKey)
   if (spans !== undefined) Input.oneOf(where, "spans", ["traced", "always"], spans)
   if (timeout !== undefined) Input.positiveMillis(where, "timeout", timeout)
   if (onFull !== undefined) Input.oneOf(where, "onFull", ["wait", "dropOldest", "dropNewest"], onFull)

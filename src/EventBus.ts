@@ -7,12 +7,9 @@
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { BusDecorator } from "./BusDecorator.ts"
@@ -20,13 +17,15 @@ import type * as Delivery from "./Delivery.ts"
 import type { Envelope } from "./Envelope.ts"
 import * as Event from "./Event.ts"
 import type * as Journal from "./Journal.ts"
+import * as Gate from "./Gate.ts"
 import * as Input from "./Input.ts"
 import * as Listener from "./Listener.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
 import * as Spans from "./Spans.ts"
-import * as Tally from "./Tally.ts"
+import * as Streams from "./Streams.ts"
 import * as Work from "./Work.ts"
+import type * as Worker from "./Worker.ts"
 
 /** The bus of this context. */
 export class EventBus extends Context.Tag("effect-services/EventBus")<
@@ -35,9 +34,9 @@ export class EventBus extends Context.Tag("effect-services/EventBus")<
     readonly emit: <A>(event: Event.Event<string, A>, payload: A) => Effect.Effect<Receipt>
     readonly publish: <A>(event: Event.Event<string, A>, payload: A) => Effect.Effect<void>
     readonly stream: <A>(event: Event.Event<string, A>) => Effect.Effect<Stream.Stream<A>, never, Scope.Scope>
-    /** Adds a listener, which gets what was sent while the boot is held. Used by `Service.listen`. */
+    /** Adds a listener of some events, which gets what was sent while the boot is held. Used by `Service.listen`. */
     readonly listen: <A, E, R>(
-      event: Event.Event<string, A>,
+      events: ReadonlyArray<Event.Event<string, A>>,
       spec: Listener.Spec<A, E, R>
     ) => Effect.Effect<Listener.Listener, never, R>
     /** Keeps what is sent for listeners to come, until the returned function is called. */
@@ -123,25 +122,20 @@ export const layerWith = (options: { readonly validate?: boolean | undefined }):
     })
   ).pipe(Layer.provide(Owner.layer))
 
-/** How far a stream may fall behind: a burst of some seconds; the buffer is 32 kB. */
-const streamCapacity = 4_096
-
 /** All about one event: those who listen, and what was sent while the boot is held. */
 interface Topic extends Listener.Topic {
+  readonly listeners: Set<Listener.Listener>
+  readonly boot: Array<Envelope>
   /** Made for the first stream. */
-  streams: Streams | undefined
-}
-
-interface Streams {
-  readonly send: (sent: Envelope) => Effect.Effect<unknown>
-  readonly subscribe: Effect.Effect<Stream.Stream<Envelope>, never, Scope.Scope>
-  readonly end: Effect.Effect<unknown>
+  streams: Streams.Streams | undefined
 }
 
 const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.Clock) => {
   const topics = new Map<Event.Event<string, any>, Topic>()
   const names = new Set<string>()
+  const spares: Worker.Spares = new Set()
   let holds = 0
+  let taken = 0
   let hasEnded = false
 
   const topicOf = (where: string, event: Event.Event<string, any>): Topic => {
@@ -150,56 +144,78 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
     Event.check(where, event)
     if (names.has(event.name)) throw new DuplicateEventError({ event: event.name })
     names.add(event.name)
-    const topic: Topic = { event: event.name, listeners: new Set(), boot: [], streams: undefined }
+    const topic: Topic = { event: event.name, listeners: new Set(), boot: [], spares, streams: undefined }
     topics.set(event, topic)
     return topic
   }
 
-  /** Checks the event, keeps it for the boot, and gives it to the streams and to who reads the journal. */
-  const accept = (verb: "emit" | "publish", event: Event.Event<string, any>, payload: unknown) =>
+  /** Checks the event, keeps it for the boot, and gives it to the streams and to who reads the journal. Then it is delivered. */
+  const sent = <A>(
+    verb: "emit" | "publish",
+    event: Event.Event<string, any>,
+    payload: unknown,
+    deliver: (envelope: Envelope, listeners: ReadonlyArray<Listener.Listener>) => Effect.Effect<A>
+  ): Effect.Effect<A> =>
     Effect.contextWithEffect((context: Context.Context<never>) => {
       const topic = topicOf(`EventBus.${verb}`, event)
       const rejected = validate ? event.reject(payload) : undefined
       if (rejected !== undefined) return Effect.die(rejected)
       const span = Spans.current(context)
       const sender = Work.of(context)
-      const envelope: Envelope = { payload, span, sender, at: Monotonic.unsafeMillis(clock) }
+      const envelope: Envelope = {
+        event,
+        payload,
+        span,
+        sender,
+        before: taken++,
+        at: Monotonic.unsafeMillis(clock)
+      }
       if (holds > 0) topic.boot.push(envelope)
-      const accepted = Effect.succeed({ listeners: [...topic.listeners], envelope })
+      const listeners = [...topic.listeners]
       const kind = verb === "emit" ? "EventEmitted" : "EventPublished"
-      const journaled = !journal.reads(kind)
-        ? accepted
-        : Effect.zipRight(
-            journal.append({
-              _tag: kind,
-              event: event.name,
-              sender: sender?.service,
-              listeners: topic.listeners.size,
-              payload
-            }),
-            accepted
-          )
-      return topic.streams === undefined
-        ? journaled
-        : Effect.zipRight(topic.streams.send(envelope), journaled)
+      const told = journal.reads(kind)
+        ? journal.append({
+            _tag: kind,
+            event: event.name,
+            sender: sender?.service,
+            listeners: topic.listeners.size,
+            payload
+          })
+        : undefined
+      const streamed = topic.streams?.send(envelope)
+      if (told === undefined && streamed === undefined) return deliver(envelope, listeners)
+      return Effect.zipRight(
+        Effect.zipRight(streamed ?? Effect.void, told ?? Effect.void),
+        Effect.suspend(() => deliver(envelope, listeners))
+      )
     })
 
   return {
     emit: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<Receipt> =>
-      Effect.flatMap(accept("emit", event, payload), ({ envelope, listeners }) => {
+      sent("emit", event, payload, (envelope, listeners) => {
+        const outcomes: Array<Delivery.Outcome> = Array.from({ length: listeners.length })
+        let left = listeners.length
+        let resume: ((receipt: Effect.Effect<Receipt>) => void) | undefined
         // All are started before any is awaited, so no listener waits for another.
-        const running = listeners.map((listener) => listener.handle(envelope))
-        return Effect.map(Effect.forEach(running, Deferred.await), (outcomes) =>
-          receipt(event.name, outcomes)
+        listeners.forEach((listener, index) =>
+          listener.handle(envelope, (outcome) => {
+            outcomes[index] = outcome
+            if (--left === 0) resume?.(Effect.succeed(receipt(event.name, outcomes)))
+          })
         )
+        if (left === 0) return Effect.succeed(receipt(event.name, outcomes))
+        return Effect.async<Receipt>((go) => {
+          resume = go
+          if (left === 0) go(Effect.succeed(receipt(event.name, outcomes)))
+        }, Gate.ours)
       }),
 
     publish: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<void> =>
-      Effect.flatMap(accept("publish", event, payload), ({ envelope, listeners }) => {
+      sent("publish", event, payload, (envelope, listeners) => {
         // All are asked before any is waited for, so a full one does not hold up the others.
         const left = listeners.flatMap((listener) => listener.queue(envelope) ?? [])
         if (left.length === 0) return Effect.void
-        return Effect.forEach(left, ({ rest }) => rest, { discard: true }).pipe(
+        return Effect.forEach(left, ({ room }) => room, { discard: true }).pipe(
           Effect.onInterrupt(() => Effect.sync(() => left.forEach(({ withdraw }) => withdraw())))
         )
       }),
@@ -208,7 +224,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
       Effect.gen(function* () {
         const topic = topicOf("EventBus.stream", event)
         if (hasEnded) return Stream.empty
-        const streams = (topic.streams ??= yield* makeStreams(event.name, journal))
+        const streams = (topic.streams ??= yield* Streams.make(event.name, journal))
         const live = yield* streams.subscribe
         const boot = topic.boot.slice()
         // What was sent between the two lines is in both, first of all that is live.
@@ -223,8 +239,12 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
         )
       }),
 
-    listen: <A, E, R>(event: Event.Event<string, A>, spec: Listener.Spec<A, E, R>) =>
-      Effect.suspend(() => Listener.make(spec, topicOf("Service.listen", event))),
+    listen: <A, E, R>(events: ReadonlyArray<Event.Event<string, A>>, spec: Listener.Spec<A, E, R>) =>
+      Effect.suspend(() => {
+        const [first, ...rest] = Array.from(new Set(events), (event) => topicOf("Service.listen", event))
+        // `Service.listen` has seen to it that there is one.
+        return Listener.make(spec, rest.length === 0 ? first! : all([first!, ...rest], spares))
+      }),
 
     holdBoot: () => {
       holds++
@@ -243,30 +263,23 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
   }
 }
 
-const receipt = (event: string, outcomes: ReadonlyArray<Delivery.Outcome>): Receipt => {
-  const count = (...tags: ReadonlyArray<Delivery.Outcome["_tag"]>) =>
-    outcomes.filter((_) => tags.includes(_._tag)).length
-  return { event, handled: count("Handled"), failed: count("Failed", "TimedOut"), outcomes }
-}
+/** Several topics as one, for who listens to all of them. */
+const all = (topics: ReadonlyArray<Topic>, spares: Worker.Spares): Listener.Topic => ({
+  event: topics.map(({ event }) => event).join(", "),
+  listeners: {
+    add: (listener) => topics.forEach(({ listeners }) => listeners.add(listener)),
+    delete: (listener) => topics.map(({ listeners }) => listeners.delete(listener)).includes(true)
+  },
+  boot: topics.flatMap(({ boot }) => boot).toSorted((one, other) => one.before - other.before),
+  spares
+})
 
-/** One `PubSub` for all streams of an event. An exit carries what was sent or, with none, the end. */
-const makeStreams = (event: string, journal: Journal.Journal["Type"]): Effect.Effect<Streams> =>
-  Effect.map(PubSub.sliding<Exit.Exit<Envelope, Option.Option<never>>>(streamCapacity), (pubsub) => {
-    const drops = Tally.make((count) =>
-      journal.append({
-        _tag: "EventsDropped",
-        service: "EventBus.stream",
-        event,
-        count,
-        reason: "queue full"
-      })
-    )
-    return {
-      send: (sent) =>
-        Effect.flatMap(pubsub.isFull, (isFull) =>
-          Effect.zipRight(isFull ? drops.add(1) : Effect.void, PubSub.publish(pubsub, Exit.succeed(sent)))
-        ),
-      subscribe: Effect.map(Stream.fromPubSub(pubsub, { scoped: true }), Stream.flattenExitOption),
-      end: Effect.zipRight(drops.end, PubSub.publish(pubsub, Exit.fail(Option.none())))
-    }
-  })
+const receipt = (event: string, outcomes: ReadonlyArray<Delivery.Outcome>): Receipt => {
+  let handled = 0
+  let failed = 0
+  for (const { _tag } of outcomes) {
+    if (_tag === "Handled") handled++
+    else if (_tag === "Failed" || _tag === "TimedOut") failed++
+  }
+  return { event, handled, failed, outcomes }
+}

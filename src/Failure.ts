@@ -119,17 +119,12 @@ export const restart = <E = unknown, R = never>(options: RestartOptions<E, R> = 
     healthyAfter = "30 seconds",
     onExhausted = escalate
   } = Input.options(where, options)
-  if (!Schedule.isSchedule(backoff)) {
-    throw new Input.InputError({ where, input: "backoff", expected: "a Schedule", actual: backoff })
-  }
+  checkSchedule(where, "backoff", backoff)
   if (budget !== "unlimited" && (typeof budget !== "object" || budget === null)) {
     const expected = '{ restarts, within }, or "unlimited"'
     throw new Input.InputError({ where, input: "budget", expected, actual: budget })
   }
-  if (!isPolicy(onExhausted) || tagOf(onExhausted) === "Restart") {
-    const expected = "Failure.log, Failure.escalate or Failure.handle(f)"
-    throw new Input.InputError({ where, input: "onExhausted", expected, actual: onExhausted })
-  }
+  checkFinal(where, "onExhausted", onExhausted)
   return {
     [TypeId]: TypeId,
     _tag: "Restart",
@@ -143,6 +138,40 @@ export const restart = <E = unknown, R = never>(options: RestartOptions<E, R> = 
             within: Duration.millis(Input.positiveMillis(where, "budget.within", budget.within))
           },
     onExhausted
+  }
+}
+
+/**
+ * Runs what failed again for as often as a schedule says, as `Effect.retry`
+ * does, and then answers by `last`: `Failure.log` by default. Each handling of
+ * an event, each tick and each spawned effect has a schedule of its own, which
+ * is given the causes. What it is for is one failure, as of a request that did
+ * not come through; `restart` is for what is to be kept up, within a budget.
+ *
+ * Throws `InputError` when the schedule is none, or `last` is to run it again, too.
+ *
+ * ```ts
+ * import { Schedule } from "effect"
+ * import { Failure } from "effect-services"
+ *
+ * const onFailure = Failure.retry(Schedule.exponential("100 millis").pipe(Schedule.intersect(Schedule.recurs(3))))
+ * ```
+ */
+export const retry = <E = unknown, R = never>(
+  schedule: Schedule.Schedule<unknown, Cause.Cause<E>, R>,
+  last: Final<E, R> = log
+): Restart<E, R> => {
+  checkSchedule("Failure.retry", "schedule", schedule)
+  checkFinal("Failure.retry", "last", last)
+  // The schedule alone says when it is enough, however long a run has taken.
+  const healthyAfter = Duration.infinity
+  return {
+    [TypeId]: TypeId,
+    _tag: "Restart",
+    backoff: schedule,
+    healthyAfter,
+    budget: "unlimited",
+    onExhausted: last
   }
 }
 
@@ -161,6 +190,17 @@ export const check = <F extends Policy<never, unknown>>(
 /** Whether a failure fails the service in the end, when a policy has done what it can. */
 export const escalates = (policy: Policy<never, unknown>): boolean =>
   (policy._tag === "Restart" ? policy.onExhausted : policy)._tag === "Escalate"
+
+const checkSchedule = (where: string, input: string, schedule: unknown): void => {
+  if (!Schedule.isSchedule(schedule))
+    throw new Input.InputError({ where, input, expected: "a Schedule", actual: schedule })
+}
+
+const checkFinal = (where: string, input: string, policy: Policy<never, unknown>): void => {
+  if (isPolicy(policy) && tagOf(policy) !== "Restart") return
+  const expected = "Failure.log, Failure.escalate or Failure.handle(f)"
+  throw new Input.InputError({ where, input, expected, actual: policy })
+}
 
 const isPolicy = (u: unknown): boolean => typeof u === "object" && u !== null && TypeId in u
 /** Types say that it is no restart, and JavaScript does not. */

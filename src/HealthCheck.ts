@@ -76,12 +76,13 @@ export const health = <A, E, R>(
     const work = name === undefined ? "health check" : `health check ${name}`
     const plan = new Grid.Grid(service.clock, millis, "atOnce")
     let uncount = () => {}
+    const run = Effect.scoped(service.owner.shared.around(service, work, check))
     const timed = {
       name: work,
       plan,
       shown: { check: record.status },
       run: (current: Work.Work) =>
-        Effect.provideService(runOf(Effect.scoped(check), timeoutMillis, record), Work.CurrentWork, current),
+        Effect.provideService(runOf(run, timeoutMillis, record), Work.CurrentWork, current),
       missed: () => Effect.void,
       due: () => {},
       over: () => Effect.sync(() => uncount())

@@ -6,64 +6,46 @@
  * for all its subscribers, and here each listener gives its own.
  */
 import * as Cause from "effect/Cause"
-import type * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
-import { identity } from "effect/Function"
-import * as Gate from "./Gate.ts"
 import * as Backlog from "./Backlog.ts"
+import * as Captured from "./Captured.ts"
 import * as Delivery from "./Delivery.ts"
 import type { Envelope } from "./Envelope.ts"
-import * as ListenerRecord from "./ListenerRecord.ts"
+import * as Gate from "./Gate.ts"
+import * as Handling from "./Handling.ts"
+import { ListenerRecord } from "./ListenerRecord.ts"
+import * as Keys from "./Keys.ts"
 import * as LongWait from "./LongWait.ts"
-import * as Monotonic from "./Monotonic.ts"
-import type * as Owner from "./Owner.ts"
 import type { ListenerStatus } from "./ServiceStatus.ts"
-import type { OfListener } from "./ServiceMetrics.ts"
-import * as Spans from "./Spans.ts"
 import * as Tally from "./Tally.ts"
 import * as Work from "./Work.ts"
+import * as Worker from "./Worker.ts"
 
 /** What a listener does, and for whom. */
-export interface Spec<Payload, E, R> extends Delivery.Options {
-  readonly service: string
-  /** The name of its class. */
-  readonly name: string
-  readonly clock: Clock.Clock
-  readonly metrics: OfListener
-  /** The owner of the service. */
-  readonly owner: Owner.Owner
-  readonly handler: (payload: Payload) => Effect.Effect<unknown, E, R>
-  /** What the listener's service does with the failures of one handling; gives each time whether to run it again. */
-  readonly respond: () => Respond<E, R>
-  /** The handler has failed in what it does when it is interrupted. */
-  readonly onLeak: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
-  /** Notes the listener with its service. Throws when the service takes none any more. */
+export interface Spec<Payload, E, R> extends Handling.Spec<Payload, E, R> {
+  readonly answers: Answers<E, R>
+}
+
+/** What the listener's service makes of it. */
+export interface Answers<E, R> extends Handling.Answers<E, R> {
+  /** Notes the listener. Throws when the service takes none any more. */
   readonly own: (listener: Listener) => void
 }
 
-type Respond<E, R> = (
-  cause: Cause.Cause<E | Cause.TimeoutException>,
-  ranMillis: number
-) => Effect.Effect<boolean, never, R>
-
-/** What is left to do about an event that is queued: to wait for room, or to tell of a drop. */
+/** An event that waits for room. */
 interface Queued {
-  readonly rest: Effect.Effect<void>
+  readonly room: Effect.Effect<void>
   /** Takes the event back, if it still waits for room. */
   readonly withdraw: () => void
 }
 
 /** A listener that has subscribed. */
 export interface Listener {
-  /** Runs the handler now, in the listener's service. */
-  readonly handle: (envelope: Envelope) => Deferred.Deferred<Delivery.Outcome>
-  /** Queues a published event, as `onFull` says. Gives what is left to do, if something is. */
+  /** Runs the handler in the listener's service, in a later turn. Says once what became of the event. */
+  readonly handle: (envelope: Envelope, tell: (outcome: Delivery.Outcome) => void) => void
+  /** Queues a published event, as `onFull` says. Gives how to wait for room, if there is none. */
   readonly queue: (envelope: Envelope) => Queued | undefined
   /** Takes no more events. */
   readonly close: () => void
@@ -83,9 +65,12 @@ const longWait = Duration.seconds(3)
 
 /** Where a listener listens: the others there, and what was sent while the boot is held. */
 export interface Topic {
+  /** The name of its event, or of several. */
   readonly event: string
-  readonly listeners: Set<Listener>
-  readonly boot: Array<Envelope>
+  readonly listeners: Pick<Set<Listener>, "delete"> & { readonly add: (listener: Listener) => unknown }
+  readonly boot: ReadonlyArray<Envelope>
+  /** The idle workers of all listeners of the bus. */
+  readonly spares: Worker.Spares
 }
 
 /**
@@ -96,198 +81,220 @@ export const make = <Payload, E, R>(
   spec: Spec<Payload, E, R>,
   topic: Topic
 ): Effect.Effect<Listener, never, R> =>
-  Effect.gen(function* () {
-    const { capacity = 256, clock, concurrency = 1, metrics, onFull = "wait", service } = spec
-    const { changes, journal } = spec.owner.shared
-    const { event } = topic
-    Delivery.validate("Service.listen", spec)
-    const source = {}
-    const runtime = Spans.runtimeOutside(yield* Effect.runtime<R>())
-    /** Runs a handler in the service; `awaitedBy` is the work that has emitted the event, and waits. */
-    const runIn = (awaitedBy: Work.Work | undefined) =>
-      Runtime.runFork(
-        Runtime.provideService(runtime, Work.CurrentWork, { service, owner: spec.owner, source, awaitedBy })
-      )
-    const backlog = Backlog.make<Envelope>(capacity, onFull)
-    const record = ListenerRecord.make(event, backlog, { clock, metrics, changed: changes.note })
-    const dropped = (reason: "queue full" | "service stopped") => (count: number) =>
-      journal.append({ _tag: "EventsDropped", service, event, count, reason })
-    const drops = Tally.make(dropped("queue full"))
-    const emitted = new Map<Fiber.RuntimeFiber<Delivery.Outcome>, Deferred.Deferred<Delivery.Outcome>>()
-    const consumers = new Set<Fiber.RuntimeFiber<void>>()
-    let handling = 0
-    const drained = Deferred.unsafeMake<void>(Gate.ours)
-    let state: "open" | "closed" | "abandoned" = "open"
-
-    const limited = spec.timeout === undefined ? Effect.asSome : Effect.timeoutOption(spec.timeout)
-
-    const isTraced = (envelope: Envelope) => spec.spans === "always" || Option.isSome(envelope.span)
-    const traced = (envelope: Envelope) =>
-      Spans.linked(`${spec.name} ${event}`, envelope.span, { service, event })
-
-    const run = (envelope: Envelope, respond?: Respond<E, R>): Effect.Effect<Delivery.Outcome, never, R> =>
-      Effect.flatMap(Monotonic.millis, (start) =>
-        Effect.suspend(() => spec.handler(envelope.payload)).pipe(
-          isTraced(envelope) ? traced(envelope) : identity,
-          limited,
-          Effect.exit,
-          Effect.flatMap((exit) => settle(exit, start, envelope, respond))
-        )
-      )
-
-    const settle = (
-      exit: Exit.Exit<Option.Option<unknown>, E>,
-      start: number,
-      envelope: Envelope,
-      begun: Respond<E, R> | undefined
-    ) =>
-      Effect.flatMap(Monotonic.since(start), (took): Effect.Effect<Delivery.Outcome, never, R> => {
-        const at = { service, took }
-        if (Exit.isSuccess(exit) && Option.isSome(exit.value)) {
-          record.handled()
-          const outcome = Delivery.Outcome.Handled(at)
-          if (!journal.reads("EventHandled")) return Effect.succeed(outcome)
-          const { payload } = envelope
-          return Effect.as(journal.append({ _tag: "EventHandled", service, event, took, payload }), outcome)
-        }
-        const cause: Cause.Cause<E | Cause.TimeoutException> = Exit.isFailure(exit) ? exit.cause : tookTooLong
-        const outcome = Exit.isSuccess(exit)
-          ? Delivery.Outcome.TimedOut(at)
-          : Cause.isInterruptedOnly(cause)
-            ? Delivery.Outcome.Interrupted(at)
-            : Delivery.Outcome.Failed({ ...at, cause })
-        if (outcome._tag !== "Interrupted") record.failed()
-        const respond = begun ?? spec.respond()
-        return Effect.flatMap(
-          respond(cause, Duration.toMillis(took)),
-          (isAgain): Effect.Effect<Delivery.Outcome, never, R> =>
-            isAgain ? run(envelope, respond) : Effect.succeed(outcome)
-        )
-      })
-    /** What a handler fails in when it is cut is nowhere else to be seen. */
-    const tellLeak = (exit: Exit.Exit<unknown>) => {
-      if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause))
-        Runtime.runFork(runtime)(spec.onLeak(exit.cause))
-    }
-
-    const handle = (envelope: Envelope): Deferred.Deferred<Delivery.Outcome> => {
-      const done = Deferred.unsafeMake<Delivery.Outcome>(Gate.ours)
-      if (state !== "open") {
-        Deferred.unsafeDone(done, interrupted)
-        return done
-      }
-      // Not at once: a chain of emits would grow the stack.
-      const fiber = runIn(envelope.sender)(Effect.interruptible(run(envelope)), { immediate: false })
-      emitted.set(fiber, done)
-      fiber.addObserver((exit) => {
-        emitted.delete(fiber)
-        tellLeak(exit)
-        Deferred.unsafeDone(done, Exit.isSuccess(exit) ? exit : interrupted)
-      })
-      return done
-    }
-    const interrupted = Exit.succeed(Delivery.Outcome.Interrupted({ service, took: Duration.zero }))
-
-    const handlePublished = (envelope: Envelope) =>
-      Effect.suspend(() => {
-        handling++
-        record.taken(envelope)
-        return Effect.ensuring(
-          run(envelope),
-          Effect.sync(() => handling--)
-        )
-      })
-    const consume: Effect.Effect<void, never, R> = Effect.flatMap(
-      backlog.take,
-      Option.match({
-        onNone: () => Effect.void,
-        onSome: (envelope) =>
-          Effect.zipRight(
-            handlePublished(envelope),
-            Effect.suspend(() => consume)
-          )
-      })
-    )
-    const startConsumer = (): void => {
-      const fiber = runIn(undefined)(Effect.interruptible(consume), { immediate: false })
-      consumers.add(fiber)
-      fiber.addObserver((exit) => {
-        consumers.delete(fiber)
-        tellLeak(exit)
-        // A handler may have interrupted the fiber that it runs in.
-        if (state === "open" || (state === "closed" && !backlog.isEmpty())) startConsumer()
-        else if (consumers.size === 0) Deferred.unsafeDone(drained, Effect.void)
-      })
-    }
-
-    const close = () => {
-      topic.listeners.delete(listener)
-      if (state !== "open") return
-      state = "closed"
-      backlog.end()
-    }
-
-    const warned = LongWait.make(
-      journal.append({ _tag: "PublishWaiting", service, event, waited: longWait }),
-      longWait
-    )
-    const queue = (envelope: Envelope): Queued | undefined => {
-      const became = backlog.offer(envelope)
-      record.requeued()
-      if (became === "dropped") {
-        record.dropped(1)
-        return { rest: drops.add(1), withdraw: () => {} }
-      }
-      if (typeof became === "string") return undefined
-      const withdraw = () => {
-        became.withdraw()
-        record.requeued()
-      }
-      return { rest: warned(became.room), withdraw }
-    }
-
-    const listener: Listener = {
-      source,
-      handle,
-      queue,
-      close,
-      drain: Effect.suspend(() => {
-        close()
-        const handled = Effect.forEach(emitted.values(), Deferred.await)
-        return Effect.all([Deferred.await(drained), handled, drops.end], { discard: true })
-      }),
-      abandon: (caller) =>
-        Effect.suspend(() => {
-          close()
-          // Once, however often it is asked for: what is left is counted only then.
-          const isCaller = Work.isOf(caller, source)
-          const unhandled = state === "abandoned" ? 0 : backlog.clear() + (isCaller ? 0 : handling)
-          state = "abandoned"
-          record.dropped(unhandled)
-          record.requeued()
-          for (const done of emitted.values()) Deferred.unsafeDone(done, interrupted)
-          const fibers: ReadonlyArray<Fiber.Fiber<unknown>> = isCaller
-            ? []
-            : [...consumers, ...emitted.keys()]
-          return Effect.all(
-            [
-              Effect.forEach(fibers, (fiber) => Fiber.interruptFork(fiber)),
-              drops.end,
-              unhandled === 0 ? Effect.void : dropped("service stopped")(unhandled)
-            ],
-            { discard: true }
-          )
-        }),
-      status: record.status,
-      unfinished: () => (emitted.size > 0 || consumers.size > 0 ? [`listener ${event}`] : [])
-    }
-    // In one step with what it is noted in, so that no event and no stop can come in between.
-    spec.own(listener)
-    backlog.seed(topic.boot)
-    record.requeued()
-    topic.listeners.add(listener)
-    for (let n = 0; n < concurrency; n++) startConsumer()
-    return listener
+  Effect.map(Captured.runtime<R>(), (runtime) => {
+    Delivery.validate("Service.listen", spec.options)
+    return new Subscribed(spec, topic, runtime)
   })
 
-const tookTooLong = Cause.fail(new Cause.TimeoutException("the handler passed its timeout"))
+type HandlingWorker<R> = Worker.Worker<Handling.Handling, Delivery.Outcome, R>
+
+/** A class whose parts are made when they are needed, as there may be very many, to which little comes. */
+class Subscribed<Payload, E, R>
+  implements Listener, Worker.Crew<Handling.Handling, Delivery.Outcome, R>, Handling.Handler<Payload, E, R>
+{
+  readonly runtime: Runtime.Runtime<R>
+  workers: Set<HandlingWorker<R>> | undefined
+  spare: HandlingWorker<R> | undefined
+  readonly spec: Spec<Payload, E, R>
+  private readonly topic: Topic
+  readonly record: ListenerRecord
+  atOnce: Delivery.Outcome | undefined
+  private state: "open" | "closed" | "abandoned" = "open"
+  /** How many events are being handled, and how many of them are published ones. */
+  private handling = 0
+  private consuming = 0
+  /** Those of published events that are being handled, if their order is to be kept. */
+  private readonly keys: Keys.Keys<Envelope> | undefined
+  /** Published events that wait for their turn. */
+  private backlog: Backlog.Backlog<Envelope> | undefined
+  private drops: Tally.Tally | undefined
+  private warned: ReturnType<typeof LongWait.make> | undefined
+  /** Opens when it is closed and has handled all. */
+  private finished: Gate.Gate | undefined
+
+  constructor(spec: Spec<Payload, E, R>, topic: Topic, runtime: Runtime.Runtime<R>) {
+    this.spec = spec
+    this.topic = topic
+    this.runtime = runtime
+    this.record = new ListenerRecord(spec)
+    const { orderingKey } = spec.options
+    this.keys = orderingKey && Keys.make(({ payload }) => orderingKey(payload))
+    // In one step with what it is noted in, so that no event and no stop can come in between.
+    spec.answers.own(this)
+    topic.listeners.add(this)
+    if (topic.boot.length > 0) {
+      this.queued().seed(topic.boot)
+      this.next()
+    }
+  }
+
+  get source(): object {
+    return this
+  }
+
+  handle(envelope: Envelope, tell: (outcome: Delivery.Outcome) => void): void {
+    if (this.state === "open") this.begin(envelope, tell)
+    else tell(Handling.interrupted(this.spec.service))
+  }
+
+  queue(envelope: Envelope): Queued | undefined {
+    if (this.state !== "open") return undefined
+    // Then nothing is queued that must come before it.
+    if (this.consuming < this.concurrency() && this.keys?.isFree(envelope) !== false) {
+      this.begin(envelope, undefined)
+      return undefined
+    }
+    const backlog = this.queued()
+    const became = backlog.offer(envelope)
+    this.record.queued(backlog.size())
+    if (became === "dropped") {
+      this.record.dropped(1)
+      this.drops ??= Tally.make((count) => this.dropped("queue full", count))
+      // In a fiber of its own: the publisher may wait for other listeners first, or be interrupted.
+      return void Runtime.runFork(this.runtime)(this.drops.add(1))
+    }
+    if (typeof became === "string") return undefined
+    const withdraw = () => {
+      became.withdraw()
+      this.record.queued(backlog.size())
+    }
+    this.warned ??= LongWait.make(this.warn(), longWait)
+    return { room: this.warned(became.room), withdraw }
+  }
+
+  close(): void {
+    this.topic.listeners.delete(this)
+    if (this.state !== "open") return
+    this.state = "closed"
+    this.backlog?.end()
+    this.finishIfDone()
+  }
+
+  get drain(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.close()
+      const handled = this.handling === 0 ? Effect.void : (this.finished ??= Gate.make()).await
+      return Effect.zipRight(handled, this.tellDrops())
+    })
+  }
+
+  abandon(caller?: Work.Work): Effect.Effect<void> {
+    return Effect.fiberIdWith((id) => {
+      this.close()
+      const isCaller = Work.isOf(caller, this)
+      // Once, however often it is asked for: what is left is counted only then.
+      const unhandled =
+        this.state === "abandoned" ? 0 : (this.backlog?.clear() ?? 0) + (isCaller ? 0 : this.consuming)
+      this.state = "abandoned"
+      if (unhandled > 0) this.record.dropped(unhandled)
+      this.record.queued(0)
+      for (const worker of this.workers ?? []) {
+        const { job } = worker
+        if (job === undefined) continue
+        job.tell?.(Handling.interrupted(this.spec.service))
+        job.tell = undefined
+        if (!isCaller) worker.interrupt(id)
+      }
+      const told = unhandled === 0 ? Effect.void : this.dropped("service stopped", unhandled)
+      return Effect.zipRight(this.tellDrops(), told)
+    })
+  }
+
+  unfinished(): ReadonlyArray<string> {
+    return this.handling > 0 ? [`listener ${this.topic.event}`] : []
+  }
+
+  status(): ListenerStatus {
+    return this.record.status(this.topic.event, this.backlog?.peek())
+  }
+
+  get spares(): Worker.Spares {
+    return this.topic.spares
+  }
+
+  workOf(awaitedBy: Work.Work | undefined): Work.Work {
+    const { owner, service } = this.spec
+    return { service, owner, source: this, awaitedBy }
+  }
+
+  perform({ envelope, isPublished }: Handling.Handling, worker: HandlingWorker<R>) {
+    if (isPublished) this.record.taken(envelope)
+    return Handling.run(this, envelope, worker)
+  }
+
+  done({ isPublished, key, tell }: Handling.Handling, outcome: Delivery.Outcome): void {
+    this.handling--
+    tell?.(outcome)
+    if (isPublished) {
+      this.consuming--
+      this.keys?.free(key)
+      this.next()
+    }
+    this.finishIfDone()
+  }
+
+  cut(job: Handling.Handling, cause: Cause.Cause<unknown>): void {
+    // What a handler fails in when it is cut is nowhere else to be seen.
+    if (!Cause.isInterruptedOnly(cause))
+      Runtime.runFork(this.runtime)(this.spec.answers.leaked(job.envelope.event.name, cause))
+    this.done(job, Handling.interrupted(this.spec.service))
+  }
+
+  private begin(envelope: Envelope, tell: Handling.Handling["tell"]): void {
+    const isPublished = tell === undefined
+    this.handling++
+    if (isPublished) this.consuming++
+    const key = isPublished ? this.keys?.take(envelope) : undefined
+    const awaitedBy = isPublished ? undefined : envelope.sender
+    Worker.begin<Handling.Handling, Delivery.Outcome, R>(this, {
+      envelope,
+      isPublished,
+      key,
+      tell,
+      awaitedBy
+    })
+  }
+
+  /** Begins with the published events that can be handled by now. */
+  private next(): void {
+    const { backlog } = this
+    if (backlog === undefined || backlog.isEmpty()) return
+    while (this.consuming < this.concurrency()) {
+      const envelope = backlog.take(this.keys?.isFree)
+      if (envelope === undefined) break
+      this.begin(envelope, undefined)
+    }
+    this.record.queued(backlog.size())
+  }
+
+  private finishIfDone(): void {
+    if (this.state === "open" || this.handling > 0) return
+    Worker.dismiss(this)
+    this.finished?.unsafeOpen()
+  }
+
+  private concurrency(): number {
+    return this.spec.options.concurrency ?? 1
+  }
+
+  private queued(): Backlog.Backlog<Envelope> {
+    const { capacity = 256, onFull = "wait" } = this.spec.options
+    return (this.backlog ??= Backlog.make<Envelope>(capacity, onFull))
+  }
+
+  private dropped(reason: "queue full" | "service stopped", count: number): Effect.Effect<void> {
+    const { owner, service } = this.spec
+    const { event } = this.topic
+    return owner.shared.journal.append({ _tag: "EventsDropped", service, event, count, reason })
+  }
+
+  private tellDrops(): Effect.Effect<void> {
+    return this.drops?.end ?? Effect.void
+  }
+
+  private warn(): Effect.Effect<void> {
+    const { owner, service } = this.spec
+    const { event } = this.topic
+    return owner.shared.journal.append({ _tag: "PublishWaiting", service, event, waited: longWait })
+  }
+}

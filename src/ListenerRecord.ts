@@ -1,7 +1,7 @@
 /** What is known of a listener and its queue: counted always, and told to metrics. */
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
-import type * as Backlog from "./Backlog.ts"
+import type { Changes } from "./Changes.ts"
 import * as Monotonic from "./Monotonic.ts"
 import type * as ServiceMetrics from "./ServiceMetrics.ts"
 import type { ListenerStatus } from "./ServiceStatus.ts"
@@ -10,20 +10,7 @@ import type { ListenerStatus } from "./ServiceStatus.ts"
 export interface Keeper {
   readonly clock: Clock.Clock
   readonly metrics: ServiceMetrics.OfListener
-  /** Tells that the status has changed. */
-  readonly changed: () => void
-}
-
-/** The record of one listener. */
-export interface ListenerRecord {
-  readonly status: () => ListenerStatus
-  readonly handled: () => void
-  readonly failed: () => void
-  readonly dropped: (events: number) => void
-  /** Something has come into the queue, or left it. */
-  readonly requeued: () => void
-  /** A published event has left the queue to be handled. */
-  readonly taken: (event: Queued) => void
+  readonly owner: { readonly shared: { readonly changes: Pick<Changes, "note"> } }
 }
 
 /** An event that was sent, in monotonic milliseconds. */
@@ -31,48 +18,65 @@ interface Queued {
   readonly at: number
 }
 
-/** A listener to which nothing has come yet. */
-export const make = (
-  event: string,
-  backlog: Pick<Backlog.Backlog<Queued>, "peek" | "size">,
-  { changed, clock, metrics }: Keeper
-): ListenerRecord => {
-  let handled = 0
-  let failed = 0
-  let dropped = 0
-  let queued = 0
-  const waited = ({ at }: Queued) => Math.max(0, Math.round(Monotonic.unsafeMillis(clock) - at))
-  const requeued = () => {
-    const before = queued
-    queued = backlog.size()
-    metrics.queued(queued - before)
-    changed()
+/** The record of one listener. It is a class, as there may be very many. */
+export class ListenerRecord {
+  private readonly keeper: Keeper
+  private countHandled = 0
+  private countFailed = 0
+  private countDropped = 0
+  private countQueued = 0
+
+  constructor(keeper: Keeper) {
+    this.keeper = keeper
   }
-  return {
-    requeued,
-    status: () => {
-      const oldest = backlog.peek()
-      const lag = Duration.millis(oldest === undefined ? 0 : waited(oldest))
-      return { event, handled, failed, queued, dropped, lag }
-    },
-    handled: () => {
-      handled++
-      metrics.handled()
-      changed()
-    },
-    failed: () => {
-      failed++
-      metrics.failed()
-      changed()
-    },
-    dropped: (events) => {
-      dropped += events
-      metrics.dropped(events)
-      changed()
-    },
-    taken: (event) => {
-      metrics.waited(waited(event))
-      requeued()
+
+  status(event: string, oldest: Queued | undefined): ListenerStatus {
+    return {
+      event,
+      handled: this.countHandled,
+      failed: this.countFailed,
+      queued: this.countQueued,
+      dropped: this.countDropped,
+      lag: Duration.millis(oldest === undefined ? 0 : this.waited(oldest))
     }
+  }
+
+  handled(): void {
+    this.countHandled++
+    this.keeper.metrics.handled()
+    this.changed()
+  }
+
+  failed(): void {
+    this.countFailed++
+    this.keeper.metrics.failed()
+    this.changed()
+  }
+
+  dropped(events: number): void {
+    this.countDropped += events
+    this.keeper.metrics.dropped(events)
+    this.changed()
+  }
+
+  /** So many are in the queue now. */
+  queued(size: number): void {
+    if (size === this.countQueued) return
+    this.keeper.metrics.queued(size - this.countQueued)
+    this.countQueued = size
+    this.changed()
+  }
+
+  /** A published event is about to be handled. */
+  taken(event: Queued): void {
+    this.keeper.metrics.waited(this.waited(event))
+  }
+
+  private changed(): void {
+    this.keeper.owner.shared.changes.note()
+  }
+
+  private waited({ at }: Queued): number {
+    return Math.max(0, Math.round(Monotonic.unsafeMillis(this.keeper.clock) - at))
   }
 }

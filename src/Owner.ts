@@ -24,6 +24,7 @@ import * as Monotonic from "./Monotonic.ts"
 import * as ServiceMetrics from "./ServiceMetrics.ts"
 import * as Timers from "./Timers.ts"
 import type { LastFailure, ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
+import * as WorkDecorator from "./WorkDecorator.ts"
 
 /** The owner of the services that are built in this context. */
 export interface Owner {
@@ -61,6 +62,8 @@ export interface Shared {
   readonly timers: (clock: Clock.Clock) => Timers.Timers
   /** What is measured of a service class. */
   readonly metrics: (service: string) => ServiceMetrics.ServiceMetrics
+  /** What a test puts around the work of services; nothing otherwise. */
+  readonly around: WorkDecorator.Decorate
   /** The services by name, and how many of each there are, so that two of one name are told apart. */
   readonly definitions: Map<string, { readonly definition: Definition; readonly count: number }>
 }
@@ -160,8 +163,11 @@ export const makeShared = (
   journal: Journal.Journal["Type"],
   stopTimeout: number | undefined
 ): Effect.Effect<Shared> =>
-  Effect.zipWith(Effect.clock, Effect.runtime<never>(), (clock, runtime) => {
+  Effect.gen(function* () {
+    const clock = yield* Effect.clock
+    const runtime = yield* Effect.runtime<never>()
     const labels = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentMetricLabels)
+    const decorate = yield* Effect.serviceOption(WorkDecorator.WorkDecorator)
     const timers = new Map<Clock.Clock, Timers.Timers>()
     const root: Root = {
       name,
@@ -191,6 +197,7 @@ export const makeShared = (
         return known
       },
       metrics: ServiceMetrics.of(labels),
+      around: Option.getOrElse(decorate, (): WorkDecorator.Decorate => (_service, _work, effect) => effect),
       definitions: new Map()
     }
   })

@@ -18,6 +18,8 @@ import * as FiberRefs from "effect/FiberRefs"
 import * as HashMap from "effect/HashMap"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
+import * as Captured from "./Captured.ts"
+import * as Finalizers from "./Finalizers.ts"
 import * as Gate from "./Gate.ts"
 import type * as Listener from "./Listener.ts"
 import * as Labels from "./Labels.ts"
@@ -67,8 +69,6 @@ export interface Lifetime extends Owner.Member {
   readonly timers: Timers.Timers
   /** As it was when the service began to start, with its name in the logs; its stop runs in it. */
   readonly runtime: Runtime.Runtime<never>
-  /** That of its work, as far as that is the same. */
-  runtimeOfWork: Runtime.Runtime<any> | undefined
   readonly work: Set<OwnedWork>
   readonly listeners: Set<Listener.Listener>
   readonly children: Set<OwnedChild>
@@ -179,7 +179,6 @@ class Life implements Lifetime {
   readonly metrics: ServiceMetrics
   readonly timers: Timers.Timers
   readonly runtime: Runtime.Runtime<never>
-  runtimeOfWork: Runtime.Runtime<any> | undefined = undefined
   readonly scope: Scope.CloseableScope
   readonly work = new Set<OwnedWork>()
   readonly listeners = new Set<Listener.Listener>()
@@ -227,7 +226,7 @@ class Life implements Lifetime {
   }
 
   stopLimit(): number {
-    const late = lateStepMillis * (steps.length + finalizersOf(this.scope).size)
+    const late = lateStepMillis * (steps.length + Finalizers.of(this.scope).size)
     const owned = [...this.children, ...this.provided]
     return this.stopTimeout + late + owned.reduce((sum, each) => sum + each.stopLimit(), 0)
   }
@@ -323,25 +322,6 @@ export const admit = (service: Lifetime, kind: Step, work: string): void => {
 export const admits = ({ state }: Lifetime, kind: Step): boolean =>
   state._tag !== "Stopped" && (state._tag !== "Stopping" || steps.indexOf(state.step) < steps.indexOf(kind))
 
-/** The runtime of work that a service begins here. All of its work that can shares one, since each takes a kilobyte. */
-export const runtime = <R>(service: Lifetime): Effect.Effect<Runtime.Runtime<R>, never, R> =>
-  Effect.map(Effect.runtime<R>(), (ambient) => {
-    const known = service.runtimeOfWork
-    const outside = Spans.runtimeOutside(ambient)
-    if (known === undefined || !isSame(known, outside)) service.runtimeOfWork = outside
-    // They are the same, also in their context.
-    return service.runtimeOfWork as Runtime.Runtime<R>
-  })
-
-const isSame = (one: Runtime.Runtime<never>, other: Runtime.Runtime<never>): boolean => {
-  const [ones, others] = [one.fiberRefs.locals, other.fiberRefs.locals]
-  if (one.context !== other.context || one.runtimeFlags !== other.runtimeFlags) return false
-  return (
-    ones.size === others.size &&
-    Array.from(ones).every(([ref, [[, value]]]) => others.get(ref)?.[0][1] === value)
-  )
-}
-
 /** Notes work of a service. It was admitted in the same step. */
 export const own = (service: Lifetime, work: OwnedWork): void => {
   service.work.add(work)
@@ -361,7 +341,7 @@ export const fork = <A, E, R>(
   effect: (work: Work.Work) => Effect.Effect<A, E, R>,
   shown: Shown = {}
 ): Effect.Effect<OwnedFiber<A, E>, never, R> =>
-  Effect.map(runtime<R>(service), (runtime) => {
+  Effect.map(Captured.runtime<R>(), (runtime) => {
     admit(service, "work", name)
     const source = {}
     const work = { service: service.path, owner: service.owner, source, awaitedBy: undefined }
@@ -394,15 +374,4 @@ export class OwnedFiber<A, E> implements OwnedWork {
   get ended(): Effect.Effect<Exit.Exit<A, E>> {
     return Fiber.await(this.fiber)
   }
-}
-
-/**
- * The finalizers of a scope. `Scope` hides them, but only here are all of them:
- * `Effect.forkScoped` and `Scope.fork` add theirs without `Scope.addFinalizer`.
- */
-export const finalizersOf = (scope: Scope.CloseableScope): Map<object, Scope.Scope.Finalizer> => {
-  const { state } = scope as unknown as {
-    readonly state: { readonly finalizers?: Map<object, Scope.Scope.Finalizer> }
-  }
-  return state.finalizers ?? new Map()
 }

@@ -11,12 +11,13 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.ts"
+import * as Finalizers from "./Finalizers.ts"
 import * as HeadStart from "./HeadStart.ts"
 import type * as Journal from "./Journal.ts"
 import * as Labels from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
-import { become, finalizersOf, lateStepMillis, type Lifetime, noteFailure } from "./ServiceScope.ts"
+import { become, lateStepMillis, type Lifetime, noteFailure } from "./ServiceScope.ts"
 import type { Step } from "./ServiceStatus.ts"
 import * as Spans from "./Spans.ts"
 import * as Work from "./Work.ts"
@@ -57,7 +58,8 @@ export const step = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const limit = options.limitMillis ?? timeLeft(service)
-    return Effect.flatMap(within(service, effect, limit), (ended) => {
+    const { around, journal } = service.owner.shared
+    return Effect.flatMap(within(service, around(service, name, effect), limit), (ended) => {
       if (Option.isSome(ended)) return Exit.isSuccess(ended.value) ? Effect.void : failed(ended.value.cause)
       const alive = options.alive?.() ?? []
       const after = Duration.millis(limit)
@@ -75,10 +77,7 @@ export const step = (
     }
     function wentWrong(cause: Cause.Cause<unknown>, entry: Journal.Unstamped) {
       noteFailure(service, `its stop (${name})`, cause)
-      return Effect.zipRight(
-        Effect.annotateCurrentSpan("failed", name),
-        service.owner.shared.journal.append(entry)
-      )
+      return Effect.zipRight(Effect.annotateCurrentSpan("failed", name), journal.append(entry))
     }
   })
 
@@ -128,7 +127,7 @@ const runSteps = (
 
     // Children have deadlines of their own, so their time is not taken from their parent's.
     enter(service, "cleanups", Monotonic.unsafeMillis(service.clock) - before)
-    const finalizers = finalizersOf(service.scope)
+    const finalizers = Finalizers.of(service.scope)
     // Each is a step, so that all of them together need no limit.
     for (const [key, finalizer] of finalizers) {
       finalizers.set(key, (exit) => step(service, "a cleanup", finalizer(exit)))

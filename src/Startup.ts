@@ -78,31 +78,41 @@ const start = <Shape, E, R>(
   settings: Settings,
   onStart: Effect.Effect<Shape, E, R>
 ): Effect.Effect<Shape, StartError<E>, R | Owner.Owner | Scope.Scope> =>
-  Effect.flatMap(begun(settings), (service) => {
-    const { definition, onStop, startTimeout } = settings
-    const { clock, owner, path } = service
-    const startedAt = Monotonic.unsafeMillis(clock)
-    let step: StartError<E>["step"] = "onStart"
-    const inTime = Effect.flatMap(
-      run(service, onStart, startTimeout),
-      Option.getOrElse((): Exit.Exit<Shape, E | Cause.TimeoutException> => {
-        step = "startTimeout"
-        return tookTooLong(startTimeout ?? 0)
-      })
-    )
-    const ended = Effect.exit(Spans.aroundStart(`${definition.name} start`, { service: path })(inTime))
-    const starting = owner.shared.journal.append({ _tag: "ServiceStarting", service: path })
-    return Effect.flatMap(Effect.zipRight(starting, ended), (exit) => {
-      if (Exit.isFailure(exit) || failureOf(service) !== undefined) {
-        return didNotStart<E>(service, step, Exit.isFailure(exit) ? exit.cause : Cause.empty)
+  // A failure is told of also when the boot is interrupted at that moment.
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(begun(settings), (service) => {
+      const { definition, onStop, startTimeout } = settings
+      const { clock, owner, path } = service
+      const { around, journal } = owner.shared
+      const startedAt = Monotonic.unsafeMillis(clock)
+      let step: StartError<E>["step"] = "onStart"
+      const inTime = Effect.flatMap(
+        run(service, around(service, "onStart", onStart), startTimeout),
+        Option.getOrElse((): Exit.Exit<Shape, E | Cause.TimeoutException> => {
+          step = "startTimeout"
+          return tookTooLong(startTimeout ?? 0)
+        })
+      )
+      const starting = journal.append({ _tag: "ServiceStarting", service: path })
+      const whole = Spans.aroundStart(`${definition.name} start`, { service: path })(inTime)
+      const concluded = (exit: Exit.Exit<Shape, E | Cause.TimeoutException>) => {
+        if (Exit.isFailure(exit) || failureOf(service) !== undefined) {
+          return didNotStart<E>(service, step, Exit.isFailure(exit) ? exit.cause : Cause.empty)
+        }
+        const shape = exit.value
+        const took = Duration.millis(Math.round(Monotonic.unsafeMillis(clock) - startedAt))
+        const stopping = onStop === undefined ? undefined : inService(service, () => onStop(shape))
+        owner.offers.set(definition.name, { path, shape })
+        return Effect.as(started(service, took, stopping), shape)
       }
-      const shape = exit.value
-      const took = Duration.millis(Math.round(Monotonic.unsafeMillis(clock) - startedAt))
-      const stopping = onStop === undefined ? undefined : inService(service, () => onStop(shape))
-      owner.offers.set(definition.name, { path, shape })
-      return Effect.as(started(service, took, stopping), shape)
+      return Effect.flatMap(Effect.zipRight(starting, Effect.exit(restore(whole))), (exit) =>
+        // Where nothing has failed, an interruption from outside ends it here.
+        Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)
+          ? Effect.flatMap(restore(Effect.void), () => concluded(exit))
+          : concluded(exit)
+      )
     })
-  })
+  )
 
 /** A service that its owner knows, and that stops with the scope. */
 const begun = ({ definition, stopTimeout }: Settings) =>
@@ -237,11 +247,25 @@ const run = <A, E, R>(
           : Deadline.awaitWithin(fiber, startTimeout)
       const undone = Deadline.within(Fiber.await(fiber), service.stopTimeout)
       return restore(awaited).pipe(
-        Effect.onInterrupt(() => Fiber.interrupt(fiber)),
+        // What it fails in meanwhile is nowhere else to be seen.
+        Effect.onInterrupt(() => Effect.flatMap(Fiber.interrupt(fiber), (ended) => tellLate(service, ended))),
         Effect.tap((exit) => (Option.isSome(exit) ? inherited : undone))
       )
     })
   )
+
+/** Tells how a start has failed that was interrupted, if it was not just that. */
+const tellLate = (service: ServiceScope.Lifetime, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+  if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.void
+  const { cause } = exit
+  ServiceScope.noteFailure(service, "onStart", cause)
+  return service.owner.shared.journal.append({
+    _tag: "StartFailed",
+    service: service.path,
+    step: "onStart",
+    cause
+  })
+}
 
 const tookTooLong = (millis: number) =>
   Exit.fail(new Cause.TimeoutException(`it took longer than ${Duration.format(millis)}`))

@@ -42,7 +42,7 @@ export const runs = <A, E, R, R2>(
   const { kind, name } = record.task
   const isTick = kind !== "spawn"
   const { clock } = service
-  const { journal } = service.owner.shared
+  const { around, journal } = service.owner.shared
   const ended = (exit: Exit.Exit<A, E>, took: number, outer: Context.Context<never>): typeof again => {
     if (Exit.isSuccess(exit)) {
       record.end(Math.round(took))
@@ -64,7 +64,7 @@ export const runs = <A, E, R, R2>(
     ({ currentContext, currentTracer }) => {
       const start = Monotonic.unsafeMillis(clock)
       record.begin()
-      const once = scoped(effect, work)
+      const once = scoped(around(service, name, effect), work)
       const isTraced = isTick && Spans.isShown(currentTracer)
       const span = { service: service.path, task: name }
       return Effect.flatMap(

@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import type * as Runtime from "effect/Runtime"
+import * as Captured from "./Captured.ts"
 import * as Escalation from "./Escalation.ts"
 import * as HeadStart from "./HeadStart.ts"
 import * as ServiceScope from "./ServiceScope.ts"
@@ -41,7 +42,7 @@ export const own = <R>(
   service: ServiceScope.Lifetime,
   timed: Timed<R>
 ): Effect.Effect<ServiceScope.OwnedWork, never, R> =>
-  Effect.map(ServiceScope.runtime<R>(service), (runtime) => {
+  Effect.map(Captured.runtime<R>(), (runtime) => {
     ServiceScope.admit(service, "work", timed.name)
     const work = new TimedWork(service, timed, runtime)
     ServiceScope.own(service, work)

@@ -28,6 +28,7 @@ import {
 } from "effect"
 import { App, Journal, Service, ServiceRegistry } from "effect-services"
 import { NodeHttp } from "effect-services/node"
+import { ServiceLaws } from "effect-services/testing"
 import { client } from "./client.ts"
 
 const upgradeHeaders =
@@ -586,3 +587,14 @@ describe("NodeHttp.layer", () => {
     })
   )
 })
+
+it.live(
+  "keeps the laws of services",
+  () => {
+    const server = HttpServer.serve(routes).pipe(
+      Layer.provide(NodeHttp.layer(() => Http.createServer(), local))
+    )
+    return ServiceLaws.check(server, { runs: 20 })
+  },
+  60_000
+)

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Random, Ref, Schedule, Schema, type Scope } from "effect"
+import { Cause, Effect, Exit, FiberRef, Layer, Random, Ref, Schedule, Schema, type Scope } from "effect"
 import { Event, EventBus, Failure, Service } from "effect-services"
 import { TestApp } from "effect-services/testing"
 
@@ -322,6 +322,20 @@ describe("TestApp", () => {
       const sleeping = yield* Effect.flip(app.run(Effect.forever(Effect.sleep(0))))
       assert.include((sleeping as Error).message, loops)
       yield* app.run(Effect.sleep("3 hours"))
+    })
+  )
+
+  it.scoped("leaves the fiber of the test as it is: not in the app's order, nor in its time", () =>
+    Effect.gen(function* () {
+      const mine = Effect.all([FiberRef.get(FiberRef.currentScheduler), Effect.clock])
+      const before = yield* mine
+      const app = yield* TestApp.make(Metrics.layer, { seed: 1 })
+      yield* app.run(Effect.void)
+      yield* Effect.exit(app.run(Effect.fail("no")))
+      class Broken extends Service.make<Broken>()("Broken", { onStart: Effect.fail("no") }) {}
+      yield* Effect.exit(TestApp.make(Broken.layer))
+      const after = yield* mine
+      assert.isTrue(after.every((one, index) => one === before[index]))
     })
   )
 

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Ref, Schema } from "effect"
-import { Event, EventBus, Service } from "effect-services"
+import { Event, EventBus, Failure, Service } from "effect-services"
 import { TestApp, TestEventBus } from "effect-services/testing"
 
 const Ordered = Event.make("ordered", { id: Schema.String })
@@ -62,6 +62,28 @@ describe("TestEventBus", () => {
     })
   )
 
+  it.scoped("waits for one that is new", () =>
+    Effect.gen(function* () {
+      const app = yield* TestApp.make(shop, { name: "Shop" })
+      const order = (id: string) => Effect.flatMap(EventBus.EventBus, (bus) => bus.publish(Ordered, { id }))
+      yield* app.run(order("A1"))
+      yield* app.advance("1 minute")
+      const first = yield* app.run(TestEventBus.expect(Paid))
+      yield* app.run(order("A2"))
+      const second = yield* app.run(TestEventBus.expect(Paid, { after: first }))
+      assert.deepStrictEqual([second.payload, second.at], [{ id: "A2" }, 120_000])
+      assert.deepStrictEqual(yield* app.run(TestEventBus.expect(Ordered, { after: first })), {
+        ...(yield* app.run(TestEventBus.emitted(Ordered)))[1]!
+      })
+      const error = yield* Effect.flip(app.run(TestEventBus.expect(Paid, { after: "now" })))
+      assert.strictEqual((error as Error).message, "No such paid was sent within 1m. Nothing was.")
+      const refused = yield* Effect.flip(
+        Effect.sandbox(app.run(TestEventBus.expect(Paid, { after: { ...first } })))
+      )
+      assert.include(String(refused), 'TestEventBus.expect: `after` must be "now", or what `emitted`')
+    })
+  )
+
   it.scoped("makes listeners slow, failing or absent, for as long as a test wants", () =>
     Effect.gen(function* () {
       const app = yield* TestApp.make(shop, { name: "Shop" })
@@ -87,6 +109,44 @@ describe("TestEventBus", () => {
       // It was for that long.
       const receipt = yield* app.run(EventBus.emit(Ordered, { id: "A2" }))
       assert.deepStrictEqual([receipt.handled, receipt.failed], [2, 0])
+    })
+  )
+
+  it.scoped("shows nothing of a listener that is absent, whatever it does about failures", () =>
+    Effect.gen(function* () {
+      class Strict extends Service.make<Strict>()("Strict", {
+        onStart: Service.listen(Ordered, () => Effect.void, {
+          onFailure: Failure.escalate,
+          timeout: "5 seconds"
+        })
+      }) {}
+      const app = yield* TestApp.make(Strict.layer.pipe(Layer.provideMerge(EventBus.layer)), { name: "Shop" })
+      yield* app.run(TestEventBus.trouble(Ordered, { _tag: "Absent" }, "Strict"))
+      const begun = (yield* app.timeline).length
+      const receipt = yield* app.run(EventBus.emit(Ordered, { id: "A1" }))
+      assert.deepStrictEqual([receipt.handled, receipt.failed, receipt.outcomes], [0, 0, []])
+      yield* app.run(EventBus.publish(Ordered, { id: "A2" }))
+      yield* app.advance("1 minute")
+      assert.deepStrictEqual((yield* app.timeline).slice(begun), [
+        "00:00:00.000 ordered was emitted to 1 listener",
+        "00:00:00.000 ordered was published to 1 listener"
+      ])
+      const [strict] = (yield* app.snapshot).services
+      const [{ failed, handled }] = strict!.listeners as any
+      assert.deepStrictEqual([handled, failed], [0, 0])
+    })
+  )
+
+  it.scoped("fails a test that troubles a listener that is not there", () =>
+    Effect.gen(function* () {
+      const app = yield* TestApp.make(shop, { name: "Shop" })
+      const misspelt = Effect.scoped(app.run(TestEventBus.trouble(Ordered, { _tag: "Absent" }, "Mialer")))
+      assert.strictEqual(
+        String(yield* Effect.flip(Effect.sandbox(misspelt))).split("\n")[0],
+        "Error: " +
+          'TestEventBus.trouble: nothing has listened to ordered in a service "Mialer". ' +
+          "Those that listened: Shop > Payments, Shop > Mailer."
+      )
     })
   )
 

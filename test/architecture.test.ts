@@ -4,7 +4,7 @@ import { dirname, join, normalize } from "node:path"
 
 /** Low to high. A module imports only from levels below its own. */
 const levels = [
-  ["Gate", "HeadStart", "Refusal"],
+  ["Gate", "HeadStart", "Refusal", "Finalizers"],
   [
     "Input",
     "Reason",
@@ -15,16 +15,18 @@ const levels = [
     "Monotonic",
     "Tally",
     "Backlog",
+    "Keys",
     "Budget",
     "Changes",
     "Secrets",
     "Spans",
     "Replacements",
     "BusDecorator",
+    "WorkDecorator",
     "node/Connections",
     "node/ListenError"
   ],
-  ["Way"],
+  ["Way", "Captured"],
   [
     "CronSlots",
     "Grid",
@@ -53,7 +55,8 @@ const levels = [
   ["Journal"],
   ["Owner", "AppEnd", "AppNotes"],
   ["Work", "ServiceRegistry"],
-  ["Envelope"],
+  ["Envelope", "Worker"],
+  ["Handling", "Streams"],
   ["Listener", "Health"],
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],
@@ -66,10 +69,16 @@ const levels = [
   ["Service", "App"],
   ["node/ProbeFiles", "node/HttpDrain"],
   ["node/NodeApp", "node/NodeHttp"],
-  ["testing/VirtualTime", "testing/Stub", "testing/TestEventBus"],
-  ["testing/Timeline"],
+  ["testing/Step", "testing/Stub", "testing/TestEventBus", "testing/Scenario", "testing/Sample"],
+  ["testing/Resource", "testing/Fibers", "testing/Faults", "testing/Shape"],
+  ["testing/RealTimers"],
+  ["testing/VirtualTime"],
+  ["testing/Timeline", "testing/Leftovers"],
   ["testing/Drive"],
-  ["testing/TestApp"],
+  ["testing/Stage"],
+  ["testing/Rehearsal"],
+  ["testing/Laws", "testing/Plan"],
+  ["testing/TestApp", "testing/ServiceLaws"],
   ["index", "node/index", "testing/index"]
 ]
 

@@ -185,7 +185,7 @@ describe("the shop", () => {
       ])
       // They hear of orders and need nothing of each other, so they stop side by side.
       expect(new Set(stops.slice(4, 6))).toEqual(new Set(["Shop > Email", "Shop > Metrics"]))
-      expect(stops.slice(6)).toEqual(["Shop"])
+      expect(stops.slice(6)).toEqual(["Shop > Spool", "Shop"])
 
       const again = start({ IMPORT_ROWS_PER_SECOND: "2000", INBOX_SCAN_EVERY: "300 millis" })
       await again.logged(new RegExp(`${ids.length} orders known`))

@@ -1,4 +1,4 @@
-/** The shop over HTTP, for this machine only. */
+/** The shop over HTTP. */
 import { createServer } from "node:http"
 import {
   HttpMiddleware,
@@ -109,7 +109,10 @@ const routes = HttpRouter.empty.pipe(
   })
 )
 
-const Server = Layer.unwrapEffect(
+export const Http = HttpServer.serve(routes, named).pipe(HttpServer.withLogAddress)
+
+/** The server that the shop is served on, for this machine only. */
+export const Server = Layer.unwrapEffect(
   Effect.map(Settings, ({ port, readinessDelay }) =>
     NodeHttp.layer(() => createServer(), {
       port,
@@ -119,9 +122,4 @@ const Server = Layer.unwrapEffect(
       drainTimeout: "5 seconds"
     })
   )
-)
-
-export const Http = HttpServer.serve(routes, named).pipe(
-  HttpServer.withLogAddress,
-  Layer.provideMerge(Server)
 )

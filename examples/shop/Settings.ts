@@ -38,6 +38,7 @@ const config = Config.all({
   ),
   /** The relay that empties the spool knows it too. Mails that stay on this machine need no real one. */
   mailApiKey: Config.redacted("MAIL_API_KEY").pipe(Config.withDefault(Redacted.make("not-a-real-key"))),
+  /** In UTC. */
   spoolTidyCron: text("SPOOL_TIDY_CRON", isCron, 'a cron expression, like "0 3 * * *"').pipe(
     Config.withDefault("0 3 * * *")
   ),

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as App from "../App.ts"
 import * as ServiceScope from "../ServiceScope.ts"
 import * as Work from "../Work.ts"
+import type * as Fibers from "./Fibers.ts"
 import type * as Timeline from "./Timeline.ts"
 import type * as VirtualTime from "./VirtualTime.ts"
 
@@ -30,7 +31,7 @@ export interface Driven {
   readonly timeline: Timeline.Timeline
   readonly patienceMillis: number
   /** The fibers that have been waited for in vain, and are not again while they wait for the same. */
-  readonly known: Set<VirtualTime.AnyFiber>
+  readonly known: Set<Fibers.AnyFiber>
   /** How often work was waited for in vain, by name: each time it is waited for half as long. */
   readonly vain: Map<string, number>
 }
@@ -77,6 +78,24 @@ export const by = (driven: Driven, millis: number): Effect.Effect<void, NeverEnd
     }
     time.moveTo(target)
     yield* step(() => false)
+  })
+
+/** Moves time from one thing that comes due to the next, until something is done, nothing is left, or so often. */
+export const through = (
+  driven: Driven,
+  moments: number,
+  isDone: () => boolean
+): Effect.Effect<void, NeverEndsError> =>
+  Effect.gen(function* () {
+    const { time } = driven
+    const step = stepping(driven, "What the app does")
+    yield* step(isDone)
+    for (let n = 0; n < moments && !isDone(); n++) {
+      const next = time.next()
+      if (next === undefined) return
+      time.moveTo(next)
+      yield* step(isDone)
+    }
   })
 
 const never = ({ app }: Driven, what: string, reason: string) =>
@@ -130,13 +149,13 @@ const giveTime = (driven: Driven, isDone: () => boolean): Effect.Effect<void> =>
     }
   })
 
-const keyOf = (fiber: VirtualTime.AnyFiber): string => {
+const keyOf = (fiber: Fibers.AnyFiber): string => {
   const run = runOf(fiber)
   return run === undefined ? String(fiber.id().id) : `${run.service} ${run.work}`
 }
 
 /** The work of a service that a fiber is in, by name. What was spawned may wait as long as it likes. */
-const runOf = (fiber: VirtualTime.AnyFiber) => {
+const runOf = (fiber: Fibers.AnyFiber) => {
   // What runs in a service has both in its context.
   const context = fiber.currentContext as Context.Context<any>
   const work = Work.of(context)

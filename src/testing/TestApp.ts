@@ -4,29 +4,25 @@
  *
  * It works with any test runner, and needs nothing of one.
  */
-import * as Context from "effect/Context"
-import * as DateTime from "effect/DateTime"
+import * as Data from "effect/Data"
+import type * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Scope from "effect/Scope"
-import * as App from "../App.ts"
-import { BusDecorator } from "../BusDecorator.ts"
-import * as Gate from "../Gate.ts"
+import type * as Scope from "effect/Scope"
+import type * as App from "../App.ts"
 import * as Input from "../Input.ts"
-import * as Journal from "../Journal.ts"
-import { Replacements } from "../Replacements.ts"
+import type * as Journal from "../Journal.ts"
 import type { Snapshot } from "../ServiceStatus.ts"
 import * as StopReport from "../StopReport.ts"
 import * as Drive from "./Drive.ts"
-import * as Stub from "./Stub.ts"
-import * as TestEventBus from "./TestEventBus.ts"
-import * as Timeline from "./Timeline.ts"
-import * as VirtualTime from "./VirtualTime.ts"
+import * as Stage from "./Stage.ts"
+import type * as Stub from "./Stub.ts"
+import type * as TestEventBus from "./TestEventBus.ts"
 
 export { NeverEndsError } from "./Drive.ts"
 export { override, stub } from "./Stub.ts"
@@ -51,6 +47,15 @@ export interface Options extends App.Options {
   readonly patience?: Duration.DurationInput | undefined
 }
 
+/** An app has stopped, and something of it is still there. */
+export class LeftBehindError extends Data.TaggedError("LeftBehindError")<{
+  readonly left: ReadonlyArray<string>
+}> {
+  override get message(): string {
+    return `The app has stopped, but left behind: ${this.left.join("; ")}. What a service begins is to end with it.`
+  }
+}
+
 /** What an app in a test provides to what it runs. */
 export type Provided = App.Provided | TestEventBus.TestEventBus
 
@@ -63,12 +68,21 @@ export interface TestApp<A> {
    * for something that is not time`.
    */
   readonly advance: (duration: Duration.DurationInput) => Effect.Effect<void>
-  /** Runs an effect with the services of the app, in its time, which moves on as far as the effect needs. */
+  /**
+   * Runs an effect with the services of the app, in its time, which moves on as
+   * far as the effect needs. What is run leaves it to the test to `advance` and `stop`.
+   */
   readonly run: <B, E, R>(
     effect: Effect.Effect<B, E, R>
   ) => Effect.Effect<B, E | Drive.NeverEndsError, Exclude<R, A | Provided>>
   /** Stops the app, as a signal does, and tells how that went. Time moves on as far as the stop needs. */
   readonly stop: Effect.Effect<StopReport.StopReport, Drive.NeverEndsError>
+  /**
+   * What the app has left behind, once it has stopped: fibers that its services
+   * have forked, real timers, sockets, listeners of the process. The end of the
+   * scope dies with `LeftBehindError` when a clean stop has left something.
+   */
+  readonly leftovers: Effect.Effect<ReadonlyArray<string>>
   /** How all services are. */
   readonly snapshot: Effect.Effect<Snapshot>
   /** All that has happened, healthy ticks and events too. */
@@ -113,62 +127,43 @@ export const make = <A, E, R>(
   Exclude<R, App.Provided> | Scope.Scope
 > =>
   Effect.gen(function* () {
-    const { patience, replace = [], seed, startsAt = 0, ...appOptions } = Input.options(where, options)
+    const { patience, replace = [], seed, startsAt = 0, ...app } = Input.options(where, options)
     const patienceMillis = Input.positiveMillis(where, "patience", patience ?? "1 second")
     if (seed !== undefined) Input.positiveInteger(where, "seed", seed)
-    const app = App.make(appOptions)
-    const time = VirtualTime.make(momentOf(startsAt), seed)
-    const timeline = Timeline.make(yield* Journal.make, time, appOptions.name ?? "App")
-    const events = TestEventBus.make()
-    const standIns = Stub.all(replace)
-    const driven: Drive.Driven = { app, time, timeline, patienceMillis, known: new Set(), vain: new Map() }
+    const stage = yield* Stage.launch(layer, { where, app, startsAt, seed, replace, patienceMillis })
+    const { built, fiber, isOver, time, timeline } = stage
 
-    const built = Deferred.unsafeMake<Context.Context<A>>(Gate.ours)
-    const noted = Layer.tap(layer, (context) =>
-      Effect.flatMap(Effect.context<never>(), (ambient) =>
-        Deferred.succeed(
-          built,
-          Context.merge(Context.omit(Scope.Scope)(ambient as Context.Context<Scope.Scope>), context)
-        )
-      )
-    )
-    const fiber = yield* app
-      .launch(noted)
-      .pipe(
-        Effect.provideService(Journal.Journal, timeline.journal),
-        Effect.provideService(Replacements, standIns.replacements),
-        Effect.provideService(BusDecorator, TestEventBus.decorating(events)),
-        time.fork
-      )
-    const isOver = () => fiber.unsafePoll() !== null
-    let isStopped = false
+    let isAsked = false
     const stop = Effect.gen(function* () {
-      isStopped = true
-      app.stop("the test stops it")
-      yield* Drive.until(driven, "The stop of the app", isOver)
+      isAsked = true
+      stage.app.stop("the test stops it")
+      yield* Drive.until(stage, "The stop of the app", isOver)
       // It is over, and so has one.
-      return Option.getOrThrow(yield* app.report)
+      return Option.getOrThrow(yield* stage.app.report)
     })
     // When it came up, and the test has not looked how it ended, nobody else does.
-    const end = Effect.suspend(() =>
-      isStopped
-        ? Effect.void
-        : Effect.filterOrDie(stop, (report) => !timeline.isUp() || isGood(report), badEnd)
-    )
+    const end = Effect.gen(function* () {
+      const wasAsked = isAsked
+      // The test has been told that it does not end.
+      if (wasAsked && !isOver()) return
+      const report = yield* stop
+      if (!timeline.isUp()) return
+      if (!wasAsked && !isGood(report)) return yield* Effect.die(badEnd(report))
+      const left = isGood(report) ? yield* stage.left : []
+      if (left.length > 0) return yield* Effect.die(new LeftBehindError({ left }))
+    })
     yield* Effect.addFinalizer(() => Effect.orDie(end))
-    yield* Drive.until(driven, "The boot of the app", () => timeline.isUp() || isOver())
+    yield* Drive.until(stage, "The boot of the app", stage.isSettled)
     const over = fiber.unsafePoll()
     // One that stops itself as soon as it has been built was never up, and went well.
     const wentWell = over !== null && Exit.isInterrupted(over) && (yield* Deferred.isDone(built))
-    if (over !== null && !timeline.isUp() && !wentWell) return yield* Fiber.join(fiber)
-    for (const name of standIns.unused()) {
+    // The errors of the layer are those of its launch.
+    const ended = fiber as Launched<E>
+    if (over !== null && !timeline.isUp() && !wentWell) return yield* Effect.flatten(Fiber.await(ended))
+    for (const name of stage.unused()) {
       timeline.tell(name, "stands in for nothing that has started with the app")
     }
-    const own = yield* Deferred.await(built)
-    // A bus from outside has its own recorder.
-    const context = own.unsafeMap.has(TestEventBus.TestEventBus.key)
-      ? own
-      : Context.add(own, TestEventBus.TestEventBus, events)
+    const context = yield* Deferred.await(built)
 
     const run = <B, E2, R2>(effect: Effect.Effect<B, E2, R2>) =>
       Effect.gen(function* () {
@@ -176,19 +171,20 @@ export const make = <A, E, R>(
         const provided = Effect.provide(effect, context) as Effect.Effect<B, E2, Exclude<R2, A | Provided>>
         const running = yield* time.fork(provided)
         yield* Effect.onError(
-          Drive.until(driven, "What was run", () => running.unsafePoll() !== null),
+          Drive.until(stage, "What was run", () => running.unsafePoll() !== null),
           () => Effect.sync(() => running.unsafeInterruptAsFork(running.id()))
         )
-        return yield* Fiber.join(running)
+        return yield* Effect.flatten(Fiber.await(running))
       })
     return {
       advance: (duration) =>
         Effect.suspend(() =>
-          Effect.orDie(Drive.by(driven, Input.millisOrZero("TestApp.advance", "duration", duration)))
+          Effect.orDie(Drive.by(stage, Input.millisOrZero("TestApp.advance", "duration", duration)))
         ),
       run,
       stop,
-      snapshot: Effect.map(app.snapshot, Option.getOrThrow),
+      leftovers: stage.left,
+      snapshot: Effect.map(stage.app.snapshot, Option.getOrThrow),
       journal: Effect.sync(timeline.entries),
       timeline: Effect.sync(timeline.lines)
     }
@@ -200,9 +196,4 @@ const isGood = ({ exitCode }: StopReport.StopReport): boolean => exitCode === 0
 const badEnd = (report: StopReport.StopReport) =>
   new Error(`The app did not end well:\n${StopReport.render(report)}`)
 
-const momentOf = (startsAt: DateTime.DateTime.Input): number => {
-  const moment = DateTime.make(startsAt)
-  if (Option.isSome(moment)) return DateTime.toEpochMillis(moment.value)
-  const expected = 'a moment, like "2026-03-28T12:00:00Z"'
-  throw new Input.InputError({ where, input: "startsAt", expected, actual: startsAt })
-}
+type Launched<E> = Fiber.RuntimeFiber<never, E | App.ServiceFailedError | App.UncleanStopError>

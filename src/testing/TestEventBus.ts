@@ -5,11 +5,14 @@
  * `TestApp` records the buses that its app makes. For a bus that several apps
  * share there is `layer`, in place of `EventBus.layer`.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import * as HashSet from "effect/HashSet"
 import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -61,43 +64,55 @@ export const emitted = <A>(
 ): Effect.Effect<ReadonlyArray<Emitted<A>>, never, TestEventBus> =>
   Effect.map(TestEventBus, ({ sent }) => sent.filter((one) => one.event === event))
 
+/** Which events of a kind are waited for, and how long. */
+export interface Expected<A> {
+  /** One for which this is true. */
+  readonly where?: ((payload: A) => boolean) | undefined
+  /** One that was sent after another, or after this very moment. Defaults to all that was sent. */
+  readonly after?: Emitted<unknown> | "now" | undefined
+  /** Defaults to `1 minute`, which costs nothing in virtual time. */
+  readonly within?: Duration.DurationInput | undefined
+}
+
 /**
- * Waits until an event is sent, or gives the first that was sent already: one
- * for which `where` is true, if that is given. Fails with `NotEmittedError`, and
- * with what was sent instead, after `within`: `1 minute` by default, which costs
- * nothing in virtual time.
+ * Waits until an event is sent, or gives the first that was sent already. Fails
+ * with `NotEmittedError`, and with what was sent instead, after `within`.
  */
 export const expect = <A>(
   event: Event.Event<string, A>,
-  options: {
-    readonly where?: ((payload: A) => boolean) | undefined
-    readonly within?: Duration.DurationInput | undefined
-  } = {}
+  options: Expected<A> = {}
 ): Effect.Effect<Emitted<A>, NotEmittedError, TestEventBus> =>
   Effect.flatMap(TestEventBus, (recorder) => {
     const at = "TestEventBus.expect"
-    const { where = () => true, within = "1 minute" } = Input.options(at, options)
+    const { after, where = () => true, within = "1 minute" } = Input.options(at, options)
     const limit = Duration.millis(Input.positiveMillis(at, "within", within))
-    const find = () => recorder.sent.find((one) => one.event === event && where(one.payload))
+    const before = new Set(untilAfter(recorder, after))
+    const since = () => recorder.sent.filter((one) => !before.has(one))
+    const find = () => since().find((one) => one.event === event && where(one.payload))
     const found = Effect.suspend((): Effect.Effect<Sent> => {
       const one = find()
       return one === undefined ? Effect.zipRight(recorder.next.await, found) : Effect.succeed(one)
     })
-    return Effect.timeoutFail(found, {
-      duration: limit,
-      onTimeout: () =>
-        new NotEmittedError({
-          event: event.name,
-          within: limit,
-          happened: recorder.sent.slice(-mostLines).map(line)
-        })
-    })
+    const notEmitted = () =>
+      new NotEmittedError({
+        event: event.name,
+        within: limit,
+        happened: since().slice(-mostLines).map(line)
+      })
+    // One that comes in the very last moment has come.
+    return Effect.flatMap(Effect.timeoutOption(found, limit), (one) =>
+      Effect.mapError(
+        Option.orElse(one, () => Option.fromNullable(find())),
+        notEmitted
+      )
+    )
   })
 
 /**
  * Troubles the listeners of an event until the scope closes: those of one
  * service, by the end of its path, or all. A listener that is absent does
- * nothing, and is in no receipt.
+ * nothing, and is in no receipt. The end of the scope dies when no such
+ * listener has been there, as when the service is misspelt.
  *
  * ```ts
  * import { Effect, Schema } from "effect"
@@ -113,7 +128,7 @@ export const trouble = (
   what: Trouble,
   service?: string
 ): Effect.Effect<void, never, TestEventBus | Scope.Scope> =>
-  Effect.flatMap(TestEventBus, ({ troubles }) => {
+  Effect.flatMap(TestEventBus, ({ listeners, troubles }) => {
     const at = "TestEventBus.trouble"
     Input.oneOf(at, "what._tag", ["Slow", "Failing", "Absent"], what._tag)
     if (what._tag === "Slow") Input.positiveMillis(at, "what.by", what.by)
@@ -122,10 +137,18 @@ export const trouble = (
       isFor: (other, path) =>
         other === event && (service === undefined || ` > ${path}`.endsWith(` > ${service}`))
     }
+    const end = Effect.suspend(() => {
+      troubles.delete(one)
+      const paths = [...(listeners.get(event) ?? [])]
+      if (paths.some((path) => one.isFor(event, path))) return Effect.void
+      const whose = service === undefined ? "" : ` in a service "${service}"`
+      const others = paths.length === 0 ? "" : ` Those that listened: ${paths.join(", ")}.`
+      return Effect.die(new Error(`${at}: nothing has listened to ${event.name}${whose}.${others}`))
+    })
     return Effect.asVoid(
       Effect.acquireRelease(
         Effect.sync(() => troubles.add(one)),
-        () => Effect.sync(() => troubles.delete(one))
+        () => end
       )
     )
   })
@@ -147,6 +170,8 @@ export interface Recorder {
   /** Opens, and closes again, when an event is sent. */
   readonly next: Gate.Gate
   readonly troubles: Set<Troubled>
+  /** The paths of the services that have listened. */
+  readonly listeners: Map<Event.Event<string, any>, Set<string>>
 }
 
 interface Sent extends Emitted<any> {
@@ -163,7 +188,8 @@ interface Troubled {
 export const make = (): Recorder => ({
   sent: [],
   next: Gate.make(),
-  troubles: new Set()
+  troubles: new Set(),
+  listeners: new Map()
 })
 
 /** Puts a recorder around a bus. */
@@ -193,38 +219,63 @@ export const decorating =
       emit: (event, payload) =>
         noted("emit", event, payload, (sent) =>
           Effect.map(bus.emit(event, payload), (receipt) => {
-            const outcomes = receipt.outcomes.filter(
-              ({ service }) => troubleOf(event, service)?._tag !== "Absent"
-            )
-            sent.receipt = {
-              ...receipt,
-              outcomes,
-              handled: receipt.handled - (receipt.outcomes.length - outcomes.length)
-            }
+            const isThere = ({ service }: EventBus.Outcome) => troubleOf(event, service)?._tag !== "Absent"
+            sent.receipt = { ...receipt, outcomes: receipt.outcomes.filter(isThere) }
             return sent.receipt
           })
         ),
       publish: (event, payload) => noted("publish", event, payload, () => bus.publish(event, payload)),
-      listen: (event, spec) =>
-        bus.listen(event, {
+      listen: (events, spec) => {
+        for (const event of events) {
+          const known = recorder.listeners.get(event) ?? new Set()
+          recorder.listeners.set(event, known.add(spec.service))
+        }
+        return bus.listen(events, {
           ...spec,
-          handler: (payload) => {
+          answers: {
+            own: (listener) => spec.answers.own(listener),
+            leaked: (event, cause) => spec.answers.leaked(event, cause),
+            respond: (event) => {
+              const respond = spec.answers.respond(event)
+              const unlessAbsent: typeof respond = (cause, ran) =>
+                HashSet.has(Cause.interruptors(cause), absent) ? Effect.succeed(false) : respond(cause, ran)
+              return unlessAbsent
+            }
+          },
+          handler: (payload, name) => {
+            // Of one event, its name is not told.
+            const event = events.find((one) => one.name === name) ?? events[0]!
             const what = troubleOf(event, spec.service)
             switch (what?._tag) {
               case "Slow":
-                return Effect.delay(spec.handler(payload), what.by)
+                return Effect.delay(spec.handler(payload, name), what.by)
               case "Failing":
                 // As the handler's own errors, it is answered by the listener's policy, whatever it is.
                 return Effect.fail(what.error) as Effect.Effect<never>
               case "Absent":
-                return Effect.void
+                // What is interrupted is neither handled nor failed, and nobody answers it here.
+                return Effect.failCause(Cause.interrupt(absent))
               default:
-                return spec.handler(payload)
+                return spec.handler(payload, name)
             }
           }
         })
+      }
     }
   }
+
+/** Who interrupts the handlers of a listener that is absent. */
+const absent = FiberId.runtime(-3, 0)
+
+/** All that was sent until one event, or now. */
+const untilAfter = ({ sent }: Recorder, after: Expected<never>["after"]): ReadonlyArray<Sent> => {
+  if (after === undefined) return []
+  if (after === "now") return sent
+  const index = sent.findIndex((one) => one === after)
+  if (index >= 0) return sent.slice(0, index + 1)
+  const expected = '"now", or what `emitted` or `expect` has given'
+  throw new Input.InputError({ where: "TestEventBus.expect", input: "after", expected, actual: after })
+}
 
 /** Enough to see what went wrong. */
 const mostLines = 20

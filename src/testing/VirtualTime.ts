@@ -12,9 +12,10 @@ import * as Random from "effect/Random"
 import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
 import * as Utils from "effect/Utils"
+import * as Fibers from "./Fibers.ts"
+import * as RealTimers from "./RealTimers.ts"
 
-/** A fiber, whatever it gives. */
-export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
+type AnyFiber = Fibers.AnyFiber
 
 /** A clock that is moved by hand. */
 export interface VirtualTime {
@@ -34,14 +35,22 @@ export interface VirtualTime {
   readonly settle: () => boolean
   /** The fibers that wait for something that is neither time nor, as far as one can tell, another fiber. */
   readonly waiting: () => ReadonlyArray<AnyFiber>
+  /** The fibers that live in it, and what has become of them. */
+  readonly fibers: Fibers.Fibers
+  /** The real timers that were set by what lives in this time, and are still there. */
+  readonly realTimers: () => ReadonlyArray<string>
 }
 
-/** Time that begins at a moment. With a seed, fibers are interrupted in their course and chosen at random, the same way for the same seed. */
-export const make = (beginsAt: number, seed?: number): VirtualTime => {
+/**
+ * Time that begins at a moment. With a seed, fibers are interrupted in their
+ * course and chosen at random, the same way for the same seed. `onStep` is
+ * called before each run of a fiber, from where it waits to where it waits next.
+ */
+export const make = (beginsAt: number, seed?: number, onStep?: () => void): VirtualTime => {
   let now = beginsAt
   /** By the time at which they wake, and of those in the order in which they fell asleep. */
   const sleepers: Array<{ readonly at: number; readonly wake: () => void }> = []
-  const scheduler = new StepScheduler(seed)
+  const scheduler = new StepScheduler(seed, onStep)
   const random = Random.make(seed ?? 1)
 
   const sleep = (duration: Duration.Duration): Effect.Effect<void> =>
@@ -82,7 +91,9 @@ export const make = (beginsAt: number, seed?: number): VirtualTime => {
       while (sleepers[0] !== undefined && sleepers[0].at <= now) sleepers.shift()?.wake()
     },
     settle: () => StepScheduler.settle(),
-    waiting: () => scheduler.waitingFibers()
+    waiting: () => scheduler.waitingFibers(),
+    fibers: scheduler.fibers,
+    realTimers: scheduler.timers.left
   }
 }
 
@@ -127,7 +138,7 @@ class StepScheduler implements Scheduler.Scheduler {
     const end = performance.now() + longestMoment
     for (const scheduler of this.busy) {
       this.busy.delete(scheduler)
-      if (!scheduler.run(end)) {
+      if (!scheduler.timers.noting(() => scheduler.run(end))) {
         this.busy.add(scheduler)
         return false
       }
@@ -139,14 +150,19 @@ class StepScheduler implements Scheduler.Scheduler {
   /** Fibers that have run since it was last asked who waits. */
   private readonly touched = new Set<AnyFiber>()
   private readonly waits = new Set<AnyFiber>()
+  readonly fibers = Fibers.make()
+  readonly timers = RealTimers.make()
   private readonly random: Utils.PCGRandom | undefined
 
-  constructor(seed: number | undefined) {
+  private readonly onStep: (() => void) | undefined
+
+  constructor(seed: number | undefined, onStep: (() => void) | undefined) {
+    this.onStep = onStep
     this.random = seed === undefined ? undefined : new Utils.PCGRandom(seed)
   }
 
   shouldYield(fiber: AnyFiber): number | false {
-    // One with a head start may come to wait without ever having been scheduled.
+    this.fibers.runs(fiber)
     this.touched.add(fiber)
     if (this.random !== undefined) {
       return fiber.currentOpCount >= fewestSteps && this.random.integer(oneOfSteps) === 0 ? 0 : false
@@ -155,7 +171,7 @@ class StepScheduler implements Scheduler.Scheduler {
   }
 
   scheduleTask(task: () => void, _priority: number, fiber?: AnyFiber): void {
-    this.tasks.push(task)
+    this.tasks.push(fiber === undefined ? task : this.fibers.noting(fiber, task))
     if (fiber !== undefined) this.touched.add(fiber)
     StepScheduler.busy.add(this)
     if (StepScheduler.isComing) return
@@ -190,6 +206,7 @@ class StepScheduler implements Scheduler.Scheduler {
           const other = next + this.random.integer(tasks.length - next)
           ;[tasks[next], tasks[other]] = [tasks[other]!, tasks[next]!]
         }
+        this.onStep?.()
         tasks[next]!()
         if (++count % 256 === 0 && performance.now() > end) {
           this.tasks.unshift(...tasks.slice(next + 1))

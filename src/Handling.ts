@@ -1,0 +1,169 @@
+/** The handling of one event by a listener: how its handler is run, and what is made of how that ends. */
+import * as Cause from "effect/Cause"
+import type * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Delivery from "./Delivery.ts"
+import type { Envelope } from "./Envelope.ts"
+import * as Input from "./Input.ts"
+import type { ListenerRecord } from "./ListenerRecord.ts"
+import * as Monotonic from "./Monotonic.ts"
+import type * as Owner from "./Owner.ts"
+import type { OfListener } from "./ServiceMetrics.ts"
+import * as Spans from "./Spans.ts"
+import type * as Worker from "./Worker.ts"
+
+/** What a listener does, and for whom. */
+export interface Spec<Payload, E, R> {
+  readonly service: string
+  /** The name of its class. */
+  readonly name: string
+  readonly clock: Clock.Clock
+  readonly metrics: OfListener
+  /** The owner of the service. */
+  readonly owner: Owner.Owner
+  readonly options: Delivery.Options
+  /** What it acquires is released when it ends. */
+  readonly handler: (payload: Payload, event?: string) => Effect.Effect<unknown, E, R | Scope.Scope>
+  /** Whether it listens to several events, and so is told of which one each payload is. */
+  readonly isOfSeveral: boolean
+  readonly answers: Answers<E, R>
+}
+
+/** What the listener's service does with failures. */
+export interface Answers<E, R> {
+  /** Answers those of one handling of an event, and gives each time whether to run it again. */
+  readonly respond: (event: string) => Respond<E, R>
+  /** The handler has failed in what it does when it is interrupted. */
+  readonly leaked: (event: string, cause: Cause.Cause<unknown>) => Effect.Effect<void>
+}
+
+type Respond<E, R> = (
+  cause: Cause.Cause<E | Cause.TimeoutException>,
+  ranMillis: number
+) => Effect.Effect<boolean, never, R>
+
+/** An event to handle. */
+export interface Handling extends Worker.Job {
+  readonly envelope: Envelope
+  readonly isPublished: boolean
+  /** No other published event of this key is handled meanwhile. */
+  readonly key: unknown
+  /** Hears once what became of an emitted event; nobody waits for a published one. */
+  tell: ((outcome: Delivery.Outcome) => void) | undefined
+}
+
+/** Who handles. */
+export interface Handler<Payload, E, R> {
+  readonly spec: Spec<Payload, E, R>
+  readonly record: ListenerRecord
+  /** The outcome of what takes no time, which is most. */
+  atOnce: Delivery.Outcome | undefined
+}
+
+/** Handles an event, again for as long as the service's answer to failures says so. */
+export const run = <Payload, E, R>(
+  handler: Handler<Payload, E, R>,
+  envelope: Envelope,
+  worker: Worker.Worker<Handling, Delivery.Outcome, R>,
+  respond?: Respond<E, R>
+): Effect.Effect<Delivery.Outcome, never, R | Scope.Scope> => {
+  const start = Monotonic.unsafeMillis(handler.spec.clock)
+  const settle = (exit: Exit.Exit<unknown, E | Cause.TimeoutException>) => {
+    const took = Math.round(Monotonic.unsafeMillis(handler.spec.clock) - start)
+    return Exit.isSuccess(exit)
+      ? succeeded(handler, envelope, took)
+      : failed(handler, envelope, exit.cause, took, respond, (next) => run(handler, envelope, worker, next))
+  }
+  const settled = (exit: Exit.Exit<unknown, E | Cause.TimeoutException>) => {
+    const released = worker.released(exit)
+    return released === undefined ? settle(exit) : Effect.flatMap(released, settle)
+  }
+  return Effect.matchCauseEffect(handled(handler, envelope), {
+    onFailure: (cause) => settled(Exit.failCause(cause)),
+    onSuccess: () => settled(Exit.void)
+  })
+}
+
+/** The outcome of one that was cut, or not begun, since its listener's service stops. */
+export const interrupted = (service: string): Delivery.Outcome =>
+  Delivery.Outcome.Interrupted({ service, took: Duration.zero })
+
+const handled = <Payload, E, R>(
+  { spec }: Handler<Payload, E, R>,
+  { event, payload, span }: Envelope
+): Effect.Effect<unknown, E | Cause.TimeoutException, R | Scope.Scope> => {
+  const { isOfSeveral, name, options, service } = spec
+  let effect: ReturnType<typeof spec.handler>
+  try {
+    // Where it cannot tell the key, that fails the handling.
+    options.orderingKey?.(payload)
+    effect = Input.returned(
+      "Service.listen",
+      "handler",
+      isOfSeveral ? spec.handler(payload, event.name) : spec.handler(payload)
+    )
+  } catch (defect) {
+    effect = Effect.die(defect)
+  }
+  if (options.spans === "always" || Option.isSome(span))
+    effect = Spans.linked(`${name} ${event.name}`, span, { service, event: event.name })(effect)
+  if (options.timeout === undefined) return effect
+  let exit: Exit.Exit<unknown, unknown> = Exit.void
+  return Effect.onExit(effect, (its) => Effect.sync(() => (exit = its))).pipe(
+    Effect.timeoutFail({ duration: options.timeout, onTimeout: () => tookTooLong }),
+    Effect.tapError((error) => {
+      const late: Exit.Exit<unknown, unknown> = exit
+      if (error !== tookTooLong || Exit.isSuccess(late) || Cause.isInterruptedOnly(late.cause))
+        return Effect.void
+      // Who is late, and fails in what it does about that, is heard by nobody else.
+      return spec.answers.leaked(event.name, late.cause)
+    })
+  )
+}
+
+const succeeded = <Payload, E, R>(
+  handler: Handler<Payload, E, R>,
+  { event: { name: event }, payload }: Envelope,
+  millis: number
+): Effect.Effect<Delivery.Outcome> => {
+  const { record, spec } = handler
+  const { owner, service } = spec
+  const { journal } = owner.shared
+  record.handled()
+  const took = Duration.millis(millis)
+  const outcome =
+    millis === 0
+      ? (handler.atOnce ??= Delivery.Outcome.Handled({ service, took }))
+      : Delivery.Outcome.Handled({ service, took })
+  return journal.reads("EventHandled")
+    ? Effect.as(journal.append({ _tag: "EventHandled", service, event, took, payload }), outcome)
+    : Effect.succeed(outcome)
+}
+
+const failed = <Payload, E, R>(
+  { record, spec }: Handler<Payload, E, R>,
+  { event }: Envelope,
+  cause: Cause.Cause<E | Cause.TimeoutException>,
+  millis: number,
+  begun: Respond<E, R> | undefined,
+  again: (respond: Respond<E, R>) => Effect.Effect<Delivery.Outcome, never, R | Scope.Scope>
+): Effect.Effect<Delivery.Outcome, never, R | Scope.Scope> => {
+  const at = { service: spec.service, took: Duration.millis(millis) }
+  const outcome = Cause.contains(cause, timedOut)
+    ? Delivery.Outcome.TimedOut(at)
+    : Cause.isInterruptedOnly(cause)
+      ? Delivery.Outcome.Interrupted(at)
+      : Delivery.Outcome.Failed({ ...at, cause })
+  if (outcome._tag !== "Interrupted") record.failed()
+  const respond = begun ?? spec.answers.respond(event.name)
+  return Effect.flatMap(respond(cause, millis), (isAgain) =>
+    isAgain ? again(respond) : Effect.succeed(outcome)
+  )
+}
+
+const tookTooLong = new Cause.TimeoutException("the handler passed its timeout")
+const timedOut = Cause.fail(tookTooLong)

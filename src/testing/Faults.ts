@@ -1,0 +1,218 @@
+/** Makes steps of services go wrong, and notes which steps there are. */
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as RuntimeFlags from "effect/RuntimeFlags"
+import * as Tracer from "effect/Tracer"
+import type * as BusDecorator from "../BusDecorator.ts"
+import type * as EventBus from "../EventBus.ts"
+import * as Finalizers from "../Finalizers.ts"
+import * as Gate from "../Gate.ts"
+import * as Escalation from "../Escalation.ts"
+import * as ServiceScope from "../ServiceScope.ts"
+import type * as WorkDecorator from "../WorkDecorator.ts"
+import { type Fault, nameOf, type Trouble } from "./Scenario.ts"
+import * as Step from "./Step.ts"
+
+/** What a step fails with, or dies of, when it is made to. */
+export class InjectedFault extends Data.TaggedError("InjectedFault")<{ readonly at: string }> {
+  override get message(): string {
+    return `the failure that was injected at ${this.at}`
+  }
+}
+
+/** What part of a service's life a step is of. */
+export type Kind = "start" | "run" | "handler" | "stop"
+
+/** What can go wrong with each kind of step. */
+export const troublesOf: Record<Kind, ReadonlyArray<Trouble>> = {
+  start: ["fail", "die", "interrupt", "hang"],
+  run: ["fail", "die", "interrupt", "hang", "stop"],
+  handler: ["fail", "die", "interrupt", "hang", "stop", "slow"],
+  stop: ["fail", "die", "interrupt", "hang"]
+}
+
+/** What makes steps go wrong, and what it has seen. */
+export interface Faults {
+  readonly around: WorkDecorator.Decorate
+  readonly decorate: BusDecorator.Decorate<EventBus.EventBus["Type"]>
+  /** The steps that have been reached, in that order. */
+  readonly reached: ReadonlyMap<string, Kind>
+  /** What has gone wrong, each with the error that it went wrong with, if it did with one. */
+  readonly injected: ReadonlyMap<Fault, InjectedFault>
+}
+
+/** Makes these go wrong, each once. */
+export const make = (faults: ReadonlyArray<Fault>): Faults => {
+  const reached = new Map<string, Kind>()
+  const injected = new Map<Fault, InjectedFault>()
+  /** How many cleanups of a service have been run. */
+  const cleanups = new Map<string, number>()
+
+  /** A step is reached: gives what is to go wrong with it, if something is. */
+  const reach = (service: string, work: string, kind: Kind): Fault | undefined => {
+    const at = Step.name({ service: nameOf(service), work })
+    if (!reached.has(at)) reached.set(at, kind)
+    return faults.find((one) => one.at === at && !injected.has(one))
+  }
+  /** Goes wrong, in place of a step; but "stop" and "slow" do something before it. */
+  const goWrong = (fault: Fault): Effect.Effect<void> => {
+    const error = new InjectedFault({ at: fault.at })
+    injected.set(fault, error)
+    switch (fault.trouble) {
+      case "fail":
+        // That a step cannot fail, by its type, is no promise at run time.
+        return Effect.fail(error) as Effect.Effect<never, any> as Effect.Effect<never>
+      case "die":
+        return Effect.die(error)
+      case "interrupt":
+        return Effect.interrupt
+      case "hang":
+        return hang
+      case "stop":
+        return askStop
+      case "slow":
+        return Effect.sleep("1 second")
+    }
+  }
+  /** A run of some work: what goes wrong does so in its place. */
+  const ran = <A, E, R>(service: string, work: string, kind: Kind, effect: Effect.Effect<A, E, R>) =>
+    Effect.suspend((): Effect.Effect<A, E, R> => {
+      const fault = reach(service, work, kind)
+      return fault === undefined ? effect : Effect.zipRight(goWrong(fault), effect)
+    })
+  /** A step of a stop: what goes wrong does so after it, so that what it releases is released. */
+  const stepped = <A, E, R>(service: string, work: string, effect: Effect.Effect<A, E, R>) =>
+    Effect.tap(effect, () => {
+      const fault = reach(service, work, "stop")
+      return fault === undefined ? Effect.void : goWrong(fault)
+    })
+  /** A start: goes wrong before it, after each thing that the service comes to own, and at the end. */
+  const begun = <A, E, R>(service: string, onStart: Effect.Effect<A, E, R>) => {
+    cleanups.delete(service)
+    const after = new Map<string, number>()
+    const grown = (what: string) => {
+      const count = (after.get(what) ?? 0) + 1
+      after.set(what, count)
+      return reach(service, `onStart after ${what}${count === 1 ? "" : ` (${count})`}`, "start")
+    }
+    return ran(service, "onStart", "start", watched(onStart, grown, goWrong)).pipe(
+      Effect.zipLeft(ran(service, "the end of onStart", "start", Effect.void))
+    )
+  }
+
+  return {
+    reached,
+    injected,
+    around: ({ path }, work, effect) => {
+      switch (work) {
+        case "onStart":
+          return Effect.suspend(() => begun(path, effect))
+        case "onStop":
+          return stepped(path, work, effect)
+        case "a cleanup":
+          return Effect.suspend(() => {
+            const count = (cleanups.get(path) ?? 0) + 1
+            cleanups.set(path, count)
+            return stepped(path, `cleanup ${count}`, effect)
+          })
+        case "work":
+        case "listeners":
+        case "cleanups":
+          // They wait for others.
+          return effect
+        default:
+          return work.startsWith("listener ") || work.startsWith("child ")
+            ? effect
+            : ran(path, work, "run", effect)
+      }
+    },
+    decorate: (bus) => ({
+      ...bus,
+      listen: (events, spec) =>
+        bus.listen(events, {
+          ...spec,
+          handler: (payload, name) =>
+            ran(
+              spec.service,
+              `listener ${events.map((event) => event.name).join(", ")}`,
+              "handler",
+              Effect.suspend(() => spec.handler(payload, name))
+            )
+        })
+    })
+  }
+}
+
+/** Does not end by itself, and is known to wait for nothing real. */
+const hang: Effect.Effect<never> = Effect.async<never>(() => {}, Gate.ours)
+
+/** As `Service.stop`, in whatever work of a service. */
+const askStop: Effect.Effect<void> = Effect.flatMap(
+  // What runs in a service has it.
+  ServiceScope.lifetime as Effect.Effect<ServiceScope.Lifetime>,
+  Escalation.askStop
+)
+
+/**
+ * Runs a start, and asks after each thing that the service comes to own what is
+ * to happen instead of the next step of its fiber. A tracer sees each step, and
+ * so this needs nothing of what starts.
+ */
+const watched = <A, E, R>(
+  onStart: Effect.Effect<A, E, R>,
+  grown: (what: string) => Fault | undefined,
+  goWrong: (fault: Fault) => Effect.Effect<void>
+): Effect.Effect<A, E, R> =>
+  Effect.gen(function* () {
+    // What starts has it.
+    const service = yield* ServiceScope.lifetime as Effect.Effect<ServiceScope.Lifetime>
+    const tracer = yield* Effect.tracer
+    const starting = Option.getOrUndefined(Fiber.getCurrentFiber())
+    let most = countOf(service)
+    let next: Fault | undefined
+    const watching = Tracer.make({
+      span: (...args) => tracer.span(...args),
+      context: (step, fiber) => {
+        if (fiber !== starting) return tracer.context(step, fiber)
+        const count = countOf(service)
+        if (count.total > most.total) {
+          next = grown(addedTo(service, most, count)) ?? next
+          most = count
+        }
+        // In an uninterruptible region, as that of `acquireRelease`, a hang would be no fair one.
+        const flags = (fiber as unknown as { readonly currentRuntimeFlags: RuntimeFlags.RuntimeFlags })
+          .currentRuntimeFlags
+        if (next === undefined || !RuntimeFlags.interruptible(flags)) return tracer.context(step, fiber)
+        const fault = next
+        next = undefined
+        // A step gives the effect that comes next.
+        return goWrong(fault) as ReturnType<typeof step>
+      }
+    })
+    return yield* Effect.withTracer(onStart, watching)
+  })
+
+interface Count {
+  readonly fibers: number
+  readonly listeners: number
+  readonly children: number
+  readonly total: number
+}
+
+/** How much a service owns. */
+const countOf = ({ children, listeners, scope, work }: ServiceScope.Lifetime): Count => ({
+  fibers: work.size,
+  listeners: listeners.size,
+  children: children.size,
+  total: work.size + listeners.size + children.size + Finalizers.of(scope).size
+})
+
+/** What has been added to what a service owns, by name. */
+const addedTo = (service: ServiceScope.Lifetime, before: Count, now: Count): string => {
+  if (now.fibers > before.fibers) return [...service.work].at(-1)?.name ?? "work"
+  if (now.listeners > before.listeners)
+    return `listener ${[...service.listeners].at(-1)?.status().event ?? ""}`
+  return now.children > before.children ? "a child" : "a cleanup"
+}

@@ -1,0 +1,362 @@
+import { createServer, type Server } from "node:net"
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Schema, Scope } from "effect"
+import { Event, EventBus, Service } from "effect-services"
+import { ServiceLaws, TestApp } from "effect-services/testing"
+
+const Paid = Event.make("paid", { id: Schema.String })
+
+/** A service that does one thing. */
+const doing = <A, E, R>(onStart: Effect.Effect<A, E, R>, onStop?: Effect.Effect<unknown, unknown>) => {
+  class Doing extends Service.make<Doing>()("Doing", {
+    onStart,
+    onStop: onStop === undefined ? undefined : () => onStop
+  }) {}
+  return Doing.layer
+}
+
+/** Checks a service that is broken, and gives the error. */
+const brokenBy = <A, E>(layer: Layer.Layer<A, E, EventBus.EventBus>, options?: ServiceLaws.Options<A>) =>
+  Effect.flip(ServiceLaws.check(layer, options))
+
+/** What does not end on its own, and not on the clock. */
+const parked = Effect.async<never>(() => {})
+
+/** What they have left open. */
+const servers: Array<Server> = []
+afterAll(() => servers.forEach((server) => server.close()))
+
+/** Services that break a law, each with what is seen of it. */
+const broken: ReadonlyArray<
+  readonly [
+    what: string,
+    law: ServiceLaws.Law,
+    layer: () => Layer.Layer<any, any, EventBus.EventBus>,
+    seen: RegExp
+  ]
+> = [
+  [
+    "keeps a flag in its module, and starts only once",
+    "starts",
+    () => {
+      let isStarted = false
+      return doing(
+        Effect.suspend(() => {
+          if (isStarted) return Effect.fail("I have started already")
+          isStarted = true
+          return Effect.void
+        })
+      )
+    },
+    /does not start: .* I have started already/
+  ],
+  ["waits in its start for what does not come", "starts", () => doing(Effect.never), /The boot does not end/],
+  [
+    "has an interval that always fails",
+    "works",
+    () => doing(Service.interval(Effect.fail("no disk"), "1 minute")),
+    /Doing: interval 1m failed/
+  ],
+  ["blocks in onStop", "stops in time", () => doing(Effect.void, Effect.never), /onStop/],
+  [
+    "swallows interruption",
+    "stops in time",
+    () => doing(Service.spawn(Effect.uninterruptible(parked))),
+    /task/
+  ],
+  [
+    "starts without letting itself be interrupted",
+    "stops in time",
+    () => doing(Effect.uninterruptible(Effect.sleep("1 hour"))),
+    /start of Doing/
+  ],
+  [
+    "handles an event for longer than its stop may take",
+    "stops in time",
+    () => doing(Service.listen(Paid, () => Effect.sleep("1 minute"))),
+    /listeners/
+  ],
+  [
+    "closes in onStop and in a cleanup",
+    "closes what it opens",
+    () => {
+      let close: Effect.Effect<void> = Effect.void
+      return doing(
+        Effect.acquireRelease(ServiceLaws.open("pool"), (pool) => pool.close).pipe(
+          Effect.map((pool) => void (close = pool.close))
+        ),
+        Effect.suspend(() => close)
+      )
+    },
+    /pool, opened by Doing: onStart, was closed again/
+  ],
+  [
+    "opens in a scope of its own, and forgets it",
+    "closes what it opens",
+    () =>
+      doing(
+        Effect.flatMap(Scope.make(), (scope) =>
+          Scope.extend(
+            Effect.acquireRelease(ServiceLaws.open("file"), (file) => file.close),
+            scope
+          )
+        )
+      ),
+    /file, opened by Doing: onStart, was never closed/
+  ],
+  [
+    "adds its cleanup too late",
+    "closes what it opens",
+    () =>
+      doing(
+        Effect.gen(function* () {
+          const socket = yield* ServiceLaws.open("socket")
+          yield* Effect.sleep("1 second")
+          yield* Service.addCleanup(socket.close)
+        })
+      ),
+    /socket, opened by Doing: onStart, was never closed/
+  ],
+  [
+    "closes what it has opened first, first",
+    "closes what it opens",
+    () =>
+      doing(
+        Effect.gen(function* () {
+          const pool = yield* ServiceLaws.open("pool")
+          const statement = yield* ServiceLaws.open("statement")
+          yield* Service.addCleanup(statement.close)
+          yield* Service.addCleanup(pool.close)
+        })
+      ),
+    /pool, opened by Doing: onStart, was closed before statement, opened by Doing: onStart, which/
+  ],
+  [
+    "uses what its onStop has closed",
+    "works",
+    () => {
+      let close: Effect.Effect<void> = Effect.void
+      return doing(
+        Effect.gen(function* () {
+          const pool = yield* ServiceLaws.open("pool")
+          close = pool.close
+          yield* Service.addCleanup(pool.use)
+        }),
+        Effect.suspend(() => close)
+      )
+    },
+    /was used after it had been closed/
+  ],
+  [
+    "forks a daemon",
+    "leaves nothing",
+    () => doing(Effect.forkDaemon(Effect.forever(Effect.sleep("1 minute")))),
+    /a fiber, forked by Doing: onStart/
+  ],
+  [
+    "forks a daemon in each tick",
+    "leaves nothing",
+    () => doing(Service.interval(Effect.forkDaemon(Effect.never), "1 minute")),
+    /a fiber, forked by Doing: interval 1m/
+  ],
+  [
+    "sets a timer of JavaScript",
+    "leaves nothing",
+    () => doing(Effect.sync(() => void setInterval(() => {}, 60_000).unref())),
+    /a setInterval by Doing: onStart, set at ServiceLaws.test.ts:\d+/
+  ],
+  [
+    "listens to signals, and never stops to",
+    "leaves nothing",
+    () => doing(Effect.sync(() => void process.on("SIGUSR2", () => {}))),
+    /1 more listener of process for "SIGUSR2" than before/
+  ],
+  [
+    "opens a socket, and does not close it",
+    "leaves nothing",
+    () => doing(Effect.sync(() => void servers.push(createServer().listen(0, "127.0.0.1")))),
+    /1 more TCP\w+ than before/
+  ],
+  [
+    "emits for a while when it has stopped",
+    "goes quiet",
+    () =>
+      doing(
+        Effect.forkDaemon(
+          Effect.repeatN(Effect.delay(EventBus.emit(Paid, { id: "1" }), "1 second"), 24)
+        ).pipe(Effect.zipRight(Service.listen(Paid, () => Effect.void)))
+      ),
+    /it had stopped, and then: paid was emitted to 0 listeners by App > Doing/
+  ],
+  [
+    "lets a forked fiber die",
+    "fails aloud",
+    () => doing(Effect.forkScoped(Effect.delay(Effect.die("boom"), "1 minute"))),
+    /a fiber, forked by Doing: onStart, failed, and nobody was told: boom/
+  ],
+  [
+    "lets a daemon die",
+    "fails aloud",
+    () => doing(Service.interval(Effect.forkDaemon(Effect.fail("boom")), "1 minute")),
+    /a fiber, forked by Doing: interval 1m, failed, and nobody was told: boom/
+  ],
+  [
+    "logs that it is interrupted as an error",
+    "is interrupted quietly",
+    () =>
+      doing(
+        Service.spawn(
+          Effect.onExit(Effect.never, (exit) =>
+            exit._tag === "Failure" ? Effect.logError("lost", exit.cause) : Effect.void
+          )
+        )
+      ),
+    /logged as a warning or an error: lost/
+  ],
+  [
+    "listens each second time that it starts",
+    "restarts as it was",
+    () => {
+      let starts = 0
+      return doing(
+        Effect.suspend(() => (++starts % 2 === 0 ? Effect.void : Service.listen(Paid, () => Effect.void)))
+      )
+    },
+    /Doing: listener paid is gone/
+  ]
+]
+
+it.live("tells of a start that fails, at whatever moment of it the boot is interrupted", () =>
+  Effect.gen(function* () {
+    const layer = doing(Service.interval(Effect.void, "1 minute"))
+    const faults = [{ at: "Doing: the end of onStart", trouble: "fail" }] as const
+    for (let stopAfter = 1; stopAfter <= 20; stopAfter++) {
+      for (const stop of ["once", "twice"] as const) {
+        yield* ServiceLaws.check(layer, { only: { faults, stopAfter, stop } })
+      }
+    }
+  })
+)
+
+it.live("tells of a start that fails in what it does when it is interrupted", () =>
+  Effect.gen(function* () {
+    const error = yield* brokenBy(doing(Effect.onInterrupt(Effect.never, () => Effect.die("boom"))))
+    assert.include(error.message, "Doing did not start: onStart failed")
+  })
+)
+
+describe("a service that", () => {
+  for (const [what, law, layer, seen] of broken) {
+    it.live(`${what} breaks the law: ${ServiceLaws.laws[law]}`, () =>
+      Effect.gen(function* () {
+        // What goes on has left something behind, too.
+        const except = law === "goes quiet" ? (["leaves nothing"] as const) : []
+        const error = yield* brokenBy(layer(), { except })
+        assert.strictEqual(error.law, law, error.message)
+        assert.match(error.message, seen, error.message)
+      })
+    )
+  }
+})
+
+describe("ServiceLaws.check", () => {
+  class Mail extends Service.make<Mail>()("Mail", {
+    onStart: Effect.succeed({ send: (_to: string): Effect.Effect<void> => Effect.die("no mail in tests") })
+  }) {}
+  class Greeter extends Service.make<Greeter>()("Greeter", {
+    onStart: Effect.gen(function* () {
+      const mail = yield* Mail
+      yield* Service.interval(mail.send("ada"), "1 hour")
+      yield* Service.cron(Effect.void, "0 0 1 1 *")
+      return { greet: mail.send("bob") }
+    })
+  }) {}
+  const layer = Layer.provide(Greeter.layer, Mail.layer)
+
+  it.live("tells what it has tried, what services were asked, and what never came due", () =>
+    Effect.gen(function* () {
+      const mails = new Set<string>()
+      const report = yield* ServiceLaws.check(layer, {
+        replace: [TestApp.stub(Mail, { send: (to) => Effect.sync(() => void mails.add(to)) })],
+        during: Effect.flatMap(Greeter, (greeter) => greeter.greet),
+        moments: 2,
+        runs: 0
+      })
+      assert.deepStrictEqual([...mails], ["bob", "ada"])
+      assert.deepStrictEqual(report.missed, ["Greeter: cron 0 0 1 1 *"])
+      assert.includeMembers(
+        [...report.steps],
+        ["Mail: onStart", "Greeter: onStart after interval 1h", "Greeter: interval 1h"]
+      )
+      assert.isAbove(report.scenarios, 50)
+    })
+  )
+
+  it.live("fails when what services are asked fails", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(
+        ServiceLaws.check(layer, {
+          replace: [TestApp.stub(Mail, {})],
+          during: Effect.flatMap(Greeter, (greeter) => greeter.greet)
+        })
+      )
+      assert.strictEqual(error.law, "starts")
+      assert.match(error.message, /"send" of Mail was asked for, but the test's stub does not have it/)
+    })
+  )
+
+  it.live("tells the first few things that it has seen, those of the broken law first", () =>
+    Effect.gen(function* () {
+      const opening = Effect.forEach(["a", "b", "c", "d", "e", "f"], ServiceLaws.open)
+      const error = yield* brokenBy(doing(Effect.zipRight(Effect.forkDaemon(Effect.never), opening)))
+      assert.strictEqual(error.law, "closes what it opens")
+      assert.strictEqual(error.breaches.length, 7)
+      assert.strictEqual(error.breaches[6], "a fiber, forked by Doing: onStart")
+      assert.strictEqual(error.message.match(/was never closed\./g)?.length, 5)
+      assert.notInclude(error.message, "a fiber, forked")
+    })
+  )
+
+  it.live("asks for no law that is left out", () =>
+    Effect.gen(function* () {
+      let starts = 0
+      const changing = doing(
+        Effect.suspend(() => (++starts % 2 === 0 ? Effect.void : Service.listen(Paid, () => Effect.void)))
+      )
+      const report = yield* ServiceLaws.check(changing, { except: ["restarts as it was"], runs: 0 })
+      assert.isAbove(report.scenarios, 10)
+    })
+  )
+
+  it.live("tries a scenario again", () =>
+    Effect.gen(function* () {
+      const forking = doing(Service.interval(Effect.forkDaemon(Effect.never), "1 minute"))
+      const { scenario } = yield* brokenBy(forking)
+      assert.strictEqual((yield* brokenBy(forking, { only: scenario })).law, "leaves nothing")
+      const kept = yield* ServiceLaws.check(forking, { only: { stopAfter: 1 } })
+      assert.strictEqual(kept.scenarios, 1)
+    })
+  )
+
+  for (const [what, options, message] of [
+    ["a law that is none", { except: ["tidies up"] }, /`except` must be .*"starts"/],
+    ["no moments", { moments: 0 }, /`moments` must be/],
+    ["less than no runs", { runs: -1 }, /`runs` must be/],
+    ["a seed that is no number", { seed: "x" }, /`seed` must be/],
+    ["no patience", { patience: 0 }, /`patience` must be/],
+    ["a moment that is none", { startsAt: "noon" }, /ServiceLaws.check: `startsAt` must be/],
+    [
+      "two stand-ins for one",
+      { replace: [TestApp.stub(Mail, {}), TestApp.stub(Mail, {})] },
+      /ServiceLaws.check: `replace` must be/
+    ]
+  ] as const) {
+    it.live(`refuses ${what}`, () =>
+      Effect.gen(function* () {
+        // What the types do not let pass.
+        const refused = yield* Effect.flip(Effect.sandbox(ServiceLaws.check(layer, options as object)))
+        assert.match(String(refused), message)
+      })
+    )
+  }
+})

@@ -1,0 +1,211 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, FastCheck, Fiber, FiberRef, Layer, Logger, Schema } from "effect"
+import { App, Event, EventBus, Journal, Service } from "effect-services"
+import * as VirtualTime from "../src/testing/VirtualTime.ts"
+import * as Work from "../src/Work.ts"
+import { doing, leavesNothing } from "./support.ts"
+
+/** What a handler does besides to note itself. */
+const acts = [
+  "nothing",
+  "sleeps",
+  "forks",
+  "acquires",
+  "sets a ref",
+  "fails",
+  "dies",
+  "interrupts itself",
+  "interrupts its fiber",
+  "cannot be interrupted",
+  "emits",
+  "hangs"
+] as const
+type Act = (typeof acts)[number]
+
+const Job = Event.make("job", { id: Schema.Number, act: Schema.Literal(...acts) })
+const Inner = Event.make("inner", { id: Schema.Number, act: Schema.Literal(...acts) })
+const ref = FiberRef.unsafeMake("fresh")
+
+const sent = FastCheck.record({
+  act: FastCheck.constantFrom(...acts),
+  verb: FastCheck.constantFrom("emit" as const, "publish" as const),
+  to: FastCheck.constantFrom("Jobs" as const, "Jobs" as const, "Inner" as const),
+  after: FastCheck.nat({ max: 30 }),
+  isCut: FastCheck.boolean()
+})
+
+describe("a handler cannot tell that its fiber has handled others", () => {
+  it.effect.prop(
+    "whatever they did, in any order of steps, and at any moment of a stop",
+    {
+      sends: FastCheck.array(sent, { maxLength: 14 }),
+      concurrency: FastCheck.integer({ min: 1, max: 2 }),
+      stopAt: FastCheck.nat({ max: 400 }),
+      seed: FastCheck.option(FastCheck.nat({ max: 1_000_000 }), { nil: undefined })
+    },
+    ({ concurrency, seed, sends, stopAt }) =>
+      Effect.gen(function* () {
+        const problems: Array<string> = []
+        const expect = (is: boolean, what: string) => void (is || problems.push(what))
+        /** What handlings hold, by listener and event. */
+        const holds = new Map<string, Array<string>>()
+        const order = { Jobs: [] as Array<number>, Inner: [] as Array<number> }
+        const receipts: Array<string> = []
+        const handler =
+          (listener: "Jobs" | "Inner") => (payload: { readonly id: number; readonly act: Act }) =>
+            Effect.gen(function* () {
+              const held: Array<string> = []
+              holds.set(`${listener} ${payload.id}`, held)
+              expect((yield* FiberRef.get(ref)) === "fresh", "a ref is as another left it")
+              const work = yield* Work.current
+              const isAwaited = listener === "Inner" && sends[payload.id]!.to === "Jobs"
+              expect((work?.awaitedBy !== undefined) === isAwaited, `${listener} is awaited by another`)
+              expect(work?.awaitedBy === undefined || work.awaitedBy.service.endsWith("Jobs"), "by whom else")
+              expect(work?.service.endsWith(listener) === true, "of another service")
+              // In order of acceptance at each listener.
+              if (listener === sends[payload.id]!.to && sends[payload.id]!.verb === "publish")
+                order[listener].push(payload.id)
+              const hold = (what: string) =>
+                Effect.acquireRelease(
+                  Effect.sync(() => held.push(what)),
+                  () => Effect.sync(() => held.splice(held.indexOf(what), 1))
+                )
+              const fiber = yield* Effect.withFiberRuntime<Fiber.RuntimeFiber<any, any>>((_) =>
+                Effect.succeed(_)
+              )
+              switch (payload.act) {
+                case "sleeps":
+                  yield* Effect.sleep("20 millis")
+                  break
+                case "forks":
+                  yield* Effect.fork(Effect.scoped(Effect.zipRight(hold("child"), Effect.sleep("1 hour"))))
+                  yield* Effect.sleep("1 millis")
+                  break
+                case "acquires":
+                  yield* hold("resource")
+                  yield* Effect.sleep("5 millis")
+                  break
+                case "sets a ref":
+                  yield* FiberRef.set(ref, "stale")
+                  break
+                case "fails":
+                  return yield* Effect.fail("no")
+                case "dies":
+                  return yield* Effect.die("bug")
+                case "interrupts itself":
+                  return yield* Effect.interrupt
+                case "interrupts its fiber":
+                  fiber.unsafeInterruptAsFork(fiber.id())
+                  yield* Effect.sleep("1 hour")
+                  break
+                case "cannot be interrupted":
+                  yield* Effect.uninterruptible(Effect.sleep("30 millis"))
+                  break
+                case "emits":
+                  if (listener === "Jobs") yield* EventBus.emit(Inner, { ...payload, act: "acquires" })
+                  break
+                case "hangs":
+                  yield* Effect.sleep("1 hour")
+                  break
+                case "nothing":
+                  break
+              }
+            })
+        class Inner_ extends Service.make<Inner_>()("Inner", {
+          onStart: Service.listen(Inner, handler("Inner"), { concurrency }),
+          stopTimeout: "50 millis"
+        }) {}
+        class Jobs extends Service.make<Jobs>()("Jobs", {
+          onStart: Service.listen(Job, handler("Jobs"), { concurrency }),
+          stopTimeout: "50 millis"
+        }) {}
+        const sender = Layer.scopedDiscard(
+          Effect.forEach(sends, ({ act, after, isCut, to, verb }, id) => {
+            const send =
+              verb === "publish"
+                ? EventBus.publish(to === "Jobs" ? Job : Inner, { id, act })
+                : Effect.map(EventBus.emit(to === "Jobs" ? Job : Inner, { id, act }), ({ outcomes }) => {
+                    const outcome = outcomes.map(({ _tag }) => _tag).join()
+                    receipts.push(`${id} ${outcome}`)
+                    const held = [...(holds.get(`Jobs ${id}`) ?? []), ...(holds.get(`Inner ${id}`) ?? [])]
+                    // Who is let go by a stop does not wait for what hangs.
+                    if (outcome !== "Interrupted")
+                      expect(held.length === 0, `${id} was told with ${held.join()} held`)
+                  })
+            return Effect.zipRight(
+              Effect.sleep(after),
+              Effect.forkScoped(isCut ? Effect.timeoutOption(send, "3 millis") : send)
+            )
+          }).pipe(Effect.forkScoped)
+        )
+        const time = VirtualTime.make(0, seed)
+        const fiber = yield* time.fork(
+          App.launch(
+            sender.pipe(
+              Layer.provide(Layer.merge(Jobs.layer.pipe(Layer.provide(Inner_.layer)), Inner_.layer)),
+              Layer.provide(EventBus.layer)
+            ),
+            { stopTimeout: "1 minute" }
+          )
+        )
+        const advance = (millis: number) => {
+          const end = time.now() + millis
+          time.settle()
+          for (let next = time.next(); next !== undefined && next <= end; next = time.next()) {
+            time.moveTo(next)
+            time.settle()
+          }
+          time.moveTo(end)
+          time.settle()
+        }
+        advance(stopAt)
+        fiber.unsafeInterruptAsFork(fiber.id())
+        advance(60_000)
+        assert.isNotNull(fiber.unsafePoll(), "ends")
+        assert.strictEqual(time.sleepers(), 0, "nobody is left")
+        for (const [name, held] of holds) expect(held.length === 0, `${name} still holds ${held.join()}`)
+        for (const ids of Object.values(order))
+          if (concurrency === 1)
+            assert.deepStrictEqual(
+              ids,
+              ids.toSorted((a, b) => a - b),
+              "order"
+            )
+        assert.deepStrictEqual(problems, [])
+        for (const line of receipts) {
+          const [id, outcome] = line.split(" ") as [string, string]
+          const { act } = sends[Number(id)]!
+          const may: Partial<Record<Act, string>> = {
+            fails: "Failed",
+            dies: "Failed",
+            "interrupts itself": "Interrupted",
+            "interrupts its fiber": "Interrupted",
+            hangs: "Interrupted"
+          }
+          assert.include(["", "Interrupted", may[act] ?? "Handled"], outcome, line)
+          if (stopAt > 300 && outcome === "Interrupted") assert.include(may[act] ?? "", "Interrupted", line)
+        }
+      }).pipe(Effect.provide(Layer.merge(Journal.layer, Logger.remove(Logger.defaultLogger)))),
+    { fastCheck: { numRuns: Number(process.env["LAW_RUNS"] ?? 100) }, timeout: 120_000 }
+  )
+
+  it.effect("and one that was interrupted after its time is not used again", () =>
+    Effect.gen(function* () {
+      const fibers: Array<Fiber.RuntimeFiber<unknown, unknown>> = []
+      const running = yield* doing(
+        "L",
+        Service.listen(Job, () =>
+          Effect.withFiberRuntime<void>((fiber) => Effect.sync(() => void fibers.push(fiber)))
+        )
+      )
+      const emit = Effect.map(EventBus.emit(Job, { id: 1, act: "nothing" }), ({ handled }) => handled)
+      const emits = Effect.provide(emit, running.context)
+      assert.deepStrictEqual(yield* Effect.all([emits, emits]), [1, 1])
+      assert.isTrue(fibers[0] === fibers[1], "one fiber")
+      yield* Fiber.interrupt(fibers[0]!)
+      assert.strictEqual(yield* emits, 1)
+      assert.isFalse(fibers[1] === fibers[2], "another fiber")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+})
