@@ -112,14 +112,17 @@ const runSteps = (
 
     enter(service, "listeners")
     const listeners = [...service.listeners]
-    if (listeners.length > 0) {
-      const others = listeners.filter(({ source }) => !Work.isOf(caller, source))
-      const drained = Effect.forEach(others, (listener) => listener.drain, { concurrency: "unbounded" })
+    for (const listener of listeners) listener.close()
+    const busy = listeners.filter(
+      (listener) => !Work.isOf(caller, listener.source) && listener.unfinished().length > 0
+    )
+    if (busy.length > 0) {
+      const drained = Effect.forEach(busy, (listener) => listener.drain, { concurrency: "unbounded" })
       yield* step(service, "listeners", drained, {
-        alive: () => others.flatMap((listener) => listener.unfinished())
+        alive: () => busy.flatMap((listener) => listener.unfinished())
       })
-      yield* Effect.forEach(listeners, (listener) => listener.abandon(caller))
     }
+    for (const listener of listeners) yield* listener.abandon(caller)
 
     enter(service, "children")
     const before = Monotonic.unsafeMillis(service.clock)
