@@ -118,13 +118,16 @@ export const make: Effect.Effect<Journal["Type"]> = Effect.sync(() => {
 
   return {
     append: (unstamped) =>
-      Effect.flatMap(Clock.currentTimeMillis, (at) => {
-        const entry = { ...unstamped, at } as Entry
+      Effect.withFiberRuntime((fiber) => {
+        const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+        const entry = { ...unstamped, at: clock.unsafeCurrentTimeMillis() } as Entry
         if (isFrequent(entry._tag)) return tell(entry)
         entries.push(entry)
         if (entries.length >= capacity * 2) entries.splice(0, entries.length - capacity)
+        const logged = EntryText.log(entry, fiber)
+        if (logged === undefined) return tell(entry)
         // A logger that throws must not stop a stop, and could not be told of by logging.
-        return Effect.zipRight(tell(entry), Effect.exit(EntryText.log(entry)))
+        return Effect.zipRight(tell(entry), Effect.exit(logged))
       }),
     reads: (kind) => {
       for (const reader of readers) {
