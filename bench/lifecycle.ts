@@ -1,220 +1,224 @@
 /**
- * Many workers under one parent, each with an interval, a listener and a
- * cleanup: as adopted services, and the same written by hand in plain Effect.
+ * What it costs to start and stop services, each with an interval, a listener
+ * and a cleanup, against the same in plain Effect: `Layer.scoped`, a repeat
+ * fiber, a `Stream` listener, a finalizer.
  *
- * Both are started, sent events and stopped in turns in one process, without a
- * logger. What is counted is checked: a handler call or cleanup that is missing
- * ends the run.
+ * Intervals have a period of an hour, so that no tick falls into a measurement.
+ * Between start and stop an event is sent to all, and each call of a handler
+ * and each cleanup is counted.
  */
-import { setFlagsFromString } from "node:v8"
-import { runInNewContext } from "node:vm"
-import { Deferred, Effect, Exit, Fiber, Layer, Logger, PubSub, Schedule, Schema, Scope } from "effect"
-import { App, Event, EventBus, Service } from "effect-services"
+import { Context, Effect, Layer, PubSub, Runtime, Schedule, Schema, Scope, Stream } from "effect"
+import { Event, EventBus, Service } from "effect-services"
+import { launch } from "./app.ts"
+import { Counter, handled, makeCount, range, until } from "./count.ts"
+import type { Suite } from "./main.ts"
+import { millis } from "./report.ts"
+import { collect, expectCount, figure, paired, ratios, timed } from "./rounds.ts"
 
-const emits = 5
-
-export const lifecycle = async (quick: boolean): Promise<void> => {
-  const sizes = quick
-    ? [
-        { n: 200, rounds: 3 },
-        { n: 2_000, rounds: 2 }
-      ]
-    : [
-        { n: 1_000, rounds: 15 },
-        { n: 10_000, rounds: 7 }
-      ]
-  const [small, large] = sizes.map(({ n }) => n)
-  // To warm up.
-  await rounds(small!, 1)
-  const results: Array<Rounds> = []
-  for (const size of sizes) {
-    // eslint-disable-next-line no-await-in-loop
-    results.push(await rounds(size.n, size.rounds))
+export const lifecycle: Suite = async (quick, report) => {
+  for (const n of quick ? [100] : [100, 1_000]) {
+    const [layers, plain] = [services(n), layersByHand(n)]
+    await compare(`${amount(n)} services as Layers`, quick ? 4 : n === 100 ? 15 : 7, 0.2, {
+      ours: () => run(n, () => appOf(Layer.mergeAll(...some(layers)))),
+      theirs: () => run(n, () => appByHand(Layer.mergeAll(...some(plain))))
+    })
   }
 
-  const growth = (figure: Figure, of: keyof Rounds) => {
-    const [from, to] = results.map((result) => median(result[of].map((row) => row[figure])))
-    return to! / from!
-  }
-  const table: Array<ReadonlyArray<string>> = []
-  for (const figure of figures) {
-    for (const [i, { ours, theirs }] of results.entries()) {
-      table.push([
-        figure,
-        sizes[i]!.n.toLocaleString("en"),
-        spread(ours.map((row) => row[figure])),
-        spread(theirs.map((row) => row[figure])),
-        spread(ours.map((row, round) => row[figure] / theirs[round]![figure]))
-      ])
+  const [few, many] = quick ? [30, 300] : [1_000, 10_000]
+  const adopted = await compare(`${amount(many)} adopted`, quick ? 2 : 3, 0.05, {
+    ours: () => run(many, () => appOf(parentOf(many))),
+    theirs: () => run(many, () => appByHand(parentByHand(many))),
+    cheap: () => run(many, () => appByHand(parentByHand(many, cheapWorker))),
+    few: () => run(few, () => appOf(parentOf(few)))
+  })
+  report.goal({
+    goal: "6",
+    what: `${amount(many)} adopted, start and stop, of ${amount(few)}`,
+    atMost: (1.1 * many) / few,
+    values: ratios(adopted.ours, adopted.few!)
+  })
+
+  const [short, long] = quick ? [50, 200] : [100, 1_000]
+  const [shortChain, longChain] = [services(short, "linked"), services(long, "linked")]
+  const plainChain = layersByHand(long, "linked")
+  const chains = await compare(`a chain of ${amount(long)}`, quick ? 2 : 5, undefined, {
+    ours: () => run(long, () => appOf(chain(longChain))),
+    theirs: () => run(long, () => appByHand(chain(plainChain))),
+    few: () => run(short, () => appOf(chain(shortChain)))
+  })
+  report.goal({
+    goal: "7",
+    what: `a chain of ${amount(long)}, start and stop, of one of ${amount(short)}`,
+    atMost: (1.1 * long) / short,
+    values: ratios(chains.ours, chains.few!)
+  })
+
+  /** Prints start and stop, and gives both together. */
+  async function compare(
+    what: string,
+    rounds: number,
+    atMost: number | undefined,
+    variants: Readonly<Record<"ours" | "theirs", () => Promise<Cost>>> &
+      Readonly<Partial<Record<"cheap" | "few", () => Promise<Cost>>>>
+  ) {
+    const costs = await paired<string, Cost>(rounds, variants, 1)
+    for (const step of ["start", "stop"] as const) {
+      const { cheap, few, ours, theirs } = figure(costs, (cost) => cost[step])
+      report.variants(`${what}: ${step}`, millis, {
+        "effect-services": ours!,
+        "by hand": theirs!,
+        ...(cheap && { "by hand, a take loop for the Stream and a Scope for the Layer": cheap }),
+        ...(few && { "effect-services, fewer": few })
+      })
     }
-    table.push([
-      `growth of ${figure.split(",")[0]}`,
-      `${large! / small!} x`,
-      show(growth(figure, "ours")),
-      show(growth(figure, "theirs")),
-      show(growth(figure, "ours") / growth(figure, "theirs"))
-    ])
+    const { few, ours = [], theirs = [] } = figure(costs, ({ start, stop }) => start + stop)
+    if (atMost !== undefined) {
+      const values = ratios(ours, theirs)
+      report.goal({ goal: "6", what: `${what}, start and stop, of by hand`, atMost, values })
+    }
+    return { ours, few }
   }
-  print(["", "workers", "effect-services", "by hand", "ratio"], table)
+}
 
-  const workers = sizes.map(({ n, rounds }) => n * rounds * 2).reduce((sum, more) => sum + more)
-  console.log(
-    `\nMedian (and quartiles) of ${sizes.map(({ rounds }) => rounds).join(" and ")} rounds; ` +
-      `a ratio is of the two runs of one round. No logger.\n` +
-      `Counted and found right: ${workers.toLocaleString("en")} cleanups, ` +
-      `${(workers * emits).toLocaleString("en")} handler calls.\n`
+/** Milliseconds. */
+interface Cost {
+  readonly start: number
+  readonly stop: number
+}
+
+/** What is started, the event that is sent to all, and how it is stopped. */
+interface Running {
+  readonly tell: (n: number) => Promise<unknown>
+  readonly stop: () => Promise<unknown>
+}
+
+const count = makeCount()
+let cleaned = 0
+
+const run = async (n: number, start: () => Promise<Running>): Promise<Cost> => {
+  count.handled = 0
+  cleaned = 0
+  let running!: Running
+  collect()
+  const started = await timed(async () => (running = await start()))
+  await running.tell(n)
+  expectCount("handler calls", count.handled, n)
+  const stopped = await timed(running.stop)
+  expectCount("cleanups", cleaned, n)
+  return { start: started, stop: stopped }
+}
+
+const amount = (n: number): string => n.toLocaleString("en")
+/** What is made in a loop, and whose needs its caller knows. */
+type AnyLayer = Layer.Layer<never, any, any>
+const some = <A>(all: ReadonlyArray<A>) => all as readonly [A, ...Array<A>]
+
+/** Each needs the one before: as a user would write it. */
+const chain = (layers: ReadonlyArray<AnyLayer>): AnyLayer =>
+  layers.reduce((before, layer) => Layer.provideMerge(layer, before))
+
+const Ping = Event.make("ping", { n: Schema.Number })
+
+const work = Effect.gen(function* () {
+  yield* Service.interval(Effect.void, "1 hour")
+  yield* Service.listen(Ping, () => Effect.map(Counter, handled))
+  yield* Service.addCleanup(Effect.sync(() => cleaned++))
+})
+
+const services = (n: number, linked?: "linked") => {
+  const tags: Array<Context.Tag<any, any>> = []
+  return range(n).map((i) => {
+    const before = linked && tags[i - 1]
+    class Worker extends Service.make<Worker>()(`Worker${i}`, {
+      onStart: before === undefined ? work : Effect.zipRight(before, work)
+    }) {}
+    tags.push(Worker)
+    return Worker.layer as AnyLayer
+  })
+}
+
+const parentOf = (n: number) => {
+  class Worker extends Service.make<Worker>()("Worker", { onStart: work }) {}
+  class Parent extends Service.make<Parent>()("Parent", {
+    onStart: Effect.forEach(range(n), (i) => Service.adopt(Worker, { name: String(i) }), { discard: true })
+  }) {}
+  return Parent.layer
+}
+
+const appOf = async (layer: AnyLayer): Promise<Running> => {
+  let runtime!: Runtime.Runtime<EventBus.EventBus>
+  const capture = Layer.effectDiscard(Effect.map(Effect.runtime<EventBus.EventBus>(), (_) => (runtime = _)))
+  const app = Layer.merge(layer, capture).pipe(
+    Layer.provide(EventBus.layer),
+    Layer.provide(Layer.succeed(Counter, count))
+  )
+  const { stop } = await launch(app as unknown as Layer.Layer<never>)
+  return { tell: () => Runtime.runPromise(runtime)(EventBus.emit(Ping, { n: 1 })), stop }
+}
+
+interface Sent {
+  readonly _tag: string
+  readonly n: number
+}
+class Bus extends Context.Tag("Bus")<Bus, PubSub.PubSub<Sent>>() {}
+
+const workByHand = Effect.gen(function* () {
+  yield* Effect.forkScoped(Effect.schedule(Effect.void, Schedule.fixed("1 hour")))
+  const events = yield* Stream.fromPubSub(yield* Bus, { scoped: true })
+  yield* events.pipe(
+    Stream.filter((event) => event._tag === "ping"),
+    Stream.runForEach(() => Effect.map(Counter, handled)),
+    Effect.forkScoped
+  )
+  yield* Effect.addFinalizer(() => Effect.sync(() => cleaned++))
+})
+
+/** The least that one would write: a fiber that takes from the `PubSub`, for the `Stream`. */
+const cheapWorker = Effect.gen(function* () {
+  yield* Effect.forkScoped(Effect.schedule(Effect.void, Schedule.fixed("1 hour")))
+  const mine = yield* PubSub.subscribe(yield* Bus)
+  yield* Effect.forkScoped(Effect.forever(Effect.flatMap(mine.take, () => Effect.map(Counter, handled))))
+  yield* Effect.addFinalizer(() => Effect.sync(() => cleaned++))
+})
+
+const layersByHand = (n: number, linked?: "linked") => {
+  const tags: Array<Context.Tag<any, any>> = []
+  return range(n).map((i) => {
+    const before = linked && tags[i - 1]
+    const tag = Context.GenericTag<any>(`Worker${i}`)
+    tags.push(tag)
+    return Layer.scoped(
+      tag,
+      before === undefined ? workByHand : Effect.zipRight(before, workByHand)
+    ) as AnyLayer
+  })
+}
+
+/** Children that come while the parent runs: a scope for each, and a layer that is built in it. */
+const parentByHand = (n: number, cheap?: typeof cheapWorker) => {
+  const child = Layer.scopedDiscard(workByHand)
+  const start = (scope: Scope.Scope) =>
+    cheap === undefined ? Layer.buildWithScope(child, scope) : Scope.extend(cheap, scope)
+  return Layer.scopedDiscard(
+    Effect.flatMap(Effect.scope, (parent) =>
+      Effect.forEach(
+        range(n),
+        () =>
+          Effect.flatMap(Scope.fork(parent, parent.strategy), (scope): Effect.Effect<unknown, never, any> =>
+            start(scope)
+          ),
+        { discard: true }
+      )
+    )
   )
 }
 
-interface Rounds {
-  readonly ours: Array<Figures>
-  readonly theirs: Array<Figures>
-}
-
-const rounds = async (n: number, count: number): Promise<Rounds> => {
-  const result: Rounds = { ours: [], theirs: [] }
-  for (let i = 0; i < count; i++) {
-    // Turn about, so that neither always runs in the heap that the other left.
-    for (const of of i % 2 === 0 ? (["ours", "theirs"] as const) : (["theirs", "ours"] as const)) {
-      // eslint-disable-next-line no-await-in-loop
-      result[of].push(await run(of === "ours" ? toolkit : byHand, n))
-    }
-  }
-  return result
-}
-
-/** How workers are run: ready when `start` is done, told of an event when `emit` is, gone when `stop` is. */
-type Workers = (
-  n: number,
-  count: Count
-) => Effect.Effect<{
-  readonly emit: (k: number) => Effect.Effect<unknown>
-  readonly stop: Effect.Effect<unknown>
-}>
-
-interface Count {
-  handled: number
-  cleaned: number
-}
-
-const Ping = Event.make("ping", { k: Schema.Number })
-
-const toolkit: Workers = (n, count) =>
-  Effect.gen(function* () {
-    class Worker extends Service.make<Worker>()("Worker", {
-      onStart: Effect.gen(function* () {
-        yield* Service.interval(Effect.void, "1 hour")
-        yield* Service.listen(Ping, () => Effect.sync(() => count.handled++))
-        yield* Service.addCleanup(Effect.sync(() => count.cleaned++))
-      })
-    }) {}
-    class Parent extends Service.make<Parent>()("Parent", {
-      onStart: Effect.forEach(range(n), (i) => Service.adopt(Worker, { name: String(i) }), { discard: true })
-    }) {}
-
-    const ready = yield* Deferred.make<EventBus.EventBus["Type"]>()
-    const whenReady = Layer.effectDiscard(
-      Effect.flatMap(EventBus.EventBus, (bus) => Deferred.succeed(ready, bus))
-    )
-    const layer = whenReady.pipe(Layer.provide(Parent.layer), Layer.provide(EventBus.layer))
-    const app = yield* Effect.forkDaemon(App.launch(layer, { stopTimeout: "10 minutes" }))
-    const bus = yield* Deferred.await(ready)
-    return { emit: (k: number) => bus.emit(Ping, { k }), stop: Fiber.interrupt(app) }
-  })
-
-/** A scope for each worker under that of the parent, a fiber for each interval and each listener. */
-const byHand: Workers = (n, count) =>
-  Effect.gen(function* () {
-    const parent = yield* Scope.make()
-    const pings = yield* PubSub.unbounded<{ readonly k: number; readonly handled: () => void }>()
-    const worker = Effect.gen(function* () {
-      yield* Effect.forkScoped(Effect.schedule(Effect.void, Schedule.fixed("1 hour")))
-      const mine = yield* PubSub.subscribe(pings)
-      yield* Effect.forkScoped(
-        Effect.forever(
-          Effect.flatMap(mine.take, ({ handled }) =>
-            Effect.sync(() => {
-              count.handled++
-              handled()
-            })
-          )
-        )
-      )
-      yield* Effect.addFinalizer(() => Effect.sync(() => count.cleaned++))
-    })
-    yield* Effect.forEach(
-      range(n),
-      () => Effect.flatMap(Scope.fork(parent, parent.strategy), (scope) => Scope.extend(worker, scope)),
-      { discard: true }
-    )
-    return {
-      emit: (k: number) =>
-        Effect.flatMap(Deferred.make<void>(), (all) => {
-          let left = n
-          const handled = () => {
-            if (--left === 0) Deferred.unsafeDone(all, Effect.void)
-          }
-          return Effect.zipRight(PubSub.publish(pings, { k, handled }), Deferred.await(all))
-        }),
-      stop: Scope.close(parent, Exit.void)
-    }
-  })
-
-const figures = ["start, ms", "emit to all, ms", "stop, ms", "heap per worker, kB"] as const
-type Figure = (typeof figures)[number]
-type Figures = Readonly<Record<Figure, number>>
-
-const run = (workers: Workers, n: number): Promise<Figures> =>
-  Effect.gen(function* () {
-    const count: Count = { handled: 0, cleaned: 0 }
-    const before = heap()
-    const [start, { emit, stop }] = yield* timed(workers(n, count))
-    const after = heap()
-    const [emitted] = yield* timed(Effect.forEach(range(emits), emit))
-    const [stopped] = yield* timed(stop)
-    if (count.handled !== n * emits || count.cleaned !== n) {
-      throw new Error(`${n} workers: ${count.handled} handler calls, ${count.cleaned} cleanups`)
-    }
-    return {
-      "start, ms": start,
-      "emit to all, ms": emitted / emits,
-      "stop, ms": stopped,
-      "heap per worker, kB": (after - before) / n / 1_024
-    }
-  }).pipe(Effect.provide(Logger.remove(Logger.defaultLogger)), Effect.runPromise)
-
-const timed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<readonly [ms: number, A], E, R> =>
-  Effect.suspend(() => {
-    const start = performance.now()
-    return Effect.map(effect, (a) => [performance.now() - start, a] as const)
-  })
-
-const range = (n: number) => Array.from({ length: n }, (_, i) => i)
-
-setFlagsFromString("--expose-gc")
-const collect: () => void = runInNewContext("gc")
-
-const heap = (): number => {
-  collect()
-  collect()
-  return process.memoryUsage().heapUsed
-}
-
-const quantile = (values: ReadonlyArray<number>, q: number): number => {
-  const sorted = values.toSorted((a, b) => a - b)
-  const at = (sorted.length - 1) * q
-  const [below, above] = [sorted[Math.floor(at)]!, sorted[Math.ceil(at)]!]
-  return below + (above - below) * (at % 1)
-}
-const median = (values: ReadonlyArray<number>) => quantile(values, 0.5)
-
-const show = (value: number) => (value < 100 ? value.toPrecision(2) : Math.round(value).toLocaleString("en"))
-
-const spread = (values: ReadonlyArray<number>) =>
-  `${show(median(values))} (${show(quantile(values, 0.25))} to ${show(quantile(values, 0.75))})`
-
-const print = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>) => {
-  for (const row of [head, head.map((_, i) => (i === 0 ? "---" : "--:")), ...rows]) {
-    console.log(`| ${row.join(" | ")} |`)
+const appByHand = async (layer: AnyLayer): Promise<Running> => {
+  const bus = await Effect.runPromise(PubSub.unbounded<Sent>())
+  const app = layer.pipe(Layer.provide(Layer.succeed(Bus, bus)), Layer.provide(Layer.succeed(Counter, count)))
+  const { stop } = await launch(app as unknown as Layer.Layer<never>, Layer.launch)
+  return {
+    tell: (n) => Effect.runPromise(until(count, n, PubSub.publish(bus, { _tag: "ping", n: 1 }))),
+    stop
   }
 }

@@ -215,7 +215,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
         // All are asked before any is waited for, so a full one does not hold up the others.
         const left = listeners.flatMap((listener) => listener.queue(envelope) ?? [])
         if (left.length === 0) return Effect.void
-        return Effect.forEach(left, ({ rest }) => rest, { discard: true }).pipe(
+        return Effect.forEach(left, ({ room }) => room, { discard: true }).pipe(
           Effect.onInterrupt(() => Effect.sync(() => left.forEach(({ withdraw }) => withdraw())))
         )
       }),

@@ -111,9 +111,18 @@ const handled = <Payload, E, R>(
   }
   if (options.spans === "always" || Option.isSome(span))
     effect = Spans.linked(`${name} ${event.name}`, span, { service, event: event.name })(effect)
-  return options.timeout === undefined
-    ? effect
-    : Effect.timeoutFail(effect, { duration: options.timeout, onTimeout: () => tookTooLong })
+  if (options.timeout === undefined) return effect
+  let exit: Exit.Exit<unknown, unknown> = Exit.void
+  return Effect.onExit(effect, (its) => Effect.sync(() => (exit = its))).pipe(
+    Effect.timeoutFail({ duration: options.timeout, onTimeout: () => tookTooLong }),
+    Effect.tapError((error) => {
+      const late: Exit.Exit<unknown, unknown> = exit
+      if (error !== tookTooLong || Exit.isSuccess(late) || Cause.isInterruptedOnly(late.cause))
+        return Effect.void
+      // Who is late, and fails in what it does about that, is heard by nobody else.
+      return spec.answers.leaked(event.name, late.cause)
+    })
+  )
 }
 
 const succeeded = <Payload, E, R>(

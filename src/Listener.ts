@@ -34,9 +34,9 @@ export interface Answers<E, R> extends Handling.Answers<E, R> {
   readonly own: (listener: Listener) => void
 }
 
-/** What is left to do about an event that is queued: to wait for room, or to tell of a drop. */
+/** An event that waits for room. */
 interface Queued {
-  readonly rest: Effect.Effect<void>
+  readonly room: Effect.Effect<void>
   /** Takes the event back, if it still waits for room. */
   readonly withdraw: () => void
 }
@@ -45,7 +45,7 @@ interface Queued {
 export interface Listener {
   /** Runs the handler in the listener's service, in a later turn. Says once what became of the event. */
   readonly handle: (envelope: Envelope, tell: (outcome: Delivery.Outcome) => void) => void
-  /** Queues a published event, as `onFull` says. Gives what is left to do, if something is. */
+  /** Queues a published event, as `onFull` says. Gives how to wait for room, if there is none. */
   readonly queue: (envelope: Envelope) => Queued | undefined
   /** Takes no more events. */
   readonly close: () => void
@@ -150,7 +150,8 @@ class Subscribed<Payload, E, R>
     if (became === "dropped") {
       this.record.dropped(1)
       this.drops ??= Tally.make((count) => this.dropped("queue full", count))
-      return { rest: this.drops.add(1), withdraw: () => {} }
+      // In a fiber of its own: the publisher may wait for other listeners first, or be interrupted.
+      return void Runtime.runFork(this.runtime)(this.drops.add(1))
     }
     if (typeof became === "string") return undefined
     const withdraw = () => {
@@ -158,7 +159,7 @@ class Subscribed<Payload, E, R>
       this.record.queued(backlog.size())
     }
     this.warned ??= LongWait.make(this.warn(), longWait)
-    return { rest: this.warned(became.room), withdraw }
+    return { room: this.warned(became.room), withdraw }
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 /** How a service listens to events. */
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import type * as Delivery from "./Delivery.ts"
@@ -116,9 +117,10 @@ const subscribed = <A, B, E, R, R2>(
       name,
       cancel: Effect.flatMap(Work.current, (caller) => {
         listener.close()
-        if (!Work.isOf(caller, listener.source)) return end
-        // The handler waits for nothing, and the rest ends when it has.
-        return Effect.sync(() => void Runtime.runFork(service.runtime)(end))
+        // A fiber of its own: who cancels may be interrupted, and what still runs is the service's.
+        const ending = Runtime.runFork(service.runtime)(end)
+        // A handler waits for nothing, and the rest ends when it has.
+        return Work.isOf(caller, listener.source) ? Effect.void : Fiber.join(ending)
       })
     }
   })

@@ -122,7 +122,9 @@ export class Worker<J extends Job, A, R> {
   }
 
   private readonly waiting = Effect.async<A, never, R>((resume) => {
-    this.wake = resume
+    // A job may have come since it was seen that there is none.
+    if (this.job === undefined) this.wake = resume
+    else resume(this.doing)
   }, Gate.ours)
 
   private readonly doing: Effect.Effect<A, never, R> = Effect.suspend(() => {

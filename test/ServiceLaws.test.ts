@@ -3,10 +3,6 @@ import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schema, Scope } from "effect"
 import { Event, EventBus, Service } from "effect-services"
 import { ServiceLaws, TestApp } from "effect-services/testing"
-import * as Laws from "../src/testing/Laws.ts"
-import * as Plan from "../src/testing/Plan.ts"
-import * as Rehearsal from "../src/testing/Rehearsal.ts"
-import type { Scenario } from "../src/testing/Scenario.ts"
 
 const Paid = Event.make("paid", { id: Schema.String })
 
@@ -309,6 +305,29 @@ describe("ServiceLaws.check", () => {
     })
   )
 
+  it.live("tells the first few things that it has seen, those of the broken law first", () =>
+    Effect.gen(function* () {
+      const opening = Effect.forEach(["a", "b", "c", "d", "e", "f"], ServiceLaws.open)
+      const error = yield* brokenBy(doing(Effect.zipRight(Effect.forkDaemon(Effect.never), opening)))
+      assert.strictEqual(error.law, "closes what it opens")
+      assert.strictEqual(error.breaches.length, 7)
+      assert.strictEqual(error.breaches[6], "a fiber, forked by Doing: onStart")
+      assert.strictEqual(error.message.match(/was never closed\./g)?.length, 5)
+      assert.notInclude(error.message, "a fiber, forked")
+    })
+  )
+
+  it.live("asks for no law that is left out", () =>
+    Effect.gen(function* () {
+      let starts = 0
+      const changing = doing(
+        Effect.suspend(() => (++starts % 2 === 0 ? Effect.void : Service.listen(Paid, () => Effect.void)))
+      )
+      const report = yield* ServiceLaws.check(changing, { except: ["restarts as it was"], runs: 0 })
+      assert.isAbove(report.scenarios, 10)
+    })
+  )
+
   it.live("tries a scenario again", () =>
     Effect.gen(function* () {
       const forking = doing(Service.interval(Effect.forkDaemon(Effect.never), "1 minute"))
@@ -324,7 +343,13 @@ describe("ServiceLaws.check", () => {
     ["no moments", { moments: 0 }, /`moments` must be/],
     ["less than no runs", { runs: -1 }, /`runs` must be/],
     ["a seed that is no number", { seed: "x" }, /`seed` must be/],
-    ["no patience", { patience: 0 }, /`patience` must be/]
+    ["no patience", { patience: 0 }, /`patience` must be/],
+    ["a moment that is none", { startsAt: "noon" }, /ServiceLaws.check: `startsAt` must be/],
+    [
+      "two stand-ins for one",
+      { replace: [TestApp.stub(Mail, {}), TestApp.stub(Mail, {})] },
+      /ServiceLaws.check: `replace` must be/
+    ]
   ] as const) {
     it.live(`refuses ${what}`, () =>
       Effect.gen(function* () {
@@ -335,55 +360,3 @@ describe("ServiceLaws.check", () => {
     )
   }
 })
-
-it.live("a stop that comes twice breaks the law: it stops once", () =>
-  Effect.gen(function* () {
-    const play = {
-      layer: doing(Effect.void),
-      during: Effect.void,
-      replace: [],
-      startsAt: 0,
-      moments: 1,
-      patienceMillis: 50
-    }
-    const it = yield* Rehearsal.run(play as unknown as Rehearsal.Play, {})
-    const twice = {
-      ...it,
-      entries: it.entries.flatMap((entry) =>
-        Array.from({ length: entry._tag === "ServiceStopping" ? 2 : 1 }, () => entry)
-      )
-    }
-    assert.deepStrictEqual(Laws.judge(it, []), [])
-    assert.deepStrictEqual(Laws.judge(twice, []), [
-      { law: "stops once", what: "Doing was started 1 time, and stopped 2 times" }
-    ])
-  })
-)
-
-it.effect("a scenario is made as short as what it shows lets it be", () =>
-  Effect.gen(function* () {
-    const fault = (at: string) => ({ at, trouble: "die" }) as const
-    const shows = (scenario: Scenario) =>
-      Effect.succeed(
-        scenario.faults?.some(({ at }) => at === "b") === true && (scenario.stopAfter ?? 0) > 3
-          ? scenario
-          : undefined
-      )
-    const long = {
-      faults: [fault("a"), fault("b"), fault("c")],
-      stopAfter: 40,
-      stop: "twice",
-      seed: 7
-    } as const
-    const { faults, seed, stop, stopAfter } = yield* Plan.shortest(long, long as Scenario, shows)
-    assert.deepStrictEqual(
-      { faults, seed, stop, stopAfter },
-      {
-        faults: [fault("b")],
-        seed: undefined,
-        stop: undefined,
-        stopAfter: 5
-      }
-    )
-  })
-)

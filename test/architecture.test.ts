@@ -67,7 +67,7 @@ const levels = [
   ["Service", "App"],
   ["node/ProbeFiles", "node/HttpDrain"],
   ["node/NodeApp", "node/NodeHttp"],
-  ["testing/Step", "testing/Stub", "testing/TestEventBus", "testing/Scenario"],
+  ["testing/Step", "testing/Stub", "testing/TestEventBus", "testing/Scenario", "testing/Sample"],
   ["testing/Resource", "testing/Fibers", "testing/Faults", "testing/Shape"],
   ["testing/RealTimers"],
   ["testing/VirtualTime"],

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { vi } from "vitest"
-import { Console, Effect, type Layer } from "effect"
+import { type Console, Effect, type Layer } from "effect"
 import { ServiceLaws } from "effect-services/testing"
 
 /** What the examples would run. */

@@ -4,7 +4,7 @@ import type { Layer as LayerType } from "effect"
 import { Effect, FastCheck, Layer, Logger, Schedule } from "effect"
 import { App, Failure, Journal, Service } from "effect-services"
 import * as VirtualTime from "../src/testing/VirtualTime.ts"
-import { leavesNothing } from "./support.ts"
+import { advance, leavesNothing } from "./support.ts"
 
 /**
  * Any graph of services, each with children and cleanups, with random delays
@@ -70,17 +70,6 @@ const graph = FastCheck.record({
   /** Without, in the usual order; with, in a random one, with interruptions anywhere. */
   seed: FastCheck.option(FastCheck.integer({ min: 1, max: 2_000_000_000 }), { nil: undefined })
 })
-
-/** Moves time, through each moment at which something comes due. */
-const advance = (time: VirtualTime.VirtualTime, millis: number) => {
-  const target = time.now() + millis
-  assert.isTrue(time.settle(), "comes to rest")
-  for (let next = time.next(); next !== undefined && next <= target; next = time.next()) {
-    time.moveTo(next)
-    assert.isTrue(time.settle(), "comes to rest")
-  }
-  time.moveTo(target)
-}
 
 /** Cases in which the laws were once broken. */
 const found = (JSON.parse(readFileSync("test/fixtures/law-cases.json", "utf8")) as ReadonlyArray<any>).map(

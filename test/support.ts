@@ -1,6 +1,7 @@
 import { assert } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Layer, Scope, Supervisor, TestClock } from "effect"
 import { App, EventBus, Journal, Service, ServiceRegistry } from "effect-services"
+import type * as VirtualTime from "../src/testing/VirtualTime.ts"
 
 /** A list that effects write to, so that order can be compared as a whole. */
 export const timeline = () => {
@@ -104,3 +105,14 @@ export const journalLines = Effect.map(Journal.recent, (entries) =>
     return `${entry._tag} ${service ?? app}`
   })
 )
+
+/** Moves virtual time, through each moment at which something comes due. */
+export const advance = (time: VirtualTime.VirtualTime, millis: number) => {
+  const target = time.now() + millis
+  assert.isTrue(time.settle(), "comes to rest")
+  for (let next = time.next(); next !== undefined && next <= target; next = time.next()) {
+    time.moveTo(next)
+    assert.isTrue(time.settle(), "comes to rest")
+  }
+  time.moveTo(target)
+}

@@ -12,7 +12,7 @@ import * as Gate from "../Gate.ts"
 import * as Escalation from "../Escalation.ts"
 import * as ServiceScope from "../ServiceScope.ts"
 import type * as WorkDecorator from "../WorkDecorator.ts"
-import type { Fault, Trouble } from "./Scenario.ts"
+import { type Fault, nameOf, type Trouble } from "./Scenario.ts"
 import * as Step from "./Step.ts"
 
 /** What a step fails with, or dies of, when it is made to. */
@@ -43,8 +43,8 @@ export interface Faults {
   readonly injected: ReadonlyMap<Fault, InjectedFault>
 }
 
-/** Makes these go wrong, each once. `nameOf` gives what a service is called. */
-export const make = (faults: ReadonlyArray<Fault>, nameOf: (path: string) => string): Faults => {
+/** Makes these go wrong, each once. */
+export const make = (faults: ReadonlyArray<Fault>): Faults => {
   const reached = new Map<string, Kind>()
   const injected = new Map<Fault, InjectedFault>()
   /** How many cleanups of a service have been run. */

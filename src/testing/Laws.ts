@@ -1,13 +1,13 @@
 /** The laws that every service keeps, and whether a rehearsal has kept them. */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
-import { format } from "../EntryText.ts"
 import type * as Journal from "../Journal.ts"
-import { below } from "../Labels.ts"
 import * as Reason from "../Reason.ts"
 import { counted } from "../Words.ts"
 import type { Rehearsal } from "./Rehearsal.ts"
+import { appName, nameOf } from "./Scenario.ts"
 import * as Step from "./Step.ts"
+import * as Timeline from "./Timeline.ts"
 
 /** The laws, by what they are called, each as a sentence about a service. */
 export const laws = {
@@ -56,11 +56,9 @@ const judges: Record<Law, Judge> = {
     return [`it does not start: ${Reason.ofCause(cause)}`]
   },
   works: (it) => {
-    // Samples of events are no fair trial of what handles them.
-    const failed = it.entries.filter((entry) => failures.has(entry._tag) && entry._tag !== "HandlerFailed")
     if (!isLeftAlone(it) || !it.isUp) return []
     return [
-      ...failed.filter((entry) => entry._tag !== "StopTimedOut").map(text),
+      ...it.entries.filter(({ _tag }) => failures.has(_tag) && !judgedElsewhere.has(_tag)).map(text),
       ...(it.asked === undefined ? [] : [`what it was asked failed: ${Reason.ofCause(it.asked)}`])
     ]
   },
@@ -84,17 +82,10 @@ const judges: Record<Law, Judge> = {
       .filter((entry) => entry._tag === "StopTimedOut")
       .filter((entry) => !wasMadeToHang(it, nameOf(entry.service), entry.step))
       .map(text),
-    ...it.entries.flatMap((entry) =>
-      entry._tag === "AppStopped"
-        ? entry.report.services.flatMap(({ problems, service }) =>
-            problems.flatMap(({ _tag }) =>
-              _tag === "StartHung"
-                ? [`the start of ${nameOf(service)} did not let itself be interrupted`]
-                : []
-            )
-          )
-        : []
-    )
+    ...it.entries
+      .flatMap((entry) => (entry._tag === "AppStopped" ? entry.report.services : []))
+      .filter(({ problems }) => problems.some(({ _tag }) => _tag === "StartHung"))
+      .map(({ service }) => `the start of ${nameOf(service)} did not let itself be interrupted`)
   ],
   "closes what it opens": (it) => (it.exit === undefined ? [] : it.resources),
   "leaves nothing": (it) => it.left,
@@ -131,10 +122,7 @@ const judges: Record<Law, Judge> = {
   "is interrupted quietly": (it) => [
     ...it.interruptionsLogged.map((message) => `logged as a warning or an error: ${message}`),
     ...it.entries
-      .filter((entry) => failures.has(entry._tag) && "cause" in entry && entry.cause !== undefined)
-      .filter(
-        (entry) => "cause" in entry && entry.cause !== undefined && Cause.isInterruptedOnly(entry.cause)
-      )
+      .filter((entry) => failures.has(entry._tag) && causesOf(entry).some(Cause.isInterruptedOnly))
       .map(text)
   ],
   "restarts as it was": (it) => it.changed
@@ -156,6 +144,9 @@ const failures = new Set<Journal.Entry["_tag"]>([
   "WorkRestarting",
   "RestartsExhausted"
 ])
+
+/** Failures that are no matter of `works`: samples of events are no fair trial of what handles them, and deadlines have a law. */
+const judgedElsewhere = new Set<Journal.Entry["_tag"]>(["HandlerFailed", "StopTimedOut"])
 
 /** Entries that tell of work. */
 const work = new Set<Journal.Entry["_tag"]>(["TaskTicked", "EventHandled", "EventEmitted", "EventPublished"])
@@ -188,23 +179,29 @@ const isTold = ({ entries }: Rehearsal, error: unknown): boolean =>
   entries.some((entry) =>
     entry._tag === "HealthChanged"
       ? entry.reason === Reason.ofCause(Cause.fail(error))
-      : "cause" in entry &&
-        entry.cause !== undefined &&
-        errorsOf(entry.cause).some((other) => isSame(other, error))
+      : causesOf(entry)
+          .flatMap(errorsOf)
+          .some((other) => isSame(other, error))
   )
+
+/** The cause that an entry tells of, if there is one. */
+const causesOf = (entry: Journal.Entry): ReadonlyArray<Cause.Cause<unknown>> =>
+  "cause" in entry && entry.cause !== undefined ? [entry.cause] : []
 
 /** Whether it is the same error: Effect gives out stand-ins for errors that have gone through a span. */
 const isSame = (one: unknown, other: unknown): boolean =>
   one === other || (one instanceof Error && other instanceof Error && String(one) === String(other))
 
 /** The errors in a cause, and those in the causes that they have in turn. */
-const errorsOf = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> =>
-  [...Cause.failures(cause), ...Cause.defects(cause)].flatMap((error) => [
-    error,
-    ...(typeof error === "object" && error !== null && "cause" in error && Cause.isCause(error.cause)
+const errorsOf = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> => {
+  const errors = [...Cause.failures(cause), ...Cause.defects(cause)]
+  const inner = errors.flatMap((error) =>
+    typeof error === "object" && error !== null && "cause" in error && Cause.isCause(error.cause)
       ? errorsOf(error.cause)
-      : [])
-  ])
+      : []
+  )
+  return [...errors, ...inner]
+}
 
-const nameOf = (path: string): string => below("Laws", below("App", path))
-const text = (entry: Journal.Entry): string => format(entry).split("\n", 1)[0] ?? entry._tag
+/** As the timeline has it. */
+const text = (entry: Journal.Entry): string => Timeline.line(appName, entry)

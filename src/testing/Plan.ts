@@ -34,7 +34,8 @@ export const atRandom = ({ reached, steps }: Known, count: number, seed: number)
     faults:
       faults.length === 0
         ? []
-        : Array.from({ length: random.integer(4) }, () => faults[random.integer(faults.length)]!),
+        : // The index is below the length.
+          Array.from({ length: random.integer(4) }, () => faults[random.integer(faults.length)]!),
     ...(isSo(2) ? { stopAfter: 1 + random.integer(Math.max(1, steps.all)) } : {}),
     ...(isSo(3) ? { stop: "twice" as const } : {}),
     ...(isSo(5) ? { isAdopted: true } : {}),

@@ -18,40 +18,46 @@ export interface RealTimers {
 /** What is replaced while timers are noted. */
 const names = ["setTimeout", "setInterval", "setImmediate", "clearTimeout", "clearInterval", "clearImmediate"]
 
-type Timers = Record<string, (...args: ReadonlyArray<any>) => unknown>
+type Timers = Readonly<Record<string, (...args: ReadonlyArray<any>) => unknown>>
 
 /** Notes nothing yet. */
 export const make = (): RealTimers => {
   const set = new Map<unknown, string>()
   const noted = (real: Timers): Timers =>
     Object.fromEntries(
-      names.map((name) => {
+      Object.entries(real).map(([name, timer]) => {
         const isClear = name.startsWith("clear")
         const isOnce = name !== "setInterval"
         const noting = (...args: ReadonlyArray<any>) => {
           if (isClear) {
             set.delete(args[0])
-            return real[name]!(...args)
+            return timer(...args)
           }
           const [callback, ...rest] = args
           const place = placeOf(new Error().stack)
           const run = (...given: ReadonlyArray<any>) => {
-            if (isOnce) set.delete(timer)
+            if (isOnce) set.delete(handle)
             return callback(...given)
           }
-          const timer = real[name]!(run, ...rest)
+          const handle = timer(run, ...rest)
           // Effect's own end with the fibers that set them.
-          if (place !== undefined) set.set(timer, `a ${name}${ofStep()}, set at ${place}`)
-          return timer
+          if (place !== undefined) set.set(handle, `a ${name}${ofStep()}, set at ${place}`)
+          return handle
         }
         // What else belongs to it, as `util.promisify.custom`.
-        return [name, Object.assign(noting, real[name])]
+        return [name, Object.assign(noting, timer)]
       })
     )
   return {
     noting: (run) => {
-      const all = globalThis as unknown as Timers
-      const real = Object.fromEntries(names.map((name) => [name, all[name]!]))
+      const all = globalThis as unknown as Partial<Timers>
+      const real: Timers = Object.fromEntries(
+        names.flatMap((name) => {
+          const timer = all[name]
+          // Not every runtime has all of them.
+          return timer === undefined ? [] : [[name, timer]]
+        })
+      )
       Object.assign(all, noted(real))
       try {
         return run()

@@ -1,11 +1,9 @@
 /** Runs an app through one scenario, from its boot to after its end, and notes all that the laws speak of. */
-import * as Arbitrary from "effect/Arbitrary"
 import * as Cause from "effect/Cause"
 import type * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FastCheck from "effect/FastCheck"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
@@ -15,12 +13,12 @@ import type * as Event from "../Event.ts"
 import * as EventBus from "../EventBus.ts"
 import type * as Journal from "../Journal.ts"
 import * as Gate from "../Gate.ts"
-import { below } from "../Labels.ts"
 import * as Service from "../Service.ts"
 import * as Drive from "./Drive.ts"
 import * as Faults from "./Faults.ts"
 import * as Resource from "./Resource.ts"
-import type { Scenario } from "./Scenario.ts"
+import * as Sample from "./Sample.ts"
+import { appName, nameOf, parentName, type Scenario } from "./Scenario.ts"
 import * as Shape from "./Shape.ts"
 import * as Stage from "./Stage.ts"
 import * as Step from "./Step.ts"
@@ -28,6 +26,8 @@ import type * as Stub from "./Stub.ts"
 
 /** What is rehearsed. */
 export interface Play {
+  /** The function that was called, for what it refuses. */
+  readonly where: string
   /** What it needs has to be there, where it is run. */
   readonly layer: Layer.Layer<any, unknown>
   /** What is asked of the app while it is up. It may use what the app offers. */
@@ -73,7 +73,7 @@ export interface Rehearsal {
 /** Runs a scenario. */
 export const run = (play: Play, scenario: Scenario): Effect.Effect<Rehearsal> =>
   Effect.suspend(() => {
-    const faults = Faults.make(scenario.faults ?? [], nameOf)
+    const faults = Faults.make(scenario.faults ?? [])
     const ledger: Resource.Ledger["Type"] = { open: new Set(), wrongs: [] }
     const interruptionsLogged: Array<string> = []
     const logger = Logger.make(({ cause, logLevel, message }) => {
@@ -82,16 +82,16 @@ export const run = (play: Play, scenario: Scenario): Effect.Effect<Rehearsal> =>
         interruptionsLogged.push(String(message))
       }
     })
-    return Effect.map(course(play, scenario, faults), ({ on, ...seen }) => ({
+    return Effect.map(course(play, scenario, faults), ({ stage, ...seen }) => ({
       scenario,
       ...seen,
-      exit: on.fiber.unsafePoll() ?? undefined,
+      exit: stage.fiber.unsafePoll() ?? undefined,
       reached: faults.reached,
       injected: faults.injected,
-      entries: on.timeline.entries(),
-      timeline: on.timeline.lines(),
+      entries: stage.timeline.entries(),
+      timeline: stage.timeline.lines(),
       interruptionsLogged,
-      unheard: on.time.fibers
+      unheard: stage.time.fibers
         .unheard()
         .flatMap(({ cause, fiber }) =>
           Option.match(Step.of(fiber), { onNone: () => [], onSome: (step) => [{ step, cause }] })
@@ -106,9 +106,59 @@ export const run = (play: Play, scenario: Scenario): Effect.Effect<Rehearsal> =>
 /** The app from its boot to after its end. */
 const course = (play: Play, scenario: Scenario, faults: Faults.Faults) =>
   Effect.gen(function* () {
-    const { during, moments } = play
-    const isAdopted = scenario.isAdopted === true
-    /** The events that services listen to, each with a bus that it comes by. */
+    const { moments } = play
+    const staged = yield* launched(play, scenario, faults)
+    const { ask, stage, steps } = staged
+    const { isOver, isSettled } = stage
+    const hands = handling(stage)
+    const { drive } = hands
+
+    const hangs = (scenario.faults ?? []).some(({ trouble }) => trouble === "hang")
+    yield* drive(hangs ? Drive.through(stage, moments, isSettled) : Drive.until(stage, "The boot", isSettled))
+    const isUp = stage.timeline.isUp()
+    const boot = steps()
+    const seen = isUp && !isOver() ? yield* whileUp(play, staged, hands) : nothing
+    const missed = seen.due.filter((step) => !faults.reached.has(step))
+    if (!isOver()) ask()
+    yield* drive(Drive.until(stage, "The stop", isOver))
+    const left = isOver() ? yield* stage.left : []
+    const handledAfter = isOver() ? yield* heardAfter(play, staged, hands) : []
+    // What goes on all the same shows itself.
+    yield* drive(Drive.through(stage, afterwards, () => false))
+    const all = steps()
+    const waiting = hands.dismiss()
+    if (!isOver()) stage.fiber.unsafeInterruptAsFork(stage.fiber.id())
+    stage.time.settle()
+    const { asked, changed } = seen
+    return {
+      stage,
+      isUp,
+      stuck: hands.stuck(),
+      steps: { boot, all },
+      asked,
+      changed,
+      missed,
+      handledAfter,
+      left: [...left, ...waiting]
+    }
+  })
+
+/** An app that has been launched for a scenario. */
+interface Staged {
+  readonly stage: Stage.Stage<any>
+  /** The events that services listen to, each with a bus that it comes by. */
+  readonly heard: ReadonlyMap<Event.Event<string, any>, EventBus.EventBus["Type"]>
+  /** The services as a child, where they are adopted. */
+  readonly child: Effect.Effect<Service.Child<unknown>> | undefined
+  /** Asks the app to stop, as the scenario has it. */
+  readonly ask: () => void
+  /** How many steps its fibers have taken. */
+  readonly steps: () => number
+}
+
+/** Launches the app. Nothing of it runs before time is moved. */
+const launched = (play: Play, scenario: Scenario, faults: Faults.Faults): Effect.Effect<Staged> =>
+  Effect.gen(function* () {
     const heard = new Map<Event.Event<string, any>, EventBus.EventBus["Type"]>()
     const listened = (bus: EventBus.EventBus["Type"]): EventBus.EventBus["Type"] => ({
       ...bus,
@@ -118,20 +168,20 @@ const course = (play: Play, scenario: Scenario, faults: Faults.Faults) =>
       }
     })
     const child = Deferred.unsafeMake<Service.Child<unknown>>(Gate.ours)
-    class Parent extends Service.make<Parent>()(parent, {
+    class Parent extends Service.make<Parent>()(parentName, {
       onStart: Effect.flatMap(Service.adopt(play.layer), (adopted) => Deferred.succeed(child, adopted))
     }) {}
+    const isAdopted = scenario.isAdopted === true
     const layer: Layer.Layer<any, unknown> = isAdopted ? Parent.layer : play.layer
     let count = 0
     const ask = () => {
-      on.app.stop("asked")
-      if (scenario.stop === "twice") on.fiber.unsafeInterruptAsFork(on.fiber.id())
+      stage.app.stop("asked")
+      if (scenario.stop === "twice") stage.fiber.unsafeInterruptAsFork(stage.fiber.id())
     }
-    // Nothing of it runs before time is moved.
-    const on: Stage.Stage<any> = yield* Stage.launch(Layer.provideMerge(layer, EventBus.layer), {
+    const stage: Stage.Stage<any> = yield* Stage.launch(Layer.provideMerge(layer, EventBus.layer), {
       ...play,
       // Longer than all deadlines of its services add up to: each is to be kept.
-      app: { name: "App", stopTimeout: "1 day" },
+      app: { name: appName, stopTimeout: "1 day" },
       seed: scenario.seed,
       around: faults.around,
       decorate: (bus: EventBus.EventBus["Type"]) => listened(faults.decorate(bus)),
@@ -139,97 +189,101 @@ const course = (play: Play, scenario: Scenario, faults: Faults.Faults) =>
         if (++count === scenario.stopAfter) ask()
       }
     })
-    const { isOver, time } = on
-    let stuck: string | undefined
-    const drive = (moves: Effect.Effect<void, Drive.NeverEndsError>) =>
-      Effect.catchAll(moves, (error) => Effect.sync(() => void (stuck ??= error.message)))
-    const callers = new Map<Fiber.RuntimeFiber<unknown, unknown>, string>()
-    const call = <B>(what: string, effect: Effect.Effect<B, unknown>) =>
-      Effect.tap(time.fork(effect), (fiber) => callers.set(fiber, what))
-
-    const hangs = (scenario.faults ?? []).some(({ trouble }) => trouble === "hang")
-    const boot = hangs ? Drive.through(on, moments, on.isSettled) : Drive.until(on, "The boot", on.isSettled)
-    yield* drive(boot)
-    const isUp = on.timeline.isUp()
-    const steps = { boot: count, all: count }
-    let asked: Cause.Cause<unknown> | undefined
-    let changed: ReadonlyArray<string> = []
-    let missed: ReadonlyArray<string> = []
-    if (isUp && !isOver()) {
-      const context = yield* Deferred.await(on.built)
-      const asking = yield* call(
-        "what it is asked",
-        isAdopted ? Effect.void : Effect.provide(during, context)
-      )
-      for (const [event, bus] of heard) {
-        for (const payload of sampleOf(event)) {
-          yield* call(`an emit of ${event.name}`, bus.emit(event, payload))
-          yield* call(`a publish of ${event.name}`, bus.publish(event, payload))
-        }
-      }
-      if (isAdopted) {
-        const before = yield* Shape.of(on.app, nameOf)
-        const restart = yield* call(
-          "the restart",
-          Effect.flatMap(Deferred.await(child), (it) => it.restart)
-        )
-        yield* drive(Drive.through(on, moments, () => isOver() || restart.unsafePoll() !== null))
-        changed = isOver() ? [] : Shape.differences(before, yield* Shape.of(on.app, nameOf))
-      }
-      yield* drive(Drive.through(on, moments, isOver))
-      const exit = asking.unsafePoll()
-      asked = exit !== null && Exit.isFailure(exit) ? exit.cause : undefined
-      missed = (yield* Shape.tasks(on.app, nameOf)).filter((step) => !faults.reached.has(step))
-    }
-    if (!isOver()) ask()
-    yield* drive(Drive.until(on, "The stop", isOver))
-    const left = isOver() ? [...(yield* on.left)] : []
-
-    const handledAfter: Array<string> = []
-    for (const [event, bus] of isOver() ? heard : []) {
-      for (const payload of sampleOf(event)) {
-        const late = yield* call(`a late emit of ${event.name}`, bus.emit(event, payload))
-        yield* drive(Drive.through(on, moments, () => late.unsafePoll() !== null))
-        const exit = late.unsafePoll()
-        for (const { service } of exit !== null && Exit.isSuccess(exit) ? exit.value.outcomes : []) {
-          handledAfter.push(Step.name({ service: nameOf(service), work: `listener ${event.name}` }))
-        }
-      }
-    }
-    // What goes on all the same shows itself.
-    yield* drive(Drive.through(on, afterwards, () => false))
-    steps.all = count
-    const waiting = [...callers].filter(([fiber]) => fiber.unsafePoll() === null)
-    for (const [fiber] of waiting) fiber.unsafeInterruptAsFork(fiber.id())
-    if (!isOver()) on.fiber.unsafeInterruptAsFork(on.fiber.id())
-    time.settle()
-    left.push(...waiting.map(([, what]) => `${what}, which still waits`))
-    return { on, isUp, stuck, steps, asked, changed, missed, handledAfter, left }
+    return { stage, heard, child: isAdopted ? Deferred.await(child) : undefined, ask, steps: () => count }
   })
 
-/** What adopts the services. */
-const parent = "Laws"
+/** What is done to an app on its stage. */
+interface Hands {
+  /** Moves time, and notes when that does not end. */
+  readonly drive: (moves: Effect.Effect<void, Drive.NeverEndsError>) => Effect.Effect<void>
+  /** The first of it that did not end. */
+  readonly stuck: () => string | undefined
+  /** Forks a caller into the time of the app. */
+  readonly call: <B>(
+    what: string,
+    effect: Effect.Effect<B, unknown>
+  ) => Effect.Effect<Fiber.RuntimeFiber<B, unknown>>
+  /** Interrupts the callers that still wait, and tells which. */
+  readonly dismiss: () => ReadonlyArray<string>
+}
+
+const handling = (stage: Stage.Stage<any>): Hands => {
+  let stuck: string | undefined
+  const callers = new Map<Fiber.RuntimeFiber<unknown, unknown>, string>()
+  return {
+    drive: (moves) => Effect.catchAll(moves, (error) => Effect.sync(() => void (stuck ??= error.message))),
+    stuck: () => stuck,
+    call: (what, effect) => Effect.tap(stage.time.fork(effect), (fiber) => callers.set(fiber, what)),
+    dismiss: () => {
+      const waiting = [...callers].filter(([fiber]) => fiber.unsafePoll() === null)
+      for (const [fiber] of waiting) fiber.unsafeInterruptAsFork(fiber.id())
+      return waiting.map(([, what]) => `${what}, which still waits`)
+    }
+  }
+}
+
+/** What is seen while the app is up. */
+interface Seen {
+  readonly asked: Cause.Cause<unknown> | undefined
+  readonly changed: ReadonlyArray<string>
+  /** Work that is due at times. */
+  readonly due: ReadonlyArray<string>
+}
+
+const nothing: Seen = { asked: undefined, changed: [], due: [] }
+
+/** Asks things of the app, sends events to its listeners, restarts its services where they are adopted, and lets time pass. */
+const whileUp = (
+  { during, moments }: Play,
+  { child, heard, stage }: Staged,
+  { call, drive }: Hands
+): Effect.Effect<Seen> =>
+  Effect.gen(function* () {
+    const { app, isOver } = stage
+    const context = yield* Deferred.await(stage.built)
+    // What is adopted is not offered.
+    const asking = yield* call(
+      "what it is asked",
+      child === undefined ? Effect.provide(during, context) : Effect.void
+    )
+    for (const [event, bus] of heard) {
+      for (const payload of Sample.of(event)) {
+        yield* call(`an emit of ${event.name}`, bus.emit(event, payload))
+        yield* call(`a publish of ${event.name}`, bus.publish(event, payload))
+      }
+    }
+    let changed: ReadonlyArray<string> = []
+    if (child !== undefined) {
+      const before = yield* Shape.of(app)
+      const restart = yield* call(
+        "the restart",
+        Effect.flatMap(child, (it) => it.restart)
+      )
+      yield* drive(Drive.through(stage, moments, () => isOver() || restart.unsafePoll() !== null))
+      changed = isOver() ? [] : Shape.differences(before, yield* Shape.of(app))
+    }
+    yield* drive(Drive.through(stage, moments, isOver))
+    const exit = asking.unsafePoll()
+    const asked = exit !== null && Exit.isFailure(exit) ? exit.cause : undefined
+    return { asked, changed, due: yield* Shape.tasks(app) }
+  })
+
+/** Emits each event again, when the app is over, and gives what has handled it. */
+const heardAfter = ({ moments }: Play, { heard, stage }: Staged, { call, drive }: Hands) =>
+  Effect.gen(function* () {
+    const handlers: Array<string> = []
+    for (const [event, bus] of heard) {
+      for (const payload of Sample.of(event)) {
+        const late = yield* call(`a late emit of ${event.name}`, bus.emit(event, payload))
+        yield* drive(Drive.through(stage, moments, () => late.unsafePoll() !== null))
+        const exit = late.unsafePoll()
+        for (const { service } of exit !== null && Exit.isSuccess(exit) ? exit.value.outcomes : []) {
+          handlers.push(Step.name({ service: nameOf(service), work: `listener ${event.name}` }))
+        }
+      }
+    }
+    return handlers
+  })
 
 /** How many things may come due when the app is over: what goes on shows itself in the first few. */
 const afterwards = 10
-
-/** What a service is called, be it adopted or not. */
-const nameOf = (path: string): string => below(parent, below("App", path))
-
-/** A payload that fits an event, the same each time; none where its schema does not say how to make one. */
-const sampleOf = (event: Event.Event<string, any>): ReadonlyArray<unknown> => {
-  const known = samples.get(event)
-  if (known !== undefined) return known
-  const sample = ((): ReadonlyArray<unknown> => {
-    try {
-      return FastCheck.sample(Arbitrary.make(event.schema), { numRuns: 1, seed: 1 })
-    } catch {
-      return []
-    }
-  })()
-  samples.set(event, sample)
-  return sample
-}
-
-/** A schema with filters may take a second to sample. */
-const samples = new WeakMap<object, ReadonlyArray<unknown>>()

@@ -60,7 +60,7 @@ export const open = (name: string): Effect.Effect<Resource> =>
         if (!isOpen) wrong("was closed again")
         isOpen = false
         const isCleanup = Option.exists(closing, ({ work }) => work === "a cleanup")
-        const later = [...(ledger?.open ?? [])].filter(({ service }) => service === opened.service).at(-1)
+        const later = [...(ledger?.open ?? [])].findLast(({ service }) => service === opened.service)
         if (isCleanup && later !== undefined && later !== opened && ledger?.open.has(opened) === true) {
           wrong(`was closed before ${later.text} which was opened after it`)
         }

@@ -1,4 +1,5 @@
 /** What is done to an app to see whether its services keep their laws, as data that can be written down. */
+import { below } from "../Labels.ts"
 import { counted, listed } from "../Words.ts"
 
 /** One course of events. Without anything, the app starts, runs, and is stopped. */
@@ -27,6 +28,15 @@ export interface Fault {
  * end, asks for the stop of its service, or takes a second longer.
  */
 export type Trouble = "fail" | "die" | "interrupt" | "hang" | "stop" | "slow"
+
+/** What the app is called that is rehearsed. */
+export const appName = "App"
+
+/** What the service is called that adopts the services, where they are. */
+export const parentName = "Laws"
+
+/** What a service is called, be it adopted or not. */
+export const nameOf = (path: string): string => below(parentName, below(appName, path))
 
 /** In words: `Mailer: interval 1m dies; the app is stopped after 12 steps (seed 5)`. */
 export const describe = ({ faults = [], isAdopted, seed, stop, stopAfter }: Scenario): string => {

@@ -3,13 +3,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as App from "../App.ts"
 import type { ServiceStatus } from "../ServiceStatus.ts"
+import { nameOf } from "./Scenario.ts"
 import * as Step from "./Step.ts"
 
-/** Gives what a service is called, by its path. */
-type NameOf = (path: string) => string
-
 /** The steps of them that are due at times. */
-export const tasks = (app: App.App, nameOf: NameOf): Effect.Effect<ReadonlyArray<string>> =>
+export const tasks = (app: App.App): Effect.Effect<ReadonlyArray<string>> =>
   Effect.map(servicesOf(app), (services) =>
     services.flatMap(({ path, tasks }) =>
       tasks
@@ -19,7 +17,7 @@ export const tasks = (app: App.App, nameOf: NameOf): Effect.Effect<ReadonlyArray
   )
 
 /** What each service has. */
-export const of = (app: App.App, nameOf: NameOf): Effect.Effect<ReadonlyArray<string>> =>
+export const of = (app: App.App): Effect.Effect<ReadonlyArray<string>> =>
   Effect.map(servicesOf(app), (services) =>
     services.flatMap(({ checks, listeners, path, tasks }) => {
       const service = nameOf(path)

@@ -15,7 +15,7 @@ import * as Journal from "../Journal.ts"
 import { below } from "../Labels.ts"
 import { Replacements } from "../Replacements.ts"
 import * as WorkDecorator from "../WorkDecorator.ts"
-import * as Drive from "./Drive.ts"
+import type * as Drive from "./Drive.ts"
 import * as Leftovers from "./Leftovers.ts"
 import * as Step from "./Step.ts"
 import * as Stub from "./Stub.ts"
@@ -25,6 +25,8 @@ import * as VirtualTime from "./VirtualTime.ts"
 
 /** How an app is launched. */
 export interface Setting {
+  /** The function that was called, for what it refuses. */
+  readonly where: string
   readonly app: App.Options
   readonly startsAt: DateTime.DateTime.Input
   readonly seed: number | undefined
@@ -61,11 +63,11 @@ export const launch = <A, E, R>(
   Effect.gen(function* () {
     const app = App.make(setting.app)
     const name = setting.app.name ?? "App"
-    const time = VirtualTime.make(momentOf(setting.startsAt), setting.seed, setting.onStep)
+    const time = VirtualTime.make(momentOf(setting.where, setting.startsAt), setting.seed, setting.onStep)
     const left = Leftovers.watch(time)
     const timeline = Timeline.make(yield* Journal.make, time, name)
     const events = TestEventBus.make()
-    const { replacements, unused } = Stub.all(setting.replace)
+    const { replacements, unused } = Stub.all(setting.where, setting.replace)
     const around: WorkDecorator.Decorate = (service, work, effect) =>
       Step.within({ service: below(name, service.path), work })(
         setting.around?.(service, work, effect) ?? effect
@@ -79,10 +81,10 @@ export const launch = <A, E, R>(
     const built = Deferred.unsafeMake<Context.Context<A | TestEventBus.TestEventBus>>(Gate.ours)
     const noted = Layer.tap(layer, (own) =>
       Effect.flatMap(Effect.context<never>(), (ambient) => {
-        const around = Context.omit(Scope.Scope)(ambient as Context.Context<Scope.Scope>)
+        const outer = Context.omit(Scope.Scope)(ambient as Context.Context<Scope.Scope>)
         // A bus from outside has its own recorder.
         const recorder = Context.make(TestEventBus.TestEventBus, events)
-        return Deferred.succeed(built, Context.merge(recorder, Context.merge(around, own)))
+        return Deferred.succeed(built, Context.merge(recorder, Context.merge(outer, own)))
       })
     )
     const fiber = yield* app
@@ -111,9 +113,9 @@ export const launch = <A, E, R>(
     }
   })
 
-const momentOf = (startsAt: DateTime.DateTime.Input): number => {
+const momentOf = (where: string, startsAt: DateTime.DateTime.Input): number => {
   const moment = DateTime.make(startsAt)
   if (Option.isSome(moment)) return DateTime.toEpochMillis(moment.value)
   const expected = 'a moment, like "2026-03-28T12:00:00Z"'
-  throw new Input.InputError({ where: "TestApp.make", input: "startsAt", expected, actual: startsAt })
+  throw new Input.InputError({ where, input: "startsAt", expected, actual: startsAt })
 }

@@ -52,11 +52,11 @@ export const override = <Self, Shape>(
 }
 
 /** Stand-ins by the name of the service, and which of them nothing has asked for. Throws `InputError` when one service has two. */
-export const all = (replace: ReadonlyArray<Replacing>) => {
+export const all = (where: string, replace: ReadonlyArray<Replacing>) => {
   const unused = new Set(replace.map(([name]) => name))
   if (unused.size < replace.length) {
     const expected = "one stand-in for each service"
-    throw new Input.InputError({ where: "TestApp.make", input: "replace", expected, actual: "two for one" })
+    throw new Input.InputError({ where, input: "replace", expected, actual: "two for one" })
   }
   const noted = ([name, { onStart, stops }]: Replacing): Replacing => {
     const started = (real: Effect.Effect<any, any, any>) =>

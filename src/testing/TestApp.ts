@@ -14,7 +14,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as App from "../App.ts"
+import type * as App from "../App.ts"
 import * as Input from "../Input.ts"
 import type * as Journal from "../Journal.ts"
 import type { Snapshot } from "../ServiceStatus.ts"
@@ -130,7 +130,7 @@ export const make = <A, E, R>(
     const { patience, replace = [], seed, startsAt = 0, ...app } = Input.options(where, options)
     const patienceMillis = Input.positiveMillis(where, "patience", patience ?? "1 second")
     if (seed !== undefined) Input.positiveInteger(where, "seed", seed)
-    const stage = yield* Stage.launch(layer, { app, startsAt, seed, replace, patienceMillis })
+    const stage = yield* Stage.launch(layer, { where, app, startsAt, seed, replace, patienceMillis })
     const { built, fiber, isOver, time, timeline } = stage
 
     let isAsked = false

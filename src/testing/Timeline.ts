@@ -46,17 +46,17 @@ export const make = (
     },
     entries: () => [...entries],
     lines: () =>
-      told.map(({ at, what }) => `${clock(at)} ${typeof what === "string" ? what : text(app, what)}`),
+      told.map(({ at, what }) => `${clock(at)} ${typeof what === "string" ? what : line(app, what)}`),
     isUp: () => isUp,
     tell: (service, what) => tell(`${below(app, service)}: ${what}`)
   }
 }
 
-/** An entry without the name of the app, of which there is one. */
-const text = (app: string, entry: Journal.Unstamped): string => {
+/** An entry in one line, without the name of the app, of which there is one. */
+export const line = (app: string, entry: Journal.Unstamped): string => {
   if (entry._tag === "TaskTicked") return `${below(app, entry.service)} ticked (${entry.task})`
-  const [line = ""] = Journal.format(entry).split("\n", 1)
-  return "service" in entry ? below(app, line) : line
+  const [first = ""] = Journal.format(entry).split("\n", 1)
+  return "service" in entry ? below(app, first) : first
 }
 
 /** `00:01:00.000`, and with more than a day `3d 00:01:00.000`. */
