@@ -105,7 +105,7 @@ export const own = (
     stop: Effect.zipRight(askStop, over),
     // One that is down may come up before it is stopped.
     stopLimit: () => slot.life?.stopLimit() ?? parent.stopTimeout,
-    unfinished: () => (slot.life === undefined ? [] : Owner.unfinished(slot.life.owner.members)),
+    unfinished: () => (slot.life === undefined ? [] : Owner.unfinished(slot.life.members)),
     status: () => Slot.status(slot)
   }
   parent.children.add(slot.owned)

@@ -1,4 +1,5 @@
 /** The moments at which a cron expression matches. */
+import type * as Clock from "effect/Clock"
 import * as Cron from "effect/Cron"
 import * as Either from "effect/Either"
 import * as Input from "./Input.ts"
@@ -25,11 +26,40 @@ export const parse = (expression: string, timeZone: string | undefined, now: num
 /** Past this, the exact number of missed slots tells nothing more. */
 const mostCounted = 1_000
 
-/** How many slots lie after `from` and before `to`, or `mostCounted`. */
-export const countBetween = (parsed: Cron.Cron, from: number, to: number): number => {
-  let count = 0
-  for (let at = Cron.next(parsed, new Date(from)).getTime(); at < to && count < mostCounted; count++) {
-    at = Cron.next(parsed, new Date(at)).getTime()
+/** When runs are due. */
+export class CronSlots {
+  private readonly clock: Clock.Clock
+  private readonly parsed: Cron.Cron
+  private slot: number
+
+  /** The slots from now on. */
+  constructor(clock: Clock.Clock, parsed: Cron.Cron) {
+    this.clock = clock
+    this.parsed = parsed
+    this.slot = clock.unsafeCurrentTimeMillis()
+    this.next()
   }
+
+  /** How many milliseconds are left until the slot, as the wall clock is now. */
+  left(): number {
+    return this.slot - this.clock.unsafeCurrentTimeMillis()
+  }
+
+  /** Goes on to the next slot, and gives how many were missed. */
+  next(): number {
+    const { parsed, slot } = this
+    const now = this.clock.unsafeCurrentTimeMillis()
+    // A slot may be due this very millisecond. Not before the last: a clock that is set back fires no slot twice.
+    this.slot = after(parsed, Math.max(slot, now - 1))
+    return countBetween(parsed, slot, now)
+  }
+}
+
+const after = (parsed: Cron.Cron, millis: number): number => Cron.next(parsed, new Date(millis)).getTime()
+
+/** How many slots lie after `from` and before `to`, or `mostCounted`. */
+const countBetween = (parsed: Cron.Cron, from: number, to: number): number => {
+  let count = 0
+  for (let at = after(parsed, from); at < to && count < mostCounted; count++) at = after(parsed, at)
   return count
 }

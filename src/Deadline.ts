@@ -11,6 +11,7 @@ import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Gate from "./Gate.ts"
+import * as HeadStart from "./HeadStart.ts"
 
 /** Most steps of a stop end within a few turns of the scheduler. Looking that often first saves a timer and its fiber. */
 const turnsWithoutTimer = 8
@@ -25,9 +26,12 @@ export const within = <A, E, R>(
   millis: number
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>, never, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.forkDaemon(Effect.interruptible(work)), (fiber) => {
+    Effect.flatMap(HeadStart.fork(Effect.interruptible(work)), (fiber) => {
+      const exit = fiber.unsafePoll()
       fiber.addObserver(lookedAt)
-      return Effect.onInterrupt(restore(awaitWithin(fiber, millis)), () => Fiber.interruptFork(fiber))
+      return exit === null
+        ? Effect.onInterrupt(restore(awaitWithin(fiber, millis)), () => Fiber.interruptFork(fiber))
+        : Effect.succeedSome(exit)
     })
   )
 

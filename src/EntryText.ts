@@ -2,7 +2,10 @@
 import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
+import * as HashMap from "effect/HashMap"
 import * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
 import * as BootReport from "./BootReport.ts"
 import * as StopPlan from "./StopPlan.ts"
 import * as StopReport from "./StopReport.ts"
@@ -16,13 +19,19 @@ export const format = (entry: Unstamped): string => line(entry)[1]
 export const isKind = (kind: string): kind is Entry["_tag"] => Object.hasOwn(lines, kind)
 
 /** Logs an entry as its line, at its level. */
-export const log = (entry: Entry): Effect.Effect<void> => {
-  const [level, message] = line(entry)
-  const logged = hasCause(entry)
-    ? Effect.logWithLevel(level, message, entry.cause)
-    : Effect.logWithLevel(level, message)
-  return "service" in entry ? Effect.annotateLogs(logged, "service", entry.service) : logged
-}
+export const log = (entry: Entry): Effect.Effect<void> =>
+  Effect.withFiberRuntime((fiber) => {
+    const [level, message] = line(entry)
+    if (LogLevel.greaterThan(fiber.getFiberRef(FiberRef.currentMinimumLogLevel), level)) return Effect.void
+    const logged = hasCause(entry)
+      ? Effect.logWithLevel(level, message, entry.cause)
+      : Effect.logWithLevel(level, message)
+    if (!("service" in entry)) return logged
+    // Mostly it is the service itself that tells.
+    const named = HashMap.get(fiber.getFiberRef(FiberRef.currentLogAnnotations), "service")
+    const isNamed = Option.isSome(named) && named.value === entry.service
+    return isNamed ? logged : Effect.annotateLogs(logged, "service", entry.service)
+  })
 
 /** A cause is shown once: not again for each service, or the app, that fails because one below it has. */
 const hasCause = (entry: Entry): entry is Extract<Entry, { readonly cause: Cause.Cause<unknown> }> => {

@@ -147,16 +147,18 @@ const taskFailed =
  * schedule, which fails the service, or in what it does when it is interrupted,
  * which is journaled. Neither is to be silent.
  */
+export const leaked = (service: Lifetime, work: string, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+  if (Cause.isInterruptedOnly(cause)) return Effect.void
+  const entry = taskFailed(service, work)
+  if (Cause.isInterrupted(cause)) return tell(service, work, cause, entry(cause, "Log"))
+  return Effect.zipRight(tell(service, work, cause, entry(cause, "Escalate")), fail(service, work, cause))
+}
+
+/** Work whose failures that no policy has answered are not silent. */
 export const guarded =
   (service: Lifetime, work: string) =>
   <A, R>(effect: Effect.Effect<A, never, R>): Effect.Effect<A, never, R> =>
-    Effect.onExit(effect, (exit) => {
-      if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.void
-      const { cause } = exit
-      const entry = taskFailed(service, work)
-      if (Cause.isInterrupted(cause)) return tell(service, work, cause, entry(cause, "Log"))
-      return Effect.zipRight(tell(service, work, cause, entry(cause, "Escalate")), fail(service, work, cause))
-    })
+    Effect.onExit(effect, (exit) => (Exit.isSuccess(exit) ? Effect.void : leaked(service, work, exit.cause)))
 
 /** Asks the owner to stop the service; one that still starts is stopped when it has started. */
 export const askStop = (service: Lifetime): Effect.Effect<void> =>

@@ -9,41 +9,49 @@ import * as FiberId from "effect/FiberId"
 /** What waits at a gate, or for one of our deferred values, says that it waits for this. */
 export const ours: FiberId.FiberId = FiberId.runtime(-2, 0)
 
-/** A gate, as Effect's `Latch`. */
-export interface Gate {
-  readonly open: Effect.Effect<void>
-  readonly close: Effect.Effect<void>
-  readonly unsafeOpen: () => void
-  readonly unsafeClose: () => void
-  /** Waits until it is open. */
-  readonly await: Effect.Effect<void>
-}
+/** A gate, as Effect's `Latch`. There may be very many, so it is small while nobody waits. */
+export class Gate {
+  private isOpen = false
+  private waiting: Set<() => void> | undefined = undefined
 
-/** A closed gate. */
-export const make = (): Gate => {
-  const waiting = new Set<() => void>()
-  let isOpen = false
-  const unsafeOpen = () => {
-    isOpen = true
-    for (const resume of waiting) resume()
-    waiting.clear()
+  get open(): Effect.Effect<void> {
+    return Effect.sync(() => this.unsafeOpen())
   }
-  const unsafeClose = () => {
-    isOpen = false
+
+  get close(): Effect.Effect<void> {
+    return Effect.sync(() => this.unsafeClose())
   }
-  return {
-    open: Effect.sync(unsafeOpen),
-    close: Effect.sync(unsafeClose),
-    unsafeOpen,
-    unsafeClose,
-    await: Effect.async<void>((resume) => {
-      if (isOpen) return resume(Effect.void)
+
+  unsafeOpen(): void {
+    const { waiting } = this
+    this.isOpen = true
+    this.waiting = undefined
+    for (const resume of waiting ?? []) resume()
+  }
+
+  unsafeClose(): void {
+    this.isOpen = false
+  }
+
+  /** Waits until it is open. */
+  get await(): Effect.Effect<void> {
+    return Effect.suspend(() => (this.isOpen ? Effect.void : this.wait))
+  }
+
+  private get wait(): Effect.Effect<void> {
+    return Effect.async<void>((resume) => {
+      // It may have been opened since the fiber has looked, which may yield in between.
+      if (this.isOpen) return resume(Effect.void)
       const go = () => resume(Effect.void)
+      const waiting = (this.waiting ??= new Set())
       waiting.add(go)
       return Effect.sync(() => waiting.delete(go))
     }, ours)
   }
 }
+
+/** A closed gate. */
+export const make = (): Gate => new Gate()
 
 /** Never ends, and holds a timer: JavaScript ends a process that has nothing to wait for but an Effect. */
 export const never: Effect.Effect<never> = Effect.async<never>(() => {

@@ -11,7 +11,6 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.ts"
-import * as Escalation from "./Escalation.ts"
 import * as Grid from "./Grid.ts"
 import * as Input from "./Input.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -19,6 +18,8 @@ import * as Reason from "./Reason.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import type { CheckState, CheckStatus } from "./ServiceStatus.ts"
 import * as Task from "./Task.ts"
+import * as TimedWork from "./TimedWork.ts"
+import * as Work from "./Work.ts"
 
 /** Options of `health`. */
 export interface Options {
@@ -74,12 +75,22 @@ export const health = <A, E, R>(
     const record = recordOf(service, name, critical && service.owner.isCritical)
     const work = name === undefined ? "health check" : `health check ${name}`
     const run = Effect.scoped(service.owner.shared.around(service, work, check))
-    const loop = Grid.run(runOf(run, timeoutMillis, record), { millis, first: "atOnce" })
-    const owned = Escalation.guarded(service, work)(loop)
-    return Effect.map(ServiceScope.fork(service, work, owned, { check: record.status }), (entry) => {
-      // Counted once it is owned, until its fiber is gone: that may end before its first step.
-      entry.fiber.addObserver(record.counted())
-      return Task.handle(entry)
+    const plan = new Grid.Grid(service.clock, millis, "atOnce")
+    let uncount = () => {}
+    const timed = {
+      name: work,
+      plan,
+      shown: { check: record.status },
+      run: (current: Work.Work) =>
+        Effect.provideService(runOf(run, timeoutMillis, record), Work.CurrentWork, current),
+      missed: () => Effect.void,
+      due: () => {},
+      over: () => Effect.sync(() => uncount())
+    }
+    return Effect.map(TimedWork.own(service, timed), (owned) => {
+      // Counted while it is owned.
+      uncount = record.counted()
+      return Task.handle(owned)
     })
   })
 

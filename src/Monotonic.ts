@@ -21,7 +21,7 @@ export const since = (start: number): Effect.Effect<Duration.Duration> =>
   Effect.map(millis, (now) => Duration.millis(Math.round(now - start)))
 
 /** JavaScript's timers end at 24.8 days, and stop while a laptop sleeps; a day is below both troubles. */
-const longestSleepMillis = Duration.toMillis("1 day")
+export const longestSleepMillis = Duration.toMillis("1 day")
 
 /** Sleeps until a clock has come to a time. Looks again when it wakes, since timers may be early. */
 export const sleepUntil = (clock: Effect.Effect<number>, target: () => number): Effect.Effect<void> =>

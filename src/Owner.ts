@@ -13,13 +13,16 @@ import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import * as Changes from "./Changes.ts"
 import * as Journal from "./Journal.ts"
 import type { Labels } from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as ServiceMetrics from "./ServiceMetrics.ts"
+import * as Timers from "./Timers.ts"
 import type { LastFailure, ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
 import * as WorkDecorator from "./WorkDecorator.ts"
 
@@ -55,6 +58,8 @@ export interface Shared {
   readonly changes: Changes.Changes
   /** How all services are, now. */
   readonly snapshot: Effect.Effect<Snapshot>
+  /** The timers of a clock. Mostly all go by one. */
+  readonly timers: (clock: Clock.Clock) => Timers.Timers
   /** What is measured of a service class. */
   readonly metrics: (service: string) => ServiceMetrics.ServiceMetrics
   /** What a test puts around the work of services; nothing otherwise. */
@@ -158,10 +163,10 @@ export const makeShared = (
   journal: Journal.Journal["Type"],
   stopTimeout: number | undefined
 ): Effect.Effect<Shared> =>
-  Effect.gen(function* () {
-    const clock = yield* Effect.clock
-    const labels = yield* FiberRef.get(FiberRef.currentMetricLabels)
-    const decorate = yield* Effect.serviceOption(WorkDecorator.WorkDecorator)
+  Effect.zipWith(Effect.clock, Effect.runtime<never>(), (clock, runtime) => {
+    const labels = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentMetricLabels)
+    const decorate = Context.getOption(runtime.context, WorkDecorator.WorkDecorator)
+    const timers = new Map<Clock.Clock, Timers.Timers>()
     const root: Root = {
       name,
       begunAt: Monotonic.unsafeMillis(clock),
@@ -184,6 +189,11 @@ export const makeShared = (
         stopTimeout: stopTimeout === undefined ? undefined : Duration.millis(stopTimeout),
         services: Array.from(root.services, (service) => service.status())
       })),
+      timers: (clock) => {
+        const known = timers.get(clock) ?? new Timers.Timers(clock, runtime)
+        timers.set(clock, known)
+        return known
+      },
       metrics: ServiceMetrics.of(labels),
       around: Option.getOrElse(decorate, (): WorkDecorator.Decorate => (_service, _work, effect) => effect),
       definitions: new Map()
@@ -256,6 +266,12 @@ export const layer: Layer.Layer<Owner> = Layer.effect(
     })
   )
 ).pipe(Layer.provide(Journal.layer))
+
+/** As `layer` gives it to a layer that is being built: one for all of a composition. */
+export const ofComposition: Effect.Effect<Owner, never, Scope.Scope> = Effect.flatMap(
+  Effect.zip(Layer.CurrentMemoMap, Effect.scope),
+  ([memoMap, scope]) => Effect.map(Layer.buildWithMemoMap(layer, memoMap, scope), Context.get(Owner))
+)
 
 const standalone = (journal: Journal.Journal["Type"]): Effect.Effect<Owner> =>
   Effect.gen(function* () {

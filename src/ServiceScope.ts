@@ -8,10 +8,14 @@ import type * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Data from "effect/Data"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
+import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
+import * as HashMap from "effect/HashMap"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Gate from "./Gate.ts"
@@ -33,6 +37,7 @@ import {
   steps,
   type TaskStatus
 } from "./ServiceStatus.ts"
+import type * as Timers from "./Timers.ts"
 import * as Work from "./Work.ts"
 
 /** What owned work requires. Only `onStart`, and work that a service owns, has it. */
@@ -60,9 +65,12 @@ export interface Lifetime extends Owner.Member {
   readonly stopTimeout: number
   readonly clock: Clock.Clock
   readonly metrics: ServiceMetrics
-  /** As it was when the service began to start; its stop runs in it. */
+  readonly timers: Timers.Timers
+  /** As it was when the service began to start, with its name in the logs; its stop runs in it. */
   readonly runtime: Runtime.Runtime<never>
-  readonly fibers: Set<OwnedFiber>
+  /** That of its work, as far as that is the same. */
+  runtimeOfWork: Runtime.Runtime<any> | undefined
+  readonly work: Set<OwnedWork>
   readonly listeners: Set<Listener.Listener>
   readonly children: Set<OwnedChild>
   /** Services that its own work has provided to itself, as for one request. */
@@ -75,8 +83,8 @@ export interface Lifetime extends Owner.Member {
   readonly scope: Scope.CloseableScope
   /** Ends `onStart`, when something has failed the service before its start is done. */
   interruptStart: () => void
-  /** Done when the last step of stopping is. */
-  readonly stopped: Deferred.Deferred<void>
+  /** Open when the last step of stopping is done. */
+  readonly stopped: Gate.Gate
   state: State
   /** When it came into its state. */
   since: number
@@ -97,14 +105,19 @@ export type State = Data.TaggedEnum<{
   Stopped: { readonly failure: string | undefined }
 }>
 
-/** A fiber that a service owns. */
-export interface OwnedFiber<A = unknown, E = unknown> {
+/** Work that a service owns: it ends before the service does. */
+export interface OwnedWork {
   readonly name: string
   /** The source of its work. */
   readonly source: object
-  readonly fiber: Fiber.RuntimeFiber<A, E>
   /** How it is, if it is a task, or a health check. */
   readonly shown: Shown
+  /** Whether it has a fiber now. */
+  readonly isRunning: boolean
+  /** Begins no more of it, and cuts what runs, or lets it come to its end. Does not wait. */
+  readonly end: (cuts: boolean) => void
+  /** Waits for its end. */
+  readonly ended: Effect.Effect<unknown>
 }
 
 /** How work is, as the registry shows it. */
@@ -136,80 +149,148 @@ export const make = (
 ): Effect.Effect<Lifetime> =>
   Effect.zipWith(Scope.make(), Effect.zip(Effect.runtime(), Effect.clock), (scope, [ambient, clock]) => {
     const label = owner.label(definition.name)
-    const { changes, metrics, root } = owner.shared
+    const { changes, root } = owner.shared
     if (!Labels.take(owner, label)) throw new DuplicateChildError({ service: owner.path, child: label })
     Owner.define(owner.shared, definition)
     const path = owner.path === "" ? label : `${owner.path} > ${label}`
     // It runs for longer than what begins it, and is not part of it.
-    const runtime = Runtime.make({ ...ambient, context: Spans.outside(Work.outside(ambient.context)) })
-    const startedAfter = Duration.millis(Math.round(Monotonic.unsafeMillis(clock) - root.begunAt))
-    const service: Lifetime = {
-      key: definition.name,
-      definition,
-      label,
-      path,
-      owner,
-      dependencies: new Set(Owner.pathsIn(owner, runtime.context)),
-      stopTimeout,
-      clock,
-      metrics: metrics(definition.name),
-      runtime,
-      fibers: new Set(),
-      listeners: new Set(),
-      children: new Set(),
-      provided: new Set(),
-      lostChildren: [],
-      childLabels: new Map(),
-      scope,
-      interruptStart: () => {},
-      stopped: Deferred.unsafeMake(Gate.ours),
-      state: { _tag: "Starting" },
-      since: clock.unsafeCurrentTimeMillis(),
-      startTook: undefined,
-      lastFailure: undefined,
-      stop: Effect.suspend(() => stop(service)),
-      stopLimit: () =>
-        stopTimeout +
-        lateStepMillis * (steps.length + Finalizers.of(scope).size) +
-        [...service.children, ...service.provided].reduce((sum, child) => sum + child.stopLimit(), 0),
-      unfinished: () => {
-        const { state } = service
-        if (state._tag === "Stopped") return []
-        const doing = state._tag === "Stopping" ? `stopping: ${state.step}` : state._tag.toLowerCase()
-        const children = [...service.children, ...service.provided].flatMap((child) => child.unfinished())
-        const work = Array.from(service.fibers, ({ name }) => name)
-        return [{ path: service.path, state: state._tag, doing, work }, ...children]
-      },
-      shown: () => shown(service),
-      status: () => ({
-        name: label,
-        path: service.path,
-        state: shown(service),
-        since: service.since,
-        restarts: 0,
-        isCritical: owner.isCritical,
-        lastFailure: service.lastFailure,
-        startedAfter,
-        startTook: service.startTook,
-        stopTimeout: Duration.millis(stopTimeout),
-        isStopTimeoutSet: definition.isStopTimeoutSet,
-        dependencies: [...service.dependencies],
-        checks: checksOf(service),
-        tasks: [...service.fibers].flatMap(({ shown }) => shown.task?.() ?? []),
-        listeners: [...service.listeners].map((listener) => listener.status()),
-        children: [
-          ...[...service.children].flatMap((child) => child.status()),
-          ...Array.from(service.provided, (member) => member.status()),
-          ...service.lostChildren
-        ]
-      })
-    }
+    const runtime = Runtime.make({
+      context: Spans.outside(Work.outside(ambient.context)),
+      fiberRefs: named(ambient.fiberRefs, path),
+      runtimeFlags: ambient.runtimeFlags
+    })
+    const service = new Life({ definition, owner, label, path, stopTimeout, clock, runtime, scope }, stop)
     owner.members.add(service)
     if (owner.parent === undefined) root.services.add(service)
     service.metrics.moved(undefined, "starting")
     changes.note()
     return service
   })
+
+/** There may be very many, so what is done with each is written down once, and not made for each. */
+class Life implements Lifetime {
+  readonly definition: Owner.Definition
+  readonly owner: Owner.Owner
+  readonly key: string
+  readonly label: string
+  readonly path: string
+  readonly dependencies: Set<string>
+  readonly stopTimeout: number
+  readonly clock: Clock.Clock
+  readonly metrics: ServiceMetrics
+  readonly timers: Timers.Timers
+  readonly runtime: Runtime.Runtime<never>
+  runtimeOfWork: Runtime.Runtime<any> | undefined = undefined
+  readonly scope: Scope.CloseableScope
+  readonly work = new Set<OwnedWork>()
+  readonly listeners = new Set<Listener.Listener>()
+  readonly children = new Set<OwnedChild>()
+  readonly provided = new Set<Owner.Member>()
+  readonly lostChildren: Array<ServiceStatus> = []
+  readonly childLabels = new Map<string, Labels.Claim>()
+  readonly stopped = Gate.make()
+  interruptStart = nothing
+  state: State = { _tag: "Starting" }
+  since: number
+  startTook: Duration.Duration | undefined = undefined
+  lastFailure: LastFailure | undefined = undefined
+  private readonly startedAfter: number
+  private readonly stopOf: (service: Lifetime) => Effect.Effect<void>
+
+  constructor(
+    made: Pick<
+      Lifetime,
+      "definition" | "owner" | "label" | "path" | "stopTimeout" | "clock" | "runtime" | "scope"
+    >,
+    stopOf: (service: Lifetime) => Effect.Effect<void>
+  ) {
+    const { clock, definition, label, owner, runtime } = made
+    const { metrics, root, timers } = owner.shared
+    this.definition = definition
+    this.owner = owner
+    this.key = definition.name
+    this.label = label
+    this.path = made.path
+    this.dependencies = new Set(Owner.pathsIn(owner, runtime.context))
+    this.stopTimeout = made.stopTimeout
+    this.clock = clock
+    this.metrics = metrics(definition.name)
+    this.timers = timers(clock)
+    this.runtime = runtime
+    this.scope = made.scope
+    this.since = clock.unsafeCurrentTimeMillis()
+    this.startedAfter = Math.round(Monotonic.unsafeMillis(clock) - root.begunAt)
+    this.stopOf = stopOf
+  }
+
+  get stop(): Effect.Effect<void> {
+    return this.stopOf(this)
+  }
+
+  stopLimit(): number {
+    const late = lateStepMillis * (steps.length + Finalizers.of(this.scope).size)
+    const owned = [...this.children, ...this.provided]
+    return this.stopTimeout + late + owned.reduce((sum, each) => sum + each.stopLimit(), 0)
+  }
+
+  unfinished(): ReadonlyArray<Owner.Unfinished> {
+    const { path, state } = this
+    if (state._tag === "Stopped") return []
+    const doing = state._tag === "Stopping" ? `stopping: ${state.step}` : state._tag.toLowerCase()
+    const owned = [...this.children, ...this.provided].flatMap((each) => each.unfinished())
+    const work = Array.from(this.work, ({ name }) => name)
+    return [{ path, state: state._tag, doing, work }, ...owned]
+  }
+
+  shown(): ShownState {
+    const { state } = this
+    switch (state._tag) {
+      case "Starting":
+      case "Running":
+        return { _tag: state._tag }
+      case "Failed":
+        return { _tag: "Failed", reason: state.reason }
+      case "Stopping":
+        return { _tag: "Stopping", step: state.step }
+      case "Stopped":
+        return state.failure === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason: state.failure }
+    }
+  }
+
+  readonly status = (): ServiceStatus => {
+    return {
+      name: this.label,
+      path: this.path,
+      state: this.shown(),
+      since: this.since,
+      restarts: 0,
+      isCritical: this.owner.isCritical,
+      lastFailure: this.lastFailure,
+      startedAfter: Duration.millis(this.startedAfter),
+      startTook: this.startTook,
+      stopTimeout: Duration.millis(this.stopTimeout),
+      isStopTimeoutSet: this.definition.isStopTimeoutSet,
+      dependencies: [...this.dependencies],
+      checks: checksOf(this),
+      tasks: [...this.work].flatMap(({ shown }) => shown.task?.() ?? []),
+      listeners: [...this.listeners].map((listener) => listener.status()),
+      children: [
+        ...[...this.children].flatMap((child) => child.status()),
+        ...Array.from(this.provided, (member) => member.status()),
+        ...this.lostChildren
+      ]
+    }
+  }
+}
+
+const nothing = () => {}
+
+/** The values of fibers in which all that is logged bears the name of a service. */
+export const named = (fiberRefs: FiberRefs.FiberRefs, path: string): FiberRefs.FiberRefs => {
+  const fiberRef = FiberRef.currentLogAnnotations
+  const value = HashMap.set(FiberRefs.getOrDefault(fiberRefs, fiberRef), "service", path)
+  return FiberRefs.updateAs(fiberRefs, { fiberId: FiberId.none, fiberRef, value })
+}
 
 /** Brings a service into a state. */
 export const become = (service: Lifetime, state: State): void => {
@@ -231,22 +312,8 @@ export const noteFailure = (service: Lifetime, work: string, cause: Cause.Cause<
 }
 
 /** Its health checks. */
-export const checksOf = ({ fibers }: Lifetime): ReadonlyArray<CheckStatus> =>
-  [...fibers].flatMap(({ shown }) => shown.check?.() ?? [])
-
-const shown = ({ state }: Lifetime): ShownState => {
-  switch (state._tag) {
-    case "Starting":
-    case "Running":
-      return { _tag: state._tag }
-    case "Failed":
-      return { _tag: "Failed", reason: state.reason }
-    case "Stopping":
-      return { _tag: "Stopping", step: state.step }
-    case "Stopped":
-      return state.failure === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason: state.failure }
-  }
-}
+export const checksOf = ({ work }: Lifetime): ReadonlyArray<CheckStatus> =>
+  [...work].flatMap(({ shown }) => shown.check?.() ?? [])
 
 /** Throws `ServiceStoppedError` when the step that ends this kind of work has come. */
 export const admit = (service: Lifetime, kind: Step, work: string): void => {
@@ -257,25 +324,75 @@ export const admit = (service: Lifetime, kind: Step, work: string): void => {
 export const admits = ({ state }: Lifetime, kind: Step): boolean =>
   state._tag !== "Stopped" && (state._tag !== "Stopping" || steps.indexOf(state.step) < steps.indexOf(kind))
 
+/** The runtime of work that a service begins here. All of its work that can shares one, since each takes a kilobyte. */
+export const runtime = <R>(service: Lifetime): Effect.Effect<Runtime.Runtime<R>, never, R> =>
+  Effect.map(Effect.runtime<R>(), (ambient) => {
+    const known = service.runtimeOfWork
+    const outside = Spans.runtimeOutside(ambient)
+    if (known === undefined || !isSame(known, outside)) service.runtimeOfWork = outside
+    // They are the same, also in their context.
+    return service.runtimeOfWork as Runtime.Runtime<R>
+  })
+
+const isSame = (one: Runtime.Runtime<never>, other: Runtime.Runtime<never>): boolean => {
+  const [ones, others] = [one.fiberRefs.locals, other.fiberRefs.locals]
+  if (one.context !== other.context || one.runtimeFlags !== other.runtimeFlags) return false
+  return (
+    ones.size === others.size &&
+    Array.from(ones).every(([ref, [[, value]]]) => others.get(ref)?.[0][1] === value)
+  )
+}
+
+/** Notes work of a service. It was admitted in the same step. */
+export const own = (service: Lifetime, work: OwnedWork): void => {
+  service.work.add(work)
+  service.owner.shared.changes.note()
+}
+
+/** Notes that work has ended. */
+export const disown = (service: Lifetime, work: OwnedWork): void => {
+  service.work.delete(work)
+  service.owner.shared.changes.note()
+}
+
 /** Forks work that the service owns: it is interrupted and awaited when the service stops. */
 export const fork = <A, E, R>(
   service: Lifetime,
   name: string,
-  effect: Effect.Effect<A, E, R>,
+  effect: (work: Work.Work) => Effect.Effect<A, E, R>,
   shown: Shown = {}
 ): Effect.Effect<OwnedFiber<A, E>, never, R> =>
-  Effect.map(Effect.runtime<R>(), (runtime) => {
+  Effect.map(runtime<R>(service), (runtime) => {
     admit(service, "work", name)
     const source = {}
     const work = { service: service.path, owner: service.owner, source, awaitedBy: undefined }
-    const owned = Effect.interruptible(Effect.provideService(effect, Work.CurrentWork, work))
-    const fiber = Runtime.runFork(Spans.runtimeOutside(runtime))(owned, { immediate: false })
-    const entry = { name, source, fiber, shown }
-    service.fibers.add(entry)
-    service.owner.shared.changes.note()
-    fiber.addObserver(() => {
-      service.fibers.delete(entry)
-      service.owner.shared.changes.note()
-    })
-    return entry
+    const fiber = Runtime.runFork(runtime)(Effect.interruptible(effect(work)), { immediate: false })
+    const owned = new OwnedFiber(name, source, shown, fiber)
+    own(service, owned)
+    fiber.addObserver(() => disown(service, owned))
+    return owned
   })
+
+/** A fiber that a service owns. */
+export class OwnedFiber<A, E> implements OwnedWork {
+  readonly name: string
+  readonly source: object
+  readonly shown: Shown
+  readonly fiber: Fiber.RuntimeFiber<A, E>
+  readonly isRunning = true
+
+  constructor(name: string, source: object, shown: Shown, fiber: Fiber.RuntimeFiber<A, E>) {
+    this.name = name
+    this.source = source
+    this.shown = shown
+    this.fiber = fiber
+  }
+
+  end(cuts: boolean): void {
+    if (cuts) this.fiber.unsafeInterruptAsFork(FiberId.none)
+  }
+
+  get ended(): Effect.Effect<Exit.Exit<A, E>> {
+    return Fiber.await(this.fiber)
+  }
+}

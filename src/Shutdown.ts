@@ -4,16 +4,16 @@
  * have one deadline.
  */
 import * as Cause from "effect/Cause"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.ts"
 import * as Finalizers from "./Finalizers.ts"
+import * as HeadStart from "./HeadStart.ts"
+import type * as Journal from "./Journal.ts"
 import * as Labels from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
@@ -25,21 +25,20 @@ import * as Work from "./Work.ts"
 /** Stops a service and waits for it. It stops once, however many ask. */
 export const stop = (service: Lifetime): Effect.Effect<void> =>
   Effect.uninterruptible(
-    Effect.flatMap(Effect.zip(Monotonic.millis, Work.current), ([now, caller]) => {
+    Effect.flatMap(Work.current, (caller) => {
       const { state } = service
-      if (state._tag !== "Stopping" && state._tag !== "Stopped") {
-        const failure = state._tag === "Failed" ? state.reason : undefined
-        const deadline = now + service.stopTimeout
-        become(service, { _tag: "Stopping", step: "onStop", deadline, failure })
-        const onStop = state._tag === "Starting" ? undefined : state.onStop
-        const all = runSteps(service, onStop, now, caller).pipe(
-          Spans.around(`${service.key} stop`, { service: service.path }),
-          Effect.ensuring(ended(service))
-        )
-        // A fiber of its own, since the one who asks may be interrupted.
-        Runtime.runFork(service.runtime)(Effect.annotateLogs(all, "service", service.path))
-      }
-      return Deferred.await(service.stopped)
+      if (state._tag === "Stopping" || state._tag === "Stopped") return service.stopped.await
+      const failure = state._tag === "Failed" ? state.reason : undefined
+      const now = Monotonic.unsafeMillis(service.clock)
+      become(service, { _tag: "Stopping", step: "onStop", deadline: now + service.stopTimeout, failure })
+      const onStop = state._tag === "Starting" ? undefined : state.onStop
+      const all = runSteps(service, onStop, now, caller).pipe(
+        Spans.around(`${service.key} stop`, { service: service.path }),
+        Effect.ensuring(ended(service))
+      )
+      // A fiber of its own, since the one who asks may be interrupted.
+      HeadStart.unsafeFork(service.runtime, all)
+      return service.stopped.await
     })
   )
 
@@ -57,21 +56,33 @@ export const step = (
     readonly alive?: (() => ReadonlyArray<string>) | undefined
   } = {}
 ): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    const { around, journal } = service.owner.shared
-    const limit = options.limitMillis ?? (yield* timeLeft(service))
-    const exit = yield* within(service, around(service, name, effect), limit)
-    if (Option.isNone(exit)) {
-      const alive = options.alive?.() ?? []
-      const after = Duration.millis(limit)
-      noteFailure(service, `its stop (${name})`, Cause.fail(`it hung for ${Duration.format(after)}`))
-      yield* Effect.annotateCurrentSpan("failed", name)
-      yield* journal.append({ _tag: "StopTimedOut", service: service.path, step: name, after, alive })
-    } else if (Exit.isFailure(exit.value) && !Cause.isInterruptedOnly(exit.value.cause)) {
-      const { cause } = exit.value
+  Effect.suspend(() => {
+    const limit = options.limitMillis ?? timeLeft(service)
+    return Effect.flatMap(
+      within(service, service.owner.shared.around(service, name, effect), limit),
+      (ended) => {
+        if (Option.isSome(ended)) return Exit.isSuccess(ended.value) ? Effect.void : failed(ended.value.cause)
+        const alive = options.alive?.() ?? []
+        const after = Duration.millis(limit)
+        return wentWrong(Cause.fail(`it hung for ${Duration.format(after)}`), {
+          _tag: "StopTimedOut",
+          service: service.path,
+          step: name,
+          after,
+          alive
+        })
+      }
+    )
+    function failed(cause: Cause.Cause<unknown>) {
+      if (Cause.isInterruptedOnly(cause)) return Effect.void
+      return wentWrong(cause, { _tag: "StopStepFailed", service: service.path, step: name, cause })
+    }
+    function wentWrong(cause: Cause.Cause<unknown>, entry: Journal.Unstamped) {
       noteFailure(service, `its stop (${name})`, cause)
-      yield* Effect.annotateCurrentSpan("failed", name)
-      yield* journal.append({ _tag: "StopStepFailed", service: service.path, step: name, cause })
+      return Effect.zipRight(
+        Effect.annotateCurrentSpan("failed", name),
+        service.owner.shared.journal.append(entry)
+      )
     }
   })
 
@@ -88,11 +99,20 @@ const runSteps = (
     if (onStop !== undefined) yield* step(service, "onStop", onStop)
 
     enter(service, "work")
-    const fibers = [...service.fibers].filter(({ source }) => !Work.isOf(caller, source))
-    if (fibers.length > 0) {
-      yield* step(service, "work", Fiber.interruptAll(fibers.map(({ fiber }) => fiber)), {
-        alive: () => fibers.filter((owned) => service.fibers.has(owned)).map(({ name }) => name)
-      })
+    const all = [...service.work]
+    // Work that has asked for this, by way of others, hears that it did before it is interrupted.
+    if (all.some(({ isRunning }) => isRunning)) yield* Effect.yieldNow()
+    for (const each of all) each.end(!Work.isOf(caller, each.source))
+    const left = all.filter((each) => service.work.has(each) && !Work.isOf(caller, each.source))
+    if (left.length > 0) {
+      yield* step(
+        service,
+        "work",
+        Effect.forEach(left, ({ ended }) => ended, { discard: true }),
+        {
+          alive: () => left.filter((each) => service.work.has(each)).map(({ name }) => name)
+        }
+      )
     }
 
     enter(service, "listeners")
@@ -107,21 +127,22 @@ const runSteps = (
     }
 
     enter(service, "children")
-    const before = yield* Monotonic.millis
-    yield* Effect.forEach([...service.children].toReversed(), (child) => child.stop, { discard: true })
+    const before = Monotonic.unsafeMillis(service.clock)
+    for (const child of [...service.children].toReversed()) yield* child.stop
 
     // Children have deadlines of their own, so their time is not taken from their parent's.
-    enter(service, "cleanups", (yield* Monotonic.millis) - before)
+    enter(service, "cleanups", Monotonic.unsafeMillis(service.clock) - before)
     const finalizers = Finalizers.of(service.scope)
+    // Each is a step, so that all of them together need no limit.
     for (const [key, finalizer] of finalizers) {
       finalizers.set(key, (exit) => step(service, "a cleanup", finalizer(exit)))
     }
-    yield* step(service, "cleanups", Effect.uninterruptible(Scope.close(service.scope, Exit.void)), {
-      limitMillis: (yield* timeLeft(service)) + lateStepMillis * finalizers.size
-    })
+    yield* Scope.close(service.scope, Exit.void)
     // What its own work has provided to itself ends with that, unless that hung.
-    yield* Deadline.within(Owner.stopMembers(service.provided), lateStepMillis)
-    const took = yield* Monotonic.since(startedAt)
+    if (service.provided.size > 0) {
+      yield* Deadline.within(Owner.stopMembers(service.provided), lateStepMillis)
+    }
+    const took = Duration.millis(Math.round(Monotonic.unsafeMillis(service.clock) - startedAt))
     // Before the entry is read, all of it is over.
     forget(service)
     yield* journal.append({ _tag: "ServiceStopped", service: service.path, took })
@@ -130,7 +151,7 @@ const runSteps = (
 const ended = (service: Lifetime): Effect.Effect<void> =>
   Effect.suspend(() => {
     forget(service)
-    return Effect.asVoid(Deferred.succeed(service.stopped, undefined))
+    return service.stopped.open
   })
 
 const forget = (service: Lifetime): void => {
@@ -154,12 +175,10 @@ const enter = (service: Lifetime, next: Step, moreMillis = 0): void => {
 }
 
 /** What is left until the deadline, and at least the time of a late step. */
-const timeLeft = (service: Lifetime): Effect.Effect<number> =>
-  Effect.map(Monotonic.millis, (now) =>
-    service.state._tag === "Stopping"
-      ? Math.max(Math.ceil(service.state.deadline - now), lateStepMillis)
-      : lateStepMillis
-  )
+const timeLeft = ({ clock, state }: Lifetime): number =>
+  state._tag === "Stopping"
+    ? Math.max(Math.ceil(state.deadline - Monotonic.unsafeMillis(clock)), lateStepMillis)
+    : lateStepMillis
 
 /**
  * As `Deadline.within`. But services that the work has built for itself, as by

@@ -71,6 +71,9 @@ export const make = (plan: Incarnation.Plan): Slot => ({
   upAt: 0
 })
 
+/** Whether it is up, or on its first way there, and so nothing is to be done about it. */
+export const isAtRest = ({ wanted }: Slot): boolean => wanted._tag === "Up" && wanted.again === undefined
+
 /** What it offers, if it is up and is to stay so. */
 export const offered = ({ life, wanted }: Slot): Context.Context<unknown> | undefined =>
   wanted._tag === "Up" ? life?.context() : undefined
@@ -159,7 +162,7 @@ export const cameUp = (slot: Slot): void => {
   slot.upSince = now(slot)
   slot.upAt = Monotonic.unsafeMillis(clock)
   slot.wanted = { _tag: "Up", again: undefined }
-  const members = [...(slot.life?.owner.members ?? [])]
+  const members = [...(slot.life?.members ?? [])]
   slot.services = knownServices(slot).filter(({ label }) => members.some((member) => member.label === label))
   const names = new Set(slot.services.map(({ label }) => label))
   lostChildren.splice(0, lostChildren.length, ...lostChildren.filter(({ name }) => !names.has(name)))
@@ -190,7 +193,7 @@ export const pathsOf = (slot: Slot): ReadonlyArray<string> => namesOf(slot).map(
 
 /** The services in it. */
 export const status = (slot: Slot): ReadonlyArray<ServiceStatus> => {
-  const members = new Map(Array.from(slot.life?.owner.members ?? [], (member) => [member.label, member]))
+  const members = new Map(Array.from(slot.life?.members ?? [], (member) => [member.label, member]))
   const known = new Map(slot.services.map((service) => [service.label, service]))
   const ofAll = state(slot)
   return Array.from(namesOf(slot), (name): ServiceStatus => {
@@ -223,7 +226,7 @@ export const status = (slot: Slot): ReadonlyArray<ServiceStatus> => {
 /** How it is as a whole; of several services, as the first is that does not simply run. */
 export const state = (slot: Slot): State => {
   const { plan, wanted } = slot
-  const members = [...(slot.life?.owner.members ?? [])]
+  const members = [...(slot.life?.members ?? [])]
   const ofServices = members.map((member) => member.shown()).find(({ _tag }) => _tag !== "Running")
   switch (wanted._tag) {
     case "Up":
@@ -257,7 +260,7 @@ const now = (slot: Slot): number => slot.plan.parent.clock.unsafeCurrentTimeMill
 /** Those of the life there is, or else of the last one. */
 const knownServices = ({ life, services }: Slot): ReadonlyArray<Known> => {
   const before = new Map(services.map((service) => [service.label, service]))
-  for (const member of life?.owner.members ?? []) {
+  for (const member of life?.members ?? []) {
     const { key, label } = member
     const lastFailure = member.lastFailure ?? before.get(label)?.lastFailure
     before.set(label, { key, label, lastFailure })

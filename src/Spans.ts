@@ -9,6 +9,9 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
 
+/** Whether anybody is shown the spans of a tracer. */
+export const isShown = (tracer: Tracer.Tracer): boolean => tracer !== ownTracer
+
 /** Runs an effect in a span that is a trace of its own. */
 export const around = (name: string, attributes: Record<string, unknown>) => rootSpan(name, { attributes })
 
@@ -36,7 +39,7 @@ export const aroundStart =
   (name: string, attributes: Record<string, unknown>) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.tracerWith((tracer) =>
-      tracer === ownTracer
+      !isShown(tracer)
         ? effect
         : effect.pipe(
             Effect.withSpan(name, { attributes, captureStackTrace: false }),
@@ -68,7 +71,7 @@ const rootSpan =
   (name: string, options: Tracer.SpanOptions) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.tracerWith((tracer) =>
-      tracer === ownTracer
+      !isShown(tracer)
         ? effect
         : Effect.withSpan(effect, name, { ...options, root: true, captureStackTrace: false })
     )

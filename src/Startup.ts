@@ -5,11 +5,15 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.ts"
 import * as Escalation from "./Escalation.ts"
+import * as HeadStart from "./HeadStart.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
@@ -34,106 +38,161 @@ export const layer = <Self, Shape, E, R>(
   settings: Settings,
   onStart: Effect.Effect<Shape, E, R>
 ): Layer.Layer<Self, StartError<E>, Exclude<R, ServiceScope.ServiceScope | Scope.Scope>> => {
-  const bare = Layer.scoped(tag, start(settings, onStart))
-  const inPlace = ({ onStart: other, stops }: Replacement) =>
-    Layer.scoped(tag, start(stops ? settings : { ...settings, onStop: undefined }, other(onStart)))
-  const chosen = Effect.contextWith((context: Context.Context<never>) => {
+  const chosen = Effect.contextWithEffect((context: Context.Context<never>) => {
     const replacement = Option.flatMap(Context.getOption(context, Replacements), (all) =>
       Option.fromNullable(all.get(settings.definition.name))
     )
-    const layer = Option.match(replacement, { onNone: () => bare, onSome: inPlace })
-    // Mostly there is an owner, and to provide one that looks for it would double the cost of a service.
-    return context.unsafeMap.has(Owner.Owner.key) ? layer : Layer.provide(layer, Owner.layer)
+    const begun = Option.match(replacement, {
+      onNone: () => start(settings, onStart),
+      onSome: ({ onStart: other, stops }: Replacement) =>
+        start(stops ? settings : { ...settings, onStop: undefined }, other(onStart))
+    })
+    return context.unsafeMap.has(Owner.Owner.key)
+      ? begun
+      : Effect.provideServiceEffect(begun, Owner.Owner, Owner.ofComposition)
   })
-  // What the type of `bare` needs besides, `start` provides or looks for itself.
-  return Layer.unwrapEffect(chosen as Effect.Effect<Layer.Layer<Self, StartError<E>>>)
+  // What its type needs besides, `start` provides or looks for itself.
+  const made = Effect.map(chosen as Effect.Effect<Shape, StartError<E>>, (shape) => Context.make(tag, shape))
+  // One layer and no more: Effect keeps book of each, which costs as much as all the rest of a service.
+  const whole = Layer.scopedContext(made)
+  starts.set(whole, made)
+  return whole
 }
 
-/** Starts a service, and adds its stop to the scope. */
-const start = <Shape, E, R>(settings: Settings, onStart: Effect.Effect<Shape, E, R>) =>
-  // A failure is told of also when the boot is interrupted at that moment.
-  Effect.uninterruptibleMask((restore) => startWith(settings, onStart, restore))
+/** What a layer does to start the one service that it is. */
+const starts = new WeakMap<Layer.Layer<never, any, any>, Effect.Effect<Context.Context<any>, any, any>>()
 
-const startWith = <Shape, E, R>(
+/**
+ * Builds a layer with a memo map of its own. Where it is a service and nothing
+ * else, there is nothing to memoize, and so no need to keep book of it.
+ */
+export const build = <A, E, R>(
+  layer: Layer.Layer<A, E, R>,
+  memoMap: Layer.MemoMap,
+  scope: Scope.Scope
+): Effect.Effect<Context.Context<A>, E, R | Scope.Scope> =>
+  starts.get(layer) ?? Layer.buildWithMemoMap(layer, memoMap, scope)
+
+/** Starts a service, and adds its stop to the scope. */
+const start = <Shape, E, R>(
+  settings: Settings,
+  onStart: Effect.Effect<Shape, E, R>
+): Effect.Effect<Shape, StartError<E>, R | Owner.Owner | Scope.Scope> =>
+  Effect.flatMap(begun(settings), (service) =>
+    // A failure is told of also when the boot is interrupted at that moment.
+    Effect.uninterruptibleMask((restore) => startOf(service, settings, onStart, restore))
+  )
+
+const startOf = <Shape, E, R>(
+  service: ServiceScope.Lifetime,
   settings: Settings,
   onStart: Effect.Effect<Shape, E, R>,
   restore: <A, E2, R2>(effect: Effect.Effect<A, E2, R2>) => Effect.Effect<A, E2, R2>
-) =>
-  Effect.gen(function* () {
-    const { definition, onStop, startTimeout, stopTimeout } = settings
-    const owner = yield* Owner.Owner
-    const { around, journal } = owner.shared
-    const service = yield* ServiceScope.make(definition, owner, stopTimeout, Shutdown.stop).pipe(
-      // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
-      Effect.tap((made) => Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, made.stop))),
-      Effect.uninterruptible
-    )
-    const startedAt = yield* Monotonic.millis
-    yield* journal.append({ _tag: "ServiceStarting", service: service.path })
-
-    const within = ownerWithin(service)
-    const outer = Spans.outside(yield* Effect.context<R>())
-    const inService = <A, E2>(
-      effect: Effect.Effect<A, E2, R | ServiceScope.ServiceScope | Scope.Scope>,
-      awaitedBy: Work.Work | undefined
-    ) => {
-      const inner = Context.make(ServiceScope.ServiceScope, service).pipe(
-        Context.add(Scope.Scope, service.scope),
-        Context.add(Owner.Owner, within),
-        Context.add(Work.CurrentWork, { service: service.path, owner, source: service, awaitedBy })
-      )
-      return Effect.annotateLogs(Effect.provide(effect, Context.merge(outer, inner)), "service", service.path)
-    }
+): Effect.Effect<Shape, StartError<E>, R> =>
+  Effect.suspend(() => {
+    const { definition, onStop, startTimeout } = settings
+    const { clock, owner, path } = service
+    const startedAt = Monotonic.unsafeMillis(clock)
     let step: StartError<E>["step"] = "onStart"
-    const inTime = run(
-      service,
-      inService(around(service, "onStart", onStart), yield* Work.current),
-      startTimeout
-    ).pipe(
-      Effect.flatMap(
-        Option.getOrElse((): Exit.Exit<Shape, E | Cause.TimeoutException> => {
-          step = "startTimeout"
-          return tookTooLong(startTimeout ?? 0)
-        })
+    const inTime = Effect.flatMap(
+      run(service, onStart, startTimeout),
+      Option.getOrElse((): Exit.Exit<Shape, E | Cause.TimeoutException> => {
+        step = "startTimeout"
+        return tookTooLong(startTimeout ?? 0)
+      })
+    )
+    const ended = Effect.exit(
+      restore(Spans.aroundStart(`${definition.name} start`, { service: path })(inTime))
+    )
+    const starting = owner.shared.journal.append({ _tag: "ServiceStarting", service: path })
+    return Effect.flatMap(Effect.zipRight(starting, ended), (exit): Effect.Effect<Shape, StartError<E>> => {
+      if (Exit.isFailure(exit) || failureOf(service) !== undefined) {
+        const cause = Exit.isFailure(exit) ? exit.cause : Cause.empty
+        const told = Effect.suspend(() => didNotStart<E>(service, step, cause))
+        // Where nothing has failed, an interruption from outside ends it here.
+        return Exit.isFailure(exit) && Cause.isInterruptedOnly(cause)
+          ? Effect.zipRight(restore(Effect.void), told)
+          : told
+      }
+      const shape = exit.value
+      const took = Duration.millis(Math.round(Monotonic.unsafeMillis(clock) - startedAt))
+      const stopping = onStop === undefined ? undefined : inService(service, () => onStop(shape))
+      owner.offers.set(definition.name, { path, shape })
+      return Effect.as(Effect.zipRight(restore(Effect.void), started(service, took, stopping)), shape)
+    })
+  })
+
+/** A service that its owner knows, and that stops with the scope. */
+const begun = ({ definition, stopTimeout }: Settings) =>
+  Effect.uninterruptible(
+    Effect.flatMap(Effect.context<Owner.Owner | Scope.Scope>(), (context) =>
+      Effect.tap(
+        ServiceScope.make(definition, Context.get(context, Owner.Owner), stopTimeout, Shutdown.stop),
+        // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
+        (service) => Scope.addFinalizer(Context.get(context, Scope.Scope), service.stop)
       )
     )
-    const exit = yield* Effect.exit(
-      restore(Spans.aroundStart(`${definition.name} start`, { service: service.path })(inTime))
-    )
+  )
 
-    // Where nothing has failed, an interruption from outside ends it here.
-    if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) yield* restore(Effect.void)
-    const failure = failureOf(service)
-    if (Exit.isSuccess(exit) && failure === undefined) {
-      const stopping =
-        onStop === undefined
-          ? undefined
-          : inService(
-              Effect.suspend(() => onStop(exit.value)),
-              undefined
-            )
-      owner.offers.set(definition.name, { path: service.path, shape: exit.value })
-      yield* started(service, yield* Monotonic.since(startedAt), stopping)
-      return exit.value
-    }
-    const given: Cause.Cause<unknown> = failure ?? (Exit.isFailure(exit) ? exit.cause : Cause.empty)
-    // Interrupted from outside, this would not be run, and a service whose scope was closed would be stopping.
-    const isItself = service.state._tag === "Starting" && Cause.isInterruptedOnly(given)
-    const cause = isItself ? Cause.die(new Cause.InterruptedException("it interrupted itself")) : given
-    if (service.state._tag === "Starting" && !Cause.isInterruptedOnly(cause)) {
-      // What failed it from outside of `onStart` has been noted.
-      if (failure === undefined) ServiceScope.noteFailure(service, step, cause)
-      const reason = `${service.path} > ${step}: ${Reason.ofCause(rootOf(cause).cause)}`
-      ServiceScope.become(service, { _tag: "Failed", onStop: undefined, reason })
-    }
-    yield* service.stop
-    // An interruption has no error to say which service it was.
-    if (Cause.isInterruptedOnly(cause)) return yield* Effect.interrupt
-    yield* journal.append({ _tag: "StartFailed", service: service.path, step, cause })
-    const error = new StartError<E>({ service: service.path, step, cause })
-    // A defect stays one, and so does what failed the service from outside of `onStart`.
-    return yield* failure === undefined && Cause.isFailure(cause) ? Effect.fail(error) : Effect.die(error)
-  })
+/** The context of what a service does. */
+const contextOf = <R>(
+  service: ServiceScope.Lifetime,
+  ambient: Context.Context<R>,
+  awaitedBy: Work.Work | undefined
+): Context.Context<R | ServiceScope.ServiceScope | Scope.Scope> => {
+  const { owner, path } = service
+  const all = new Map(ambient.unsafeMap)
+  all.set(ServiceScope.ServiceScope.key, service)
+  all.set(Scope.Scope.key, service.scope)
+  all.set(Owner.Owner.key, ownerWithin(service))
+  all.set(Work.CurrentWork.key, { service: path, owner, source: service, awaitedBy } satisfies Work.Work)
+  return Context.unsafeMake(all)
+}
+
+/** What a service does when it stops, in the context in which it has started. */
+const inService = (
+  service: ServiceScope.Lifetime,
+  // What it needs was there when the service started.
+  f: () => Effect.Effect<unknown, unknown, any>
+): Effect.Effect<unknown, unknown> =>
+  Effect.suspend(() =>
+    Effect.provide(
+      Effect.suspend(f) as Effect.Effect<unknown, unknown>,
+      contextOf(service, service.runtime.context, undefined)
+    )
+  )
+
+/** Stops a service that has failed before its start was done, and tells. */
+const didNotStart = <E>(
+  service: ServiceScope.Lifetime,
+  step: StartError<E>["step"],
+  thrown: Cause.Cause<E | Cause.TimeoutException>
+): Effect.Effect<never, StartError<E>> => {
+  const failure = failureOf(service)
+  const given: Cause.Cause<unknown> = failure ?? thrown
+  // Interrupted from outside, this would not be run, and a service whose scope was closed would be stopping.
+  const isItself = service.state._tag === "Starting" && Cause.isInterruptedOnly(given)
+  const cause = isItself ? Cause.die(new Cause.InterruptedException("it interrupted itself")) : given
+  if (service.state._tag === "Starting" && !Cause.isInterruptedOnly(cause)) {
+    // What failed it from outside of `onStart` has been noted.
+    if (failure === undefined) ServiceScope.noteFailure(service, step, cause)
+    const reason = `${service.path} > ${step}: ${Reason.ofCause(rootOf(cause).cause)}`
+    ServiceScope.become(service, { _tag: "Failed", onStop: undefined, reason })
+  }
+  return Effect.zipRight(
+    service.stop,
+    Effect.suspend((): Effect.Effect<never, StartError<E>> => {
+      // An interruption has no error to say which service it was.
+      if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
+      const error = new StartError<E>({ service: service.path, step, cause })
+      return Effect.zipRight(
+        service.owner.shared.journal.append({ _tag: "StartFailed", service: service.path, step, cause }),
+        // A defect stays one, and so does what failed the service from outside of `onStart`.
+        failure === undefined && Cause.isFailure(cause) ? Effect.fail(error) : Effect.die(error)
+      )
+    })
+  )
+}
 
 /** Who the services answer to that work of this service provides to itself, as for one request. */
 const ownerWithin = (service: ServiceScope.Lifetime): Owner.Owner => ({
@@ -147,8 +206,10 @@ const ownerWithin = (service: ServiceScope.Lifetime): Owner.Owner => ({
   labels: undefined,
   label: (name) => name,
   // One that has not started yet fails whoever provides it, who may handle that.
-  failed: ({ label, shown }, origin, cause) =>
-    shown()._tag === "Starting" ? Effect.void : Escalation.fail(service, `service ${label}`, cause, origin),
+  failed: (member, origin, cause) =>
+    member.shown()._tag === "Starting"
+      ? Effect.void
+      : Escalation.fail(service, `service ${member.label}`, cause, origin),
   stopAsked: ({ path }) => service.owner.shared.journal.append({ _tag: "StopNotPossible", service: path })
 })
 
@@ -164,8 +225,33 @@ const run = <A, E, R>(
   startTimeout: number | undefined
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>, never, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Effect.forkDaemon(restore(onStart)), (fiber) => {
+    Effect.flatMap(Effect.runtime<R>(), (ambient) => {
+      const { context, fiberRefs } = ambient
+      const runtime = Runtime.make({
+        ...ambient,
+        context: contextOf(service, context, Work.of(context)),
+        fiberRefs: ServiceScope.named(fiberRefs, service.path)
+      })
+      const fiber = HeadStart.unsafeFork(
+        runtime,
+        restore(service.owner.shared.around(service, "onStart", onStart))
+      )
+      // As a start in this fiber would, but for its context and the name in its logs.
+      const inherited = Effect.zipRight(
+        Fiber.inheritAll(fiber),
+        Effect.zipRight(
+          FiberRef.set(FiberRef.currentContext, context),
+          FiberRef.set(
+            FiberRef.currentLogAnnotations,
+            FiberRefs.getOrDefault(fiberRefs, FiberRef.currentLogAnnotations)
+          )
+        )
+      )
+      const exit = fiber.unsafePoll()
+      if (exit !== null) return Effect.as(inherited, Option.some(exit))
       service.interruptStart = () => fiber.unsafeInterruptAsFork(fiber.id())
+      // It may have been failed before it first waited.
+      if (failureOf(service) !== undefined) service.interruptStart()
       const awaited =
         startTimeout === undefined
           ? Effect.asSome(Fiber.await(fiber))
@@ -174,7 +260,7 @@ const run = <A, E, R>(
       return restore(awaited).pipe(
         // What it fails in meanwhile is nowhere else to be seen.
         Effect.onInterrupt(() => Effect.flatMap(Fiber.interrupt(fiber), (ended) => tellLate(service, ended))),
-        Effect.tap((exit) => (Option.isSome(exit) ? Fiber.inheritAll(fiber) : undone))
+        Effect.tap((exit) => (Option.isSome(exit) ? inherited : undone))
       )
     })
   )

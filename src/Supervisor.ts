@@ -13,6 +13,7 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Gate from "./Gate.ts"
+import * as HeadStart from "./HeadStart.ts"
 import type * as Budget from "./Budget.ts"
 import * as Escalation from "./Escalation.ts"
 import type * as Failure from "./Failure.ts"
@@ -57,7 +58,7 @@ export const make = <R>(
   slots: ReadonlyArray<Slot.Slot>,
   { budget, policy, strategy }: Settings<R>
 ): Effect.Effect<Supervisor, never, R> =>
-  Effect.map(Effect.runtime<R>(), (runtime) => {
+  Effect.map(ServiceScope.runtime<R>(parent), (runtime) => {
     const { journal } = parent.owner.shared
     const answer = Restarts.answerOf(policy, budget)
     let isStarting = true
@@ -69,13 +70,11 @@ export const make = <R>(
     const kick = () => {
       isDirty = true
       wake.unsafeOpen()
-      if (isActive) return
+      const isAtRest = trouble === undefined && slots.every(Slot.isAtRest)
+      if (isActive || isAtRest) return
       isActive = true
       // The runtime of a service was taken where nothing can be interrupted. Not at once: more may be noted in this turn.
-      Runtime.runFork(parent.runtime)(
-        Effect.interruptible(Effect.annotateLogs(loop, "service", parent.path)),
-        { immediate: false }
-      )
+      Runtime.runFork(parent.runtime)(Effect.interruptible(loop), { immediate: false })
     }
     const loop: Effect.Effect<void> = Effect.suspend(() => {
       isDirty = false
@@ -91,7 +90,7 @@ export const make = <R>(
       const low = slots.findLast(({ life, wanted }) => life !== undefined && wanted._tag !== "Up")
       if (low !== undefined) takeDown(low)
       for (const slot of slots) {
-        const isDown = slot.wanted._tag === "Down" && slot.life === undefined && !beginning.has(slot)
+        const isDown = slot.wanted._tag === "Down" && slot.life === undefined
         if (isDown && !slot.plan.claim.isOver) Slot.isOver(slot)
       }
       if (isStarting) return Effect.succeed(false)
@@ -124,7 +123,7 @@ export const make = <R>(
         Slot.wentDown(slot)
         kick()
       })
-      Runtime.runFork(parent.runtime)(closed, { immediate: false })
+      HeadStart.unsafeFork(parent.runtime, closed)
     }
 
     /** In the next turn of the event loop: what fails at once and always must not keep the process from all else. */
@@ -149,23 +148,18 @@ export const make = <R>(
       return entry === undefined ? Effect.void : journal.append(entry)
     }
 
-    /** What is about to have a life, and has none to be seen yet. */
-    const beginning = new Set<Slot.Slot>()
+    /** Gives it a life. The parent knows of that before it begins. */
     const begin = (slot: Slot.Slot): Effect.Effect<Incarnation.Incarnation, never, R> =>
       Effect.suspend(() => {
-        beginning.add(slot)
-        const begun = Incarnation.begin(slot.plan, {
+        const life = new Incarnation.Incarnation(slot.plan, {
           settled: kick,
           failed: (failure) => failed(slot, failure, Monotonic.unsafeMillis(parent.clock) - slot.upAt),
           stopAsked: () => stop(slot)
         })
-        return Effect.map(begun, (life) => {
-          beginning.delete(slot)
-          slot.life = life
-          slot.owner = life.owner
-          if (slot.wanted._tag !== "Up") life.giveUp()
-          return life
-        })
+        slot.life = life
+        slot.owner = life
+        if (slot.wanted._tag !== "Up") life.giveUp()
+        return Effect.as(life.begin, life)
       })
     /** It has come up, unless something else has come to be wanted in the meantime. */
     const up = (slot: Slot.Slot, life: Incarnation.Incarnation): boolean => {
@@ -227,7 +221,10 @@ export const make = <R>(
     const asWork = (work: string, effect: Effect.Effect<void, never, R>) =>
       Effect.provide(effect, runtimeOfRestarts(runtime)).pipe(
         Escalation.guarded(parent, work),
-        (owned) => ServiceScope.fork(parent, `the failure policy of ${work}`, owned),
+        (owned) =>
+          ServiceScope.fork(parent, `the failure policy of ${work}`, (current) =>
+            Effect.provideService(owned, Work.CurrentWork, current)
+          ),
         // The parent stops itself, and everything of it with it.
         Effect.catchAllDefect((defect) =>
           defect instanceof ServiceStoppedError ? Effect.void : Effect.die(defect)
@@ -287,7 +284,8 @@ export const make = <R>(
       })
     )
 
-    return { start: Effect.provide(start, runtime.context), stop, restart }
+    // It is begun where the supervisor is made, and there is what it needs.
+    return { start: start as Effect.Effect<void, unknown>, stop, restart }
   })
 
 /** As it was where the child was adopted, but not part of the work that adopted it, nor in its span. */

@@ -6,25 +6,23 @@
  * tick ends. Time is Effect's Clock.
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
-import * as Cron from "effect/Cron"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as CronSlots from "./CronSlots.ts"
 import * as Escalation from "./Escalation.ts"
 import * as Failure from "./Failure.ts"
 import * as Grid from "./Grid.ts"
 import * as Input from "./Input.ts"
-import * as Monotonic from "./Monotonic.ts"
+import * as Restarts from "./Restarts.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import type { TaskStatus } from "./ServiceStatus.ts"
 import * as Tally from "./Tally.ts"
 import type * as TaskRecord from "./TaskRecord.ts"
 import * as TaskRuns from "./TaskRuns.ts"
+import * as TimedWork from "./TimedWork.ts"
 import * as Work from "./Work.ts"
 
 /** Owned work that can be ended before its service. */
@@ -120,14 +118,8 @@ export const interval = <A, E, R, R2 = never>(
       ["afterOnePeriod", "atOnce"],
       options.first ?? "afterOnePeriod"
     )
-    return background(
-      service,
-      "interval",
-      Duration.format(millis),
-      effect,
-      options,
-      (tick, skipped, { due }) => Grid.run(tick, { millis, first, due, missed: skipped.add })
-    )
+    const grid = new Grid.Grid(service.clock, millis, first)
+    return background(service, "interval", Duration.format(millis), grid, effect, options)
   })
 
 /**
@@ -145,30 +137,12 @@ export const cron = <A, E, R, R2 = never>(
   expression: string,
   options: CronOptions<NoInfer<E>, R2> = {}
 ): Effect.Effect<Handle, never, Requirements<R, R2>> =>
-  Effect.flatMap(ServiceScope.lifetime, (service) =>
-    Effect.flatMap(Clock.currentTimeMillis, (registeredAt) => {
-      const parsed = CronSlots.parse(
-        expression,
-        Input.options("Service.cron", options).timeZone,
-        registeredAt
-      )
-      return background(service, "cron", expression, effect, options, (tick, skipped, { dueAt }) => {
-        let last = registeredAt
-        return Effect.forever(
-          Effect.gen(function* () {
-            const now = yield* Clock.currentTimeMillis
-            const missed = CronSlots.countBetween(parsed, last, now)
-            if (missed > 0) yield* skipped.add(missed)
-            // A slot may be due this very millisecond. Not before `last`: a clock that is set back fires no slot twice.
-            last = Cron.next(parsed, new Date(Math.max(last, now - 1))).getTime()
-            dueAt(last)
-            yield* Monotonic.sleepUntil(Clock.currentTimeMillis, () => last)
-            yield* tick
-          })
-        )
-      })
-    })
-  )
+  Effect.flatMap(ServiceScope.lifetime, (service) => {
+    const { clock } = service
+    const { timeZone } = Input.options("Service.cron", options)
+    const parsed = CronSlots.parse(expression, timeZone, clock.unsafeCurrentTimeMillis())
+    return background(service, "cron", expression, new CronSlots.CronSlots(clock, parsed), effect, options)
+  })
 
 /**
  * Runs an effect once, `after` a while, unless the service stops before.
@@ -183,10 +157,9 @@ export const timeout = <A, E, R, R2 = never>(
   Effect.flatMap(ServiceScope.lifetime, (service) => {
     const millis = Input.positiveMillis("Service.timeout", "after", after)
     Input.options("Service.timeout", options)
-    return background(service, "timeout", Duration.format(millis), effect, options, (run, _, { due }) => {
-      due(millis)
-      return Effect.zipRight(Monotonic.sleep(millis), run)
-    })
+    const grid = new Grid.Grid(service.clock, millis, "afterOnePeriod")
+    const once = { left: () => grid.left(), next: () => undefined }
+    return background(service, "timeout", Duration.format(millis), once, effect, options)
   })
 
 /**
@@ -225,55 +198,99 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
         ? Effect.die(new TaskEndedError({ service: service.path, task: name }))
         : exit
     })
-    const work = TaskRuns.runs(service, record, until === "stop" ? endless : effect, policy)
+    const answer = Restarts.answerOf(policy)
+    const run = (work: Work.Work) =>
+      Effect.flatten(
+        Escalation.guarded(
+          service,
+          name
+        )(TaskRuns.runs(service, record, work, until === "stop" ? endless : effect, answer))
+      )
     return Effect.map(
-      ServiceScope.fork(service, name, Effect.flatten(Escalation.guarded(service, name)(work)), {
-        task: record.status
-      }),
-      (task): Spawned<A, E> => ({ ...handle(task), await: Fiber.await(task.fiber) })
+      ServiceScope.fork(service, name, run, { task: () => record.status() }),
+      (task): Spawned<A, E> => ({ ...handle(task), await: task.ended })
     )
   })
 
-/** Forks a loop whose runs are isolated from it: a run that fails is answered, and the loop goes on. */
-const background = <A, E, R, R2, A2, R3>(
+/** Owns work whose runs are isolated from it: a run that fails is answered, and the next one comes when it is due. */
+const background = <A, E, R, R2>(
   service: ServiceScope.Lifetime,
   kind: TaskStatus["kind"],
   schedule: string,
+  plan: TimedWork.Plan,
   effect: Effect.Effect<A, E, R>,
-  options: Options<E, R2>,
-  loop: (
-    run: Effect.Effect<void, never, Exclude<R, Scope.Scope> | R2>,
-    skipped: Tally.Tally,
-    record: Pick<TaskRecord.TaskRecord, "due" | "dueAt">
-  ) => Effect.Effect<A2, never, R3>
-): Effect.Effect<Handle, never, R3> => {
+  options: Options<E, R2>
+): Effect.Effect<Handle, never, Exclude<R, Scope.Scope> | R2> => {
   const name =
     options.name === undefined ? `${kind} ${schedule}` : Input.name(`Service.${kind}`, "name", options.name)
   Input.effect(`Service.${kind}`, "effect", effect)
   const policy = Failure.check(`Service.${kind}`, options.onFailure) ?? Failure.log
   const record = TaskRuns.recordOf(service, { kind, name, schedule })
-  const run = Effect.asVoid(TaskRuns.runs(service, record, effect, policy))
-  const tally = Tally.make((missed) =>
-    service.owner.shared.journal.append({ _tag: "TicksSkipped", service: service.path, task: name, missed })
+  return Effect.map(
+    TimedWork.own(service, new Repeated(service, record, plan, effect, Restarts.answerOf(policy))),
+    handle
   )
-  const skipped: Tally.Tally = {
-    ...tally,
-    add: (slots) => {
-      record.skip(slots)
-      return tally.add(slots)
-    }
+}
+
+/** An effect that runs when it is due. There may be very many, so it is small while it waits. */
+class Repeated<A, E, R, R2> implements TimedWork.Timed<Exclude<R, Scope.Scope> | R2> {
+  readonly plan: TimedWork.Plan
+  private readonly service: ServiceScope.Lifetime
+  private readonly record: TaskRecord.TaskRecord
+  private readonly effect: Effect.Effect<A, E, R>
+  private readonly answer: Restarts.Answer<E, R2>
+  private skipped: Tally.Tally | undefined = undefined
+
+  constructor(
+    service: ServiceScope.Lifetime,
+    record: TaskRecord.TaskRecord,
+    plan: TimedWork.Plan,
+    effect: Effect.Effect<A, E, R>,
+    answer: Restarts.Answer<E, R2>
+  ) {
+    this.service = service
+    this.record = record
+    this.plan = plan
+    this.effect = effect
+    this.answer = answer
   }
-  const whole = loop(run, skipped, record).pipe(
-    Escalation.guarded(service, name),
-    Effect.ensuring(skipped.end)
-  )
-  return Effect.map(ServiceScope.fork(service, name, whole, { task: record.status }), handle)
+
+  get name(): string {
+    return this.record.task.name
+  }
+
+  get shown(): ServiceScope.Shown {
+    return { task: () => this.record.status() }
+  }
+
+  due(): void {
+    this.record.due(this.plan)
+  }
+
+  run(work: Work.Work) {
+    return Effect.asVoid(TaskRuns.runs(this.service, this.record, work, this.effect, this.answer))
+  }
+
+  missed(slots: number): Effect.Effect<void> {
+    const { name, record, service } = this
+    const { journal } = service.owner.shared
+    this.skipped ??= Tally.make((missed) =>
+      journal.append({ _tag: "TicksSkipped", service: service.path, task: name, missed })
+    )
+    record.skip(slots)
+    return this.skipped.add(slots)
+  }
+
+  over(): Effect.Effect<void> {
+    return this.skipped?.end ?? Effect.void
+  }
 }
 
 /** The handle of work. */
-export const handle = ({ fiber, name, source }: ServiceScope.OwnedFiber): Handle => ({
-  name,
-  cancel: Effect.flatMap(Work.current, (caller) =>
-    Work.isOf(caller, source) ? Fiber.interruptFork(fiber) : Effect.asVoid(Fiber.interrupt(fiber))
-  )
+export const handle = (work: ServiceScope.OwnedWork): Handle => ({
+  name: work.name,
+  cancel: Effect.flatMap(Work.current, (caller) => {
+    work.end(true)
+    return Work.isOf(caller, work.source) ? Effect.void : Effect.asVoid(work.ended)
+  })
 })

@@ -7,78 +7,92 @@ import * as Reason from "./Reason.ts"
 import type * as ServiceMetrics from "./ServiceMetrics.ts"
 import type { TaskStatus } from "./ServiceStatus.ts"
 
-/** The record of one task. */
-export interface TaskRecord {
-  readonly status: () => TaskStatus
-  /** A run begins. */
-  readonly begin: () => void
-  /** A run has ended, and with a cause has failed. */
-  readonly end: (took: Duration.Duration, cause?: Cause.Cause<unknown>) => void
-  readonly skip: (slots: number) => void
-  /** The next run is due in so many milliseconds, however the wall clock is set meanwhile. */
-  readonly due: (inMillis: number) => void
-  /** The next run is due when the wall clock shows this. */
-  readonly dueAt: (millis: number) => void
-}
+/** The record of one task. There may be very many, so what is done with each is written down once. */
+export class TaskRecord {
+  readonly task: Pick<TaskStatus, "kind" | "name" | "schedule">
+  private readonly keeper: Keeper
+  private runs = 0
+  private failures = 0
+  private skipped = 0
+  private isRunning = false
+  private lastStart: number | undefined = undefined
+  private lastDuration: number | undefined = undefined
+  private lastError: string | undefined = undefined
+  /** When the next run is due, in monotonic milliseconds, or as is planned. */
+  private nextRun: number | Planned | undefined = undefined
 
-/** A task that has not run yet. */
-export const make = (
-  task: Pick<TaskStatus, "kind" | "name" | "schedule">,
-  clock: Clock.Clock,
-  metrics: ServiceMetrics.OfTask,
-  changed: () => void
-): TaskRecord => {
-  let runs = 0
-  let failures = 0
-  let skipped = 0
-  let isRunning = false
-  let lastStart: number | undefined
-  let lastDuration: Duration.Duration | undefined
-  let nextRun: () => number | undefined = () => undefined
-  let lastError: string | undefined
-  return {
-    status: () => ({
-      ...task,
-      runs,
-      failures,
-      skipped,
-      isRunning,
-      lastStart,
-      lastDuration,
-      nextRun: nextRun(),
-      lastError
-    }),
-    begin: () => {
-      runs++
-      isRunning = true
-      lastStart = clock.unsafeCurrentTimeMillis()
-      nextRun = () => undefined
-      changed()
-    },
-    end: (took, cause) => {
-      isRunning = false
-      lastDuration = took
-      if (cause === undefined) metrics.succeeded(Duration.toMillis(took))
-      else {
-        failures++
-        lastError = Reason.ofCause(cause)
-        metrics.failed(Duration.toMillis(took))
-      }
-      changed()
-    },
-    skip: (slots) => {
-      // When the next run is due changes with it, and that is told of.
-      skipped += slots
-      metrics.skipped(slots)
-    },
-    due: (inMillis) => {
-      const at = Monotonic.unsafeMillis(clock) + inMillis
-      nextRun = () => Math.round(clock.unsafeCurrentTimeMillis() + at - Monotonic.unsafeMillis(clock))
-      changed()
-    },
-    dueAt: (millis) => {
-      nextRun = () => millis
-      changed()
+  /** A task that has not run yet. */
+  constructor(task: Pick<TaskStatus, "kind" | "name" | "schedule">, keeper: Keeper) {
+    this.task = task
+    this.keeper = keeper
+  }
+
+  status(): TaskStatus {
+    const { clock } = this.keeper
+    const left =
+      typeof this.nextRun === "number" ? this.nextRun - Monotonic.unsafeMillis(clock) : this.nextRun?.left()
+    return {
+      ...this.task,
+      runs: this.runs,
+      failures: this.failures,
+      skipped: this.skipped,
+      isRunning: this.isRunning,
+      lastStart: this.lastStart,
+      lastDuration: this.lastDuration === undefined ? undefined : Duration.millis(this.lastDuration),
+      nextRun: left === undefined ? undefined : Math.round(clock.unsafeCurrentTimeMillis() + left),
+      lastError: this.lastError
     }
   }
+
+  /** A run begins. */
+  begin(): void {
+    this.runs++
+    this.isRunning = true
+    this.lastStart = this.keeper.clock.unsafeCurrentTimeMillis()
+    this.nextRun = undefined
+    this.keeper.changed()
+  }
+
+  /** A run has ended, and with a cause has failed. */
+  end(tookMillis: number, cause?: Cause.Cause<unknown>): void {
+    this.isRunning = false
+    this.lastDuration = tookMillis
+    if (cause === undefined) this.keeper.metrics.succeeded(tookMillis)
+    else {
+      this.failures++
+      this.lastError = Reason.ofCause(cause)
+      this.keeper.metrics.failed(tookMillis)
+    }
+    this.keeper.changed()
+  }
+
+  /** Slots were missed. When the next run is due changes with it, and that is told of. */
+  skip(slots: number): void {
+    this.skipped += slots
+    this.keeper.metrics.skipped(slots)
+  }
+
+  /** What failed is run again in so many milliseconds. */
+  again(inMillis: number): void {
+    this.nextRun = Monotonic.unsafeMillis(this.keeper.clock) + inMillis
+    this.keeper.changed()
+  }
+
+  /** The next run is due as planned. */
+  due(planned: Planned): void {
+    this.nextRun = planned
+    this.keeper.changed()
+  }
+}
+
+/** What tells how many milliseconds are left until a run. */
+interface Planned {
+  readonly left: () => number
+}
+
+/** For whom a record is kept. */
+export interface Keeper {
+  readonly clock: Clock.Clock
+  readonly metrics: ServiceMetrics.OfTask
+  readonly changed: () => void
 }

@@ -4,7 +4,7 @@ import { dirname, join, normalize } from "node:path"
 
 /** Low to high. A module imports only from levels below its own. */
 const levels = [
-  ["Gate", "Refusal", "Finalizers"],
+  ["Gate", "HeadStart", "Refusal", "Finalizers"],
   [
     "Input",
     "Reason",
@@ -30,6 +30,7 @@ const levels = [
   [
     "CronSlots",
     "Grid",
+    "Timers",
     "Event",
     "Delivery",
     "Failure",
@@ -59,9 +60,10 @@ const levels = [
   ["Listener", "Health"],
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],
-  ["TaskRuns", "Startup", "Incarnation"],
-  ["Task", "Slot"],
-  ["HealthCheck", "Subscription", "Supervisor"],
+  ["TaskRuns", "TimedWork", "Startup"],
+  ["Task", "Incarnation"],
+  ["HealthCheck", "Subscription", "Slot"],
+  ["Supervisor"],
   ["Child"],
   ["Adoption"],
   ["Service", "App"],

@@ -161,7 +161,7 @@ const runOf = (fiber: Fibers.AnyFiber) => {
   const work = Work.of(context)
   if (work === undefined || !context.unsafeMap.has(ServiceScope.ServiceScope.key)) return undefined
   const service = Context.unsafeGet(context, ServiceScope.ServiceScope) as ServiceScope.Lifetime
-  const owned = [...service.fibers].find(({ source }) => source === work.source)
+  const owned = [...service.work].find(({ source }) => source === work.source)
   const task = owned?.shown.task?.()
   return task === undefined || task.kind === "spawn" ? undefined : { service: service.path, work: task.name }
 }

@@ -195,23 +195,23 @@ const watched = <A, E, R>(
   })
 
 interface Count {
-  readonly fibers: number
+  readonly work: number
   readonly listeners: number
   readonly children: number
   readonly total: number
 }
 
 /** How much a service owns. */
-const countOf = ({ children, fibers, listeners, scope }: ServiceScope.Lifetime): Count => ({
-  fibers: fibers.size,
+const countOf = ({ children, listeners, scope, work }: ServiceScope.Lifetime): Count => ({
+  work: work.size,
   listeners: listeners.size,
   children: children.size,
-  total: fibers.size + listeners.size + children.size + Finalizers.of(scope).size
+  total: work.size + listeners.size + children.size + Finalizers.of(scope).size
 })
 
 /** What has been added to what a service owns, by name. */
 const addedTo = (service: ServiceScope.Lifetime, before: Count, now: Count): string => {
-  if (now.fibers > before.fibers) return [...service.fibers].at(-1)?.name ?? "work"
+  if (now.work > before.work) return [...service.work].at(-1)?.name ?? "work"
   if (now.listeners > before.listeners)
     return `listener ${[...service.listeners].at(-1)?.status().event ?? ""}`
   return now.children > before.children ? "a child" : "a cleanup"

@@ -12,13 +12,13 @@ export const watch = (time: VirtualTime.VirtualTime): Effect.Effect<ReadonlyArra
       const more = count - (before.get(what) ?? 0)
       return more > 0 ? [`${more} more ${what} than before`] : []
     })
+  const real = () => [...time.realTimers(), ...grown()]
   // What is real ends with the next turns of the event loop.
-  const settled = Effect.gen(function* () {
+  return Effect.gen(function* () {
     yield* turn
-    for (let turns = 0; turns < mostTurns && grown().length > 0; turns++) yield* turn
-    return grown()
+    for (let turns = 0; turns < mostTurns && real().length > 0; turns++) yield* turn
+    return [...fibers(time), ...real()]
   })
-  return Effect.map(settled, (handles) => [...fibers(time), ...time.realTimers(), ...handles])
 }
 
 const fibers = (time: VirtualTime.VirtualTime): ReadonlyArray<string> =>
@@ -30,7 +30,7 @@ const fibers = (time: VirtualTime.VirtualTime): ReadonlyArray<string> =>
     })
   )
 
-/** How often the event loop may turn until a closed socket is gone: some tenths of a second. */
+/** How often the event loop may turn until a closed socket is gone, or a short timer over: some tenths of a second. */
 const mostTurns = 200
 
 const turn = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1)))

@@ -162,6 +162,8 @@ class StepScheduler implements Scheduler.Scheduler {
   }
 
   shouldYield(fiber: AnyFiber): number | false {
+    // One with a head start may come to wait without ever having been scheduled.
+    this.touched.add(fiber)
     if (this.random !== undefined) {
       return fiber.currentOpCount >= fewestSteps && this.random.integer(oneOfSteps) === 0 ? 0 : false
     }
