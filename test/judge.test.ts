@@ -136,6 +136,14 @@ const cases: ReadonlyArray<
     ["stops in time", "Mailer hung in work while stopping; it was left after 10s"]
   ],
   [
+    "an onStop that takes too long, when that of another service hangs",
+    {
+      ...faulty("onStop", "hang", "stop"),
+      entries: [{ ...stopTimedOut("onStop"), service: "App > Spool" } as Entry.Entry]
+    },
+    ["stops in time", "Spool hung in onStop while stopping; it was left after 10s"]
+  ],
+  [
     "a step that takes too long, when it does not hang",
     { ...faulty("onStop", "interrupt", "stop"), entries: [stopTimedOut("onStop")] },
     ["stops in time", "Mailer hung in onStop while stopping; it was left after 10s"]

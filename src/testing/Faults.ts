@@ -53,7 +53,7 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
   /** A step is reached: gives what is to go wrong with it, if something is. */
   const reach = (service: string, work: string, kind: Kind): Fault | undefined => {
     const at = Step.name({ service: nameOf(service), work })
-    if (!reached.has(at)) reached.set(at, kind)
+    reached.set(at, kind)
     return faults.find((one) => one.at === at && !injected.has(one))
   }
   /** Goes wrong, in place of a step; but "stop" and "slow" do something before it. */
@@ -63,7 +63,7 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
     switch (fault.trouble) {
       case "fail":
         // That a step cannot fail, by its type, is no promise at run time.
-        return Effect.fail(error) as Effect.Effect<never, any> as Effect.Effect<never>
+        return Effect.fail(error) as Effect.Effect<never>
       case "die":
         return Effect.die(error)
       case "interrupt":
