@@ -207,6 +207,47 @@ describe("TestApp", () => {
     })
   )
 
+  it.effect("fails a test whose app leaves something behind, and tells what that is", () =>
+    Effect.gen(function* () {
+      const pending = () => setTimeout(() => {}, 60_000).unref()
+      class Careless extends Service.make<Careless>()("Careless", {
+        onStart: Effect.gen(function* () {
+          yield* Effect.forkDaemon(Effect.never)
+          const cleared = pending()
+          clearTimeout(cleared)
+          const late = pending()
+          yield* Service.addCleanup(Effect.sync(() => clearTimeout(late)))
+          const outside = pending()
+          queueMicrotask(() => clearTimeout(outside))
+          setTimeout(() => {}, 0)
+          setImmediate(() => {})
+          pending()
+        })
+      }) {}
+      const seen: Array<string> = []
+      const exit = yield* Effect.exit(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const app = yield* TestApp.make(Careless.layer)
+            assert.strictEqual((yield* app.stop).exitCode, 0)
+            seen.push(...(yield* app.leftovers))
+          })
+        )
+      )
+      const left = [
+        "a fiber, forked by Careless: onStart",
+        "a setTimeout by Careless: onStart, set at TestApp.test.ts:0"
+      ]
+      const withoutLines = (text: string) => text.replaceAll(/ts:\d+/g, "ts:0")
+      assert.deepStrictEqual(seen.map(withoutLines), left)
+      const [error] = Exit.isFailure(exit) ? Cause.defects(exit.cause) : []
+      assert.strictEqual(
+        withoutLines((error as Error).message),
+        `The app has stopped, but left behind: ${left.join("; ")}. What a service begins is to end with it.`
+      )
+    })
+  )
+
   it.scoped("runs an app that stops itself as soon as it is up", () =>
     Effect.gen(function* () {
       class Once extends Service.make<Once>()("Once", { onStart: Service.stop }) {}
