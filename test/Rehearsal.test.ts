@@ -27,8 +27,9 @@ const everything = () => {
   class Child extends Service.make<Child>()("Child", { onStart: Service.addCleanup(Effect.void) }) {}
   class All extends Service.make<All>()("All", {
     onStart: Effect.gen(function* () {
-      yield* Service.addCleanup(Effect.void)
-      yield* Service.addCleanup(Effect.void)
+      // As `acquireRelease`: nothing goes wrong before it is over.
+      const cleanup = Service.addCleanup(Effect.void)
+      yield* Effect.uninterruptible(Effect.zipRight(cleanup, cleanup))
       yield* Service.interval(Effect.withSpan(Effect.void, "work"), "1 second")
       yield* Service.spawn(Effect.never, { name: "waiting" })
       yield* Service.health(Effect.void)
