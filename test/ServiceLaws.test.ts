@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:net"
 import { afterAll, assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Schema, Scope } from "effect"
+import { type Duration, Effect, Fiber, Layer, Schema, Scope } from "effect"
 import { Event, EventBus, Service } from "effect-services"
 import { ServiceLaws, TestApp } from "effect-services/testing"
 
@@ -258,6 +258,82 @@ describe("a service that", () => {
     )
   }
 })
+
+/** Services that are right, though they look as if they were not. */
+const right: ReadonlyArray<readonly [what: string, layer: Layer.Layer<any, any, EventBus.EventBus>]> = [
+  [
+    "closes in its work what it opens, in any order",
+    doing(
+      Service.interval(
+        Effect.gen(function* () {
+          const one = yield* ServiceLaws.open("one")
+          const other = yield* ServiceLaws.open("other")
+          yield* one.close
+          yield* other.close
+        }),
+        "1 minute"
+      )
+    )
+  ],
+  [
+    "closes its own before another one does",
+    (() => {
+      const opening = (name: string, wait: Duration.DurationInput) =>
+        Effect.flatMap(ServiceLaws.open(name), ({ close }) => Service.addCleanup(Effect.delay(close, wait)))
+      class Late extends Service.make<Late>()("Late", { onStart: opening("late", "1 second") }) {}
+      const early = doing(opening("early", 0))
+      return Layer.merge(early, Late.layer)
+    })()
+  ],
+  [
+    "waits for what it has forked, and lets it fail",
+    doing(Effect.flatMap(Effect.fork(Effect.delay(Effect.fail("no"), "1 second")), Fiber.await))
+  ],
+  [
+    "stops longer than apps may by default",
+    (() => {
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Effect.void,
+        onStop: () => Effect.sleep("45 seconds"),
+        stopTimeout: "1 minute"
+      }) {}
+      return Slow.layer
+    })()
+  ],
+  [
+    "closes a socket that takes its time",
+    doing(
+      Effect.acquireRelease(
+        Effect.sync(() => createServer().listen(0, "127.0.0.1")),
+        (server) => Effect.sync(() => void setTimeout(() => server.close(), 20))
+      )
+    )
+  ]
+]
+
+describe("a service keeps the laws that", () => {
+  for (const [what, layer] of right) {
+    it.live(what, () => ServiceLaws.check(layer, { only: {} }))
+  }
+})
+
+it.live("a bus that keeps the listeners of services that have stopped breaks the law: it goes quiet", () =>
+  Effect.gen(function* () {
+    const keeping = Layer.effect(
+      EventBus.EventBus,
+      Effect.map(EventBus.EventBus, (bus): EventBus.EventBus["Type"] => ({
+        ...bus,
+        listen: (event, spec) => {
+          const none = { close: () => {}, drain: Effect.void, abandon: () => Effect.void }
+          return bus.listen(event, { ...spec, own: (made) => spec.own({ ...made, ...none }) })
+        }
+      }))
+    )
+    const layer = Layer.provide(doing(Service.listen(Paid, () => Effect.void)), keeping)
+    const error = yield* brokenBy(layer, { except: ["leaves nothing"], only: {} })
+    assert.include(error.breaches, "Doing: listener paid was told of an event when all was over")
+  })
+)
 
 describe("ServiceLaws.check", () => {
   class Mail extends Service.make<Mail>()("Mail", {
