@@ -317,24 +317,6 @@ describe("a service keeps the laws that", () => {
   }
 })
 
-it.live("a bus that keeps the listeners of services that have stopped breaks the law: it goes quiet", () =>
-  Effect.gen(function* () {
-    const keeping = Layer.effect(
-      EventBus.EventBus,
-      Effect.map(EventBus.EventBus, (bus): EventBus.EventBus["Type"] => ({
-        ...bus,
-        listen: (event, spec) => {
-          const none = { close: () => {}, drain: Effect.void, abandon: () => Effect.void }
-          return bus.listen(event, { ...spec, own: (made) => spec.own({ ...made, ...none }) })
-        }
-      }))
-    )
-    const layer = Layer.provide(doing(Service.listen(Paid, () => Effect.void)), keeping)
-    const error = yield* brokenBy(layer, { except: ["leaves nothing"], only: {} })
-    assert.include(error.breaches, "Doing: listener paid was told of an event when all was over")
-  })
-)
-
 describe("ServiceLaws.check", () => {
   class Mail extends Service.make<Mail>()("Mail", {
     onStart: Effect.succeed({ send: (_to: string): Effect.Effect<void> => Effect.die("no mail in tests") })
@@ -390,6 +372,13 @@ describe("ServiceLaws.check", () => {
       assert.strictEqual(error.breaches[6], "a fiber, forked by Doing: onStart")
       assert.strictEqual(error.message.match(/was never closed\./g)?.length, 5)
       assert.notInclude(error.message, "a fiber, forked")
+    })
+  )
+
+  it.live("makes up as many scenarios more as it is told to", () =>
+    Effect.gen(function* () {
+      const trying = (runs: number) => ServiceLaws.check(doing(Effect.void), { moments: 1, runs })
+      assert.strictEqual((yield* trying(3)).scenarios - (yield* trying(0)).scenarios, 3)
     })
   )
 
