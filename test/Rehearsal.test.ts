@@ -125,6 +125,20 @@ describe("a rehearsal", () => {
     })
   )
 
+  it.live("compares nothing where a stop comes between a restart and its end", () =>
+    Effect.gen(function* () {
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Effect.zipRight(Service.interval(Effect.void, "1 hour"), Effect.sleep("1 second"))
+      }) {}
+      const play = playOf(Slow.layer)
+      const { steps } = yield* Rehearsal.run(play, { isAdopted: true })
+      for (let stopAfter = steps.boot + 1; stopAfter < steps.all; stopAfter += 3) {
+        const { changed } = yield* Rehearsal.run(play, { isAdopted: true, stopAfter })
+        assert.deepStrictEqual(changed, [], `after ${stopAfter} steps`)
+      }
+    })
+  )
+
   it.live("stops when it is told to, or by two at once", () =>
     Effect.gen(function* () {
       const { layer } = everything()

@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:net"
 import { afterAll, assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Schema, Scope } from "effect"
+import { type Duration, Effect, Fiber, Layer, Schema, Scope } from "effect"
 import { Event, EventBus, Service } from "effect-services"
 import { ServiceLaws, TestApp } from "effect-services/testing"
 
@@ -259,6 +259,64 @@ describe("a service that", () => {
   }
 })
 
+/** Services that are right, though they look as if they were not. */
+const right: ReadonlyArray<readonly [what: string, layer: Layer.Layer<any, any, EventBus.EventBus>]> = [
+  [
+    "closes in its work what it opens, in any order",
+    doing(
+      Service.interval(
+        Effect.gen(function* () {
+          const one = yield* ServiceLaws.open("one")
+          const other = yield* ServiceLaws.open("other")
+          yield* one.close
+          yield* other.close
+        }),
+        "1 minute"
+      )
+    )
+  ],
+  [
+    "closes its own before another one does",
+    (() => {
+      const opening = (name: string, wait: Duration.DurationInput) =>
+        Effect.flatMap(ServiceLaws.open(name), ({ close }) => Service.addCleanup(Effect.delay(close, wait)))
+      class Late extends Service.make<Late>()("Late", { onStart: opening("late", "1 second") }) {}
+      const early = doing(opening("early", 0))
+      return Layer.merge(early, Late.layer)
+    })()
+  ],
+  [
+    "waits for what it has forked, and lets it fail",
+    doing(Effect.flatMap(Effect.fork(Effect.delay(Effect.fail("no"), "1 second")), Fiber.await))
+  ],
+  [
+    "stops longer than apps may by default",
+    (() => {
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Effect.void,
+        onStop: () => Effect.sleep("45 seconds"),
+        stopTimeout: "1 minute"
+      }) {}
+      return Slow.layer
+    })()
+  ],
+  [
+    "closes a socket that takes its time",
+    doing(
+      Effect.acquireRelease(
+        Effect.sync(() => createServer().listen(0, "127.0.0.1")),
+        (server) => Effect.sync(() => void setTimeout(() => server.close(), 20))
+      )
+    )
+  ]
+]
+
+describe("a service keeps the laws that", () => {
+  for (const [what, layer] of right) {
+    it.live(what, () => ServiceLaws.check(layer, { only: {} }))
+  }
+})
+
 describe("ServiceLaws.check", () => {
   class Mail extends Service.make<Mail>()("Mail", {
     onStart: Effect.succeed({ send: (_to: string): Effect.Effect<void> => Effect.die("no mail in tests") })
@@ -314,6 +372,13 @@ describe("ServiceLaws.check", () => {
       assert.strictEqual(error.breaches[6], "a fiber, forked by Doing: onStart")
       assert.strictEqual(error.message.match(/was never closed\./g)?.length, 5)
       assert.notInclude(error.message, "a fiber, forked")
+    })
+  )
+
+  it.live("makes up as many scenarios more as it is told to", () =>
+    Effect.gen(function* () {
+      const trying = (runs: number) => ServiceLaws.check(doing(Effect.void), { moments: 1, runs })
+      assert.strictEqual((yield* trying(3)).scenarios - (yield* trying(0)).scenarios, 3)
     })
   )
 

@@ -248,6 +248,21 @@ describe("TestApp", () => {
     })
   )
 
+  it.scoped("tells once of a stop that never ends", () =>
+    Effect.gen(function* () {
+      class Endless extends Service.make<Endless>()("Endless", {
+        onStart: Effect.void,
+        onStop: () => Effect.never,
+        stopTimeout: "2 days"
+      }) {}
+      const app = yield* TestApp.make(Endless.layer, { stopTimeout: "3 days" })
+      assert.strictEqual(
+        (yield* Effect.flip(app.stop)).message,
+        "The stop of the app does not end: a day of virtual time has passed. Still there: App > Endless (stopping: onStop)."
+      )
+    })
+  )
+
   it.scoped("runs an app that stops itself as soon as it is up", () =>
     Effect.gen(function* () {
       class Once extends Service.make<Once>()("Once", { onStart: Service.stop }) {}

@@ -127,7 +127,6 @@ const course = (play: Play, scenario: Scenario, faults: Faults.Faults) =>
     yield* drive(Drive.through(stage, afterwards, () => false))
     const all = steps()
     const waiting = hands.dismiss()
-    if (!isOver()) stage.fiber.unsafeInterruptAsFork(stage.fiber.id())
     stage.time.settle()
     const { asked, changed } = seen
     return {
