@@ -163,7 +163,7 @@ export const makeShared = (
   journal: Journal.Journal["Type"],
   stopTimeout: number | undefined
 ): Effect.Effect<Shared> =>
-  Effect.zipWith(Effect.clock, Effect.runtime<never>(), (clock, runtime) => {
+  Effect.zipWith(Effect.clock, Effect.runtime(), (clock, runtime) => {
     const labels = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentMetricLabels)
     const decorate = Context.getOption(runtime.context, WorkDecorator.WorkDecorator)
     const timers = new Map<Clock.Clock, Timers.Timers>()

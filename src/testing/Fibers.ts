@@ -21,7 +21,7 @@ export interface Fibers {
 }
 
 /** A fiber that has failed, and nobody was told. */
-export interface Unheard {
+interface Unheard {
   readonly fiber: AnyFiber
   readonly cause: Cause.Cause<unknown>
 }

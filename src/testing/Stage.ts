@@ -79,7 +79,8 @@ export const launch = <A, E, R>(
     }
 
     const built = Deferred.unsafeMake<Context.Context<A | TestEventBus.TestEventBus>>(Gate.ours)
-    const noted = Layer.tap(layer, (own) =>
+    // What else it needs comes from who launches it.
+    const noted = Layer.tap(layer as Layer.Layer<A, E, App.Provided>, (own) =>
       Effect.flatMap(Effect.context<never>(), (ambient) => {
         const outer = Context.omit(Scope.Scope)(ambient as Context.Context<Scope.Scope>)
         // A bus from outside has its own recorder.
