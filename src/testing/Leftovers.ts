@@ -13,17 +13,18 @@ export const watch = (time: VirtualTime.VirtualTime): Effect.Effect<ReadonlyArra
       return more > 0 ? [`${more} more ${what} than before`] : []
     })
   const real = () => [...time.realTimers(), ...grown()]
+  const isUnsettled = () => real().length > 0 || time.fibers.strangers().length > 0
   // What is real ends with the next turns of the event loop.
   return Effect.gen(function* () {
     yield* turn
-    for (let turns = 0; turns < mostTurns && real().length > 0; turns++) yield* turn
+    for (let turns = 0; turns < mostTurns && isUnsettled(); turns++) yield* turn
     return [...fibers(time), ...real()]
   })
 }
 
 const fibers = (time: VirtualTime.VirtualTime): ReadonlyArray<string> =>
-  time.fibers.alive().flatMap((fiber) =>
-    Option.match(Step.of(fiber), {
+  time.fibers.alive().flatMap(([, forkedBy]) =>
+    Option.match(forkedBy, {
       // One that the test itself has forked.
       onNone: () => [],
       onSome: (step) => [`a fiber, forked by ${Step.name(step)}`]

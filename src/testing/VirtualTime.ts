@@ -138,7 +138,7 @@ class StepScheduler implements Scheduler.Scheduler {
     const end = performance.now() + longestMoment
     for (const scheduler of this.busy) {
       this.busy.delete(scheduler)
-      if (!scheduler.timers.noting(() => scheduler.run(end))) {
+      if (!scheduler.timers.noting(() => scheduler.fibers.watching(() => scheduler.run(end)))) {
         this.busy.add(scheduler)
         return false
       }
@@ -181,8 +181,9 @@ class StepScheduler implements Scheduler.Scheduler {
   }
 
   waitingFibers(): ReadonlyArray<AnyFiber> {
+    const strangers = this.touched.size === 0 ? [] : this.fibers.strangers()
     for (const fiber of this.touched) {
-      if (isWaiting(fiber)) this.waits.add(fiber)
+      if (isWaiting(fiber, strangers)) this.waits.add(fiber)
       else this.waits.delete(fiber)
     }
     this.touched.clear()
@@ -219,8 +220,13 @@ class StepScheduler implements Scheduler.Scheduler {
 }
 
 /** Only Effect itself can tell: what a fiber is blocked on is set while it is suspended, and none for a promise. */
-const isWaiting = (fiber: AnyFiber): boolean => {
+const isWaiting = (fiber: AnyFiber, strangers: ReadonlyArray<AnyFiber>): boolean => {
   const { _asyncBlockingOn } = fiber as unknown as { readonly _asyncBlockingOn?: FiberId.FiberId | null }
   // Not `FiberId.isNone`, which in 3.22 calls itself for ever on it.
-  return fiber.unsafePoll() === null && _asyncBlockingOn?._tag === "None"
+  if (fiber.unsafePoll() !== null || _asyncBlockingOn === undefined || _asyncBlockingOn === null) return false
+  if (_asyncBlockingOn._tag === "None") return true
+  // One that is no part of the app lives in real time.
+  return (
+    _asyncBlockingOn._tag === "Runtime" && strangers.some((other) => other.id().id === _asyncBlockingOn.id)
+  )
 }
