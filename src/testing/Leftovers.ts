@@ -1,6 +1,7 @@
 /** What an app leaves behind when it is over: fibers, timers, and what the process holds for it. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as RealTime from "./RealTime.ts"
 import * as Step from "./Step.ts"
 import type * as VirtualTime from "./VirtualTime.ts"
 
@@ -34,7 +35,7 @@ const fibers = (time: VirtualTime.VirtualTime): ReadonlyArray<string> =>
 /** How often the event loop may turn until a closed socket is gone, or a short timer over: some tenths of a second. */
 const mostTurns = 200
 
-const turn = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1)))
+const turn = RealTime.turn(1)
 
 /** What Node knows of itself. */
 interface Process {

@@ -13,6 +13,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
 import * as Utils from "effect/Utils"
 import * as Fibers from "./Fibers.ts"
+import * as RealTime from "./RealTime.ts"
 import * as RealTimers from "./RealTimers.ts"
 
 type AnyFiber = Fibers.AnyFiber
@@ -135,7 +136,7 @@ class StepScheduler implements Scheduler.Scheduler {
   private static isComing = false
 
   static settle(): boolean {
-    const end = performance.now() + longestMoment
+    const end = RealTime.now() + longestMoment
     for (const scheduler of this.busy) {
       this.busy.delete(scheduler)
       if (!scheduler.timers.noting(() => scheduler.fibers.watching(() => scheduler.run(end)))) {
@@ -193,7 +194,7 @@ class StepScheduler implements Scheduler.Scheduler {
   /** Runs what nobody has run. Work without end must not keep the event loop from all else. */
   private static readonly comeBy = (): void => {
     StepScheduler.isComing = !StepScheduler.settle()
-    if (StepScheduler.isComing) setTimeout(StepScheduler.comeBy, 0)
+    if (StepScheduler.isComing) RealTime.later(StepScheduler.comeBy)
   }
 
   /** Runs until nothing is left to run, or the time is up. */
@@ -209,7 +210,7 @@ class StepScheduler implements Scheduler.Scheduler {
         }
         this.onStep?.()
         tasks[next]!()
-        if (++count % 256 === 0 && performance.now() > end) {
+        if (++count % 256 === 0 && RealTime.now() > end) {
           this.tasks.unshift(...tasks.slice(next + 1))
           return false
         }
