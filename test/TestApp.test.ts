@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { vi } from "vitest"
 import { Cause, Effect, Exit, FiberRef, Layer, Random, Ref, Schedule, Schema, type Scope } from "effect"
 import { Event, EventBus, Failure, Service } from "effect-services"
 import { TestApp } from "effect-services/testing"
@@ -477,3 +478,24 @@ describe("TestApp", () => {
     })
   )
 })
+
+it.live("needs no timers of the test runner, which may have replaced those there are", () =>
+  Effect.gen(function* () {
+    class Waiting extends Service.make<Waiting>()("Waiting", {
+      onStart: Service.interval(
+        Effect.async<void>(() => {}),
+        "1 minute"
+      )
+    }) {}
+    yield* Effect.acquireRelease(
+      Effect.sync(() => vi.useFakeTimers()),
+      () => Effect.sync(() => vi.useRealTimers())
+    )
+    const app = yield* TestApp.make(Waiting.layer, { patience: "10 millis" })
+    yield* app.advance("1 hour")
+    assert.include(
+      yield* app.timeline,
+      "00:01:00.000 Waiting: interval 1m waits for something that is not time"
+    )
+  }).pipe(Effect.scoped)
+)

@@ -1,6 +1,8 @@
 /** Makes steps of services go wrong, and notes which steps there are. */
+import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
@@ -41,12 +43,15 @@ export interface Faults {
   readonly reached: ReadonlyMap<string, Kind>
   /** What has gone wrong, each with the error that it went wrong with, if it did with one. */
   readonly injected: ReadonlyMap<Fault, InjectedFault>
+  /** The errors that a start has handled itself. */
+  readonly handled: ReadonlySet<InjectedFault>
 }
 
 /** Makes these go wrong, each once. */
 export const make = (faults: ReadonlyArray<Fault>): Faults => {
   const reached = new Map<string, Kind>()
   const injected = new Map<Fault, InjectedFault>()
+  const handled = new Set<InjectedFault>()
   /** How many cleanups of a service have been run. */
   const cleanups = new Map<string, number>()
 
@@ -91,6 +96,7 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
   /** A start: goes wrong before it, after each thing that the service comes to own, and at the end. */
   const begun = <A, E, R>(service: string, onStart: Effect.Effect<A, E, R>) => {
     cleanups.delete(service)
+    const before = injected.size
     const after = new Map<string, number>()
     const grown = (what: string) => {
       const count = (after.get(what) ?? 0) + 1
@@ -98,13 +104,25 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
       return reach(service, `onStart after ${what}${count === 1 ? "" : ` (${count})`}`, "start")
     }
     return ran(service, "onStart", "start", watched(onStart, grown, goWrong)).pipe(
-      Effect.zipLeft(ran(service, "the end of onStart", "start", Effect.void))
+      Effect.zipLeft(ran(service, "the end of onStart", "start", Effect.void)),
+      Effect.onExit((exit) => Effect.sync(() => noteHandled(service, before, exit)))
     )
+  }
+  /** A start has ended: what went wrong in it, and is not what it ended with, it has handled. */
+  const noteHandled = (service: string, before: number, exit: Exit.Exit<unknown, unknown>) => {
+    const cause = Exit.isFailure(exit) ? exit.cause : Cause.empty
+    // As text, since an error that has gone through a span is given out as a stand-in.
+    const errors = [...Cause.failures(cause), ...Cause.defects(cause)].map(String)
+    for (const [{ at }, error] of [...injected].slice(before)) {
+      const isOfStart = reached.get(at) === "start" && Step.isOf(at, nameOf(service))
+      if (isOfStart && !errors.includes(String(error))) handled.add(error)
+    }
   }
 
   return {
     reached,
     injected,
+    handled,
     around: ({ path }, work, effect) => {
       switch (work) {
         case "onStart":
