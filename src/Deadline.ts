@@ -28,10 +28,9 @@ export const within = <A, E, R>(
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(HeadStart.fork(Effect.interruptible(work)), (fiber) => {
       const exit = fiber.unsafePoll()
+      if (exit !== null) return Effect.succeedSome(exit)
       fiber.addObserver(lookedAt)
-      return exit === null
-        ? Effect.onInterrupt(restore(awaitWithin(fiber, millis)), () => Fiber.interruptFork(fiber))
-        : Effect.succeedSome(exit)
+      return Effect.onInterrupt(restore(awaitWithin(fiber, millis)), () => Fiber.interruptFork(fiber))
     })
   )
 

@@ -74,9 +74,9 @@ export const health = <A, E, R>(
 
     const record = recordOf(service, name, critical && service.owner.isCritical)
     const work = name === undefined ? "health check" : `health check ${name}`
-    const run = Effect.scoped(service.owner.shared.around(service, work, check))
     const plan = new Grid.Grid(service.clock, millis, "atOnce")
     let uncount = () => {}
+    const run = Effect.scoped(service.owner.shared.around(service, work, check))
     const timed = {
       name: work,
       plan,

@@ -18,8 +18,9 @@ import * as FiberRefs from "effect/FiberRefs"
 import * as HashMap from "effect/HashMap"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import * as Gate from "./Gate.ts"
+import * as Captured from "./Captured.ts"
 import * as Finalizers from "./Finalizers.ts"
+import * as Gate from "./Gate.ts"
 import type * as Listener from "./Listener.ts"
 import * as Labels from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -68,8 +69,6 @@ export interface Lifetime extends Owner.Member {
   readonly timers: Timers.Timers
   /** As it was when the service began to start, with its name in the logs; its stop runs in it. */
   readonly runtime: Runtime.Runtime<never>
-  /** That of its work, as far as that is the same. */
-  runtimeOfWork: Runtime.Runtime<any> | undefined
   readonly work: Set<OwnedWork>
   readonly listeners: Set<Listener.Listener>
   readonly children: Set<OwnedChild>
@@ -180,7 +179,6 @@ class Life implements Lifetime {
   readonly metrics: ServiceMetrics
   readonly timers: Timers.Timers
   readonly runtime: Runtime.Runtime<never>
-  runtimeOfWork: Runtime.Runtime<any> | undefined = undefined
   readonly scope: Scope.CloseableScope
   readonly work = new Set<OwnedWork>()
   readonly listeners = new Set<Listener.Listener>()
@@ -324,25 +322,6 @@ export const admit = (service: Lifetime, kind: Step, work: string): void => {
 export const admits = ({ state }: Lifetime, kind: Step): boolean =>
   state._tag !== "Stopped" && (state._tag !== "Stopping" || steps.indexOf(state.step) < steps.indexOf(kind))
 
-/** The runtime of work that a service begins here. All of its work that can shares one, since each takes a kilobyte. */
-export const runtime = <R>(service: Lifetime): Effect.Effect<Runtime.Runtime<R>, never, R> =>
-  Effect.map(Effect.runtime<R>(), (ambient) => {
-    const known = service.runtimeOfWork
-    const outside = Spans.runtimeOutside(ambient)
-    if (known === undefined || !isSame(known, outside)) service.runtimeOfWork = outside
-    // They are the same, also in their context.
-    return service.runtimeOfWork as Runtime.Runtime<R>
-  })
-
-const isSame = (one: Runtime.Runtime<never>, other: Runtime.Runtime<never>): boolean => {
-  const [ones, others] = [one.fiberRefs.locals, other.fiberRefs.locals]
-  if (one.context !== other.context || one.runtimeFlags !== other.runtimeFlags) return false
-  return (
-    ones.size === others.size &&
-    Array.from(ones).every(([ref, [[, value]]]) => others.get(ref)?.[0][1] === value)
-  )
-}
-
 /** Notes work of a service. It was admitted in the same step. */
 export const own = (service: Lifetime, work: OwnedWork): void => {
   service.work.add(work)
@@ -362,7 +341,7 @@ export const fork = <A, E, R>(
   effect: (work: Work.Work) => Effect.Effect<A, E, R>,
   shown: Shown = {}
 ): Effect.Effect<OwnedFiber<A, E>, never, R> =>
-  Effect.map(runtime<R>(service), (runtime) => {
+  Effect.map(Captured.runtime<R>(), (runtime) => {
     admit(service, "work", name)
     const source = {}
     const work = { service: service.path, owner: service.owner, source, awaitedBy: undefined }

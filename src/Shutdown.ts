@@ -58,31 +58,26 @@ export const step = (
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const limit = options.limitMillis ?? timeLeft(service)
-    return Effect.flatMap(
-      within(service, service.owner.shared.around(service, name, effect), limit),
-      (ended) => {
-        if (Option.isSome(ended)) return Exit.isSuccess(ended.value) ? Effect.void : failed(ended.value.cause)
-        const alive = options.alive?.() ?? []
-        const after = Duration.millis(limit)
-        return wentWrong(Cause.fail(`it hung for ${Duration.format(after)}`), {
-          _tag: "StopTimedOut",
-          service: service.path,
-          step: name,
-          after,
-          alive
-        })
-      }
-    )
+    const { around, journal } = service.owner.shared
+    return Effect.flatMap(within(service, around(service, name, effect), limit), (ended) => {
+      if (Option.isSome(ended)) return Exit.isSuccess(ended.value) ? Effect.void : failed(ended.value.cause)
+      const alive = options.alive?.() ?? []
+      const after = Duration.millis(limit)
+      return wentWrong(Cause.fail(`it hung for ${Duration.format(after)}`), {
+        _tag: "StopTimedOut",
+        service: service.path,
+        step: name,
+        after,
+        alive
+      })
+    })
     function failed(cause: Cause.Cause<unknown>) {
       if (Cause.isInterruptedOnly(cause)) return Effect.void
       return wentWrong(cause, { _tag: "StopStepFailed", service: service.path, step: name, cause })
     }
     function wentWrong(cause: Cause.Cause<unknown>, entry: Journal.Unstamped) {
       noteFailure(service, `its stop (${name})`, cause)
-      return Effect.zipRight(
-        Effect.annotateCurrentSpan("failed", name),
-        service.owner.shared.journal.append(entry)
-      )
+      return Effect.zipRight(Effect.annotateCurrentSpan("failed", name), journal.append(entry))
     }
   })
 
@@ -117,14 +112,17 @@ const runSteps = (
 
     enter(service, "listeners")
     const listeners = [...service.listeners]
-    if (listeners.length > 0) {
-      const others = listeners.filter(({ source }) => !Work.isOf(caller, source))
-      const drained = Effect.forEach(others, (listener) => listener.drain, { concurrency: "unbounded" })
+    for (const listener of listeners) listener.close()
+    const busy = listeners.filter(
+      (listener) => !Work.isOf(caller, listener.source) && listener.unfinished().length > 0
+    )
+    if (busy.length > 0) {
+      const drained = Effect.forEach(busy, (listener) => listener.drain, { concurrency: "unbounded" })
       yield* step(service, "listeners", drained, {
-        alive: () => others.flatMap((listener) => listener.unfinished())
+        alive: () => busy.flatMap((listener) => listener.unfinished())
       })
-      yield* Effect.forEach(listeners, (listener) => listener.abandon(caller))
     }
+    for (const listener of listeners) yield* listener.abandon(caller)
 
     enter(service, "children")
     const before = Monotonic.unsafeMillis(service.clock)

@@ -78,49 +78,41 @@ const start = <Shape, E, R>(
   settings: Settings,
   onStart: Effect.Effect<Shape, E, R>
 ): Effect.Effect<Shape, StartError<E>, R | Owner.Owner | Scope.Scope> =>
-  Effect.flatMap(begun(settings), (service) =>
-    // A failure is told of also when the boot is interrupted at that moment.
-    Effect.uninterruptibleMask((restore) => startOf(service, settings, onStart, restore))
-  )
-
-const startOf = <Shape, E, R>(
-  service: ServiceScope.Lifetime,
-  settings: Settings,
-  onStart: Effect.Effect<Shape, E, R>,
-  restore: <A, E2, R2>(effect: Effect.Effect<A, E2, R2>) => Effect.Effect<A, E2, R2>
-): Effect.Effect<Shape, StartError<E>, R> =>
-  Effect.suspend(() => {
-    const { definition, onStop, startTimeout } = settings
-    const { clock, owner, path } = service
-    const startedAt = Monotonic.unsafeMillis(clock)
-    let step: StartError<E>["step"] = "onStart"
-    const inTime = Effect.flatMap(
-      run(service, onStart, startTimeout),
-      Option.getOrElse((): Exit.Exit<Shape, E | Cause.TimeoutException> => {
-        step = "startTimeout"
-        return tookTooLong(startTimeout ?? 0)
-      })
-    )
-    const ended = Effect.exit(
-      restore(Spans.aroundStart(`${definition.name} start`, { service: path })(inTime))
-    )
-    const starting = owner.shared.journal.append({ _tag: "ServiceStarting", service: path })
-    return Effect.flatMap(Effect.zipRight(starting, ended), (exit): Effect.Effect<Shape, StartError<E>> => {
-      if (Exit.isFailure(exit) || failureOf(service) !== undefined) {
-        const cause = Exit.isFailure(exit) ? exit.cause : Cause.empty
-        const told = Effect.suspend(() => didNotStart<E>(service, step, cause))
-        // Where nothing has failed, an interruption from outside ends it here.
-        return Exit.isFailure(exit) && Cause.isInterruptedOnly(cause)
-          ? Effect.zipRight(restore(Effect.void), told)
-          : told
+  // A failure is told of also when the boot is interrupted at that moment.
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(begun(settings), (service) => {
+      const { definition, onStop, startTimeout } = settings
+      const { clock, owner, path } = service
+      const { around, journal } = owner.shared
+      const startedAt = Monotonic.unsafeMillis(clock)
+      let step: StartError<E>["step"] = "onStart"
+      const inTime = Effect.flatMap(
+        run(service, around(service, "onStart", onStart), startTimeout),
+        Option.getOrElse((): Exit.Exit<Shape, E | Cause.TimeoutException> => {
+          step = "startTimeout"
+          return tookTooLong(startTimeout ?? 0)
+        })
+      )
+      const starting = journal.append({ _tag: "ServiceStarting", service: path })
+      const whole = Spans.aroundStart(`${definition.name} start`, { service: path })(inTime)
+      const concluded = (exit: Exit.Exit<Shape, E | Cause.TimeoutException>) => {
+        if (Exit.isFailure(exit) || failureOf(service) !== undefined) {
+          return didNotStart<E>(service, step, Exit.isFailure(exit) ? exit.cause : Cause.empty)
+        }
+        const shape = exit.value
+        const took = Duration.millis(Math.round(Monotonic.unsafeMillis(clock) - startedAt))
+        const stopping = onStop === undefined ? undefined : inService(service, () => onStop(shape))
+        owner.offers.set(definition.name, { path, shape })
+        return Effect.as(started(service, took, stopping), shape)
       }
-      const shape = exit.value
-      const took = Duration.millis(Math.round(Monotonic.unsafeMillis(clock) - startedAt))
-      const stopping = onStop === undefined ? undefined : inService(service, () => onStop(shape))
-      owner.offers.set(definition.name, { path, shape })
-      return Effect.as(Effect.zipRight(restore(Effect.void), started(service, took, stopping)), shape)
+      return Effect.flatMap(Effect.zipRight(starting, Effect.exit(restore(whole))), (exit) =>
+        // Where nothing has failed, an interruption from outside ends it here.
+        Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)
+          ? Effect.flatMap(restore(Effect.void), () => concluded(exit))
+          : concluded(exit)
+      )
     })
-  })
+  )
 
 /** A service that its owner knows, and that stops with the scope. */
 const begun = ({ definition, stopTimeout }: Settings) =>

@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Gate from "./Gate.ts"
 import * as HeadStart from "./HeadStart.ts"
+import * as Captured from "./Captured.ts"
 import type * as Budget from "./Budget.ts"
 import * as Escalation from "./Escalation.ts"
 import type * as Failure from "./Failure.ts"
@@ -58,7 +59,7 @@ export const make = <R>(
   slots: ReadonlyArray<Slot.Slot>,
   { budget, policy, strategy }: Settings<R>
 ): Effect.Effect<Supervisor, never, R> =>
-  Effect.map(ServiceScope.runtime<R>(parent), (runtime) => {
+  Effect.map(Captured.runtime<R>(), (runtime) => {
     const { journal } = parent.owner.shared
     const answer = Restarts.answerOf(policy, budget)
     let isStarting = true

@@ -281,8 +281,8 @@ class Repeated<A, E, R, R2> implements TimedWork.Timed<Exclude<R, Scope.Scope> |
     return this.skipped.add(slots)
   }
 
-  over(): Effect.Effect<void> {
-    return this.skipped?.end ?? Effect.void
+  over(): Effect.Effect<void> | undefined {
+    return this.skipped?.end
   }
 }
 

@@ -43,7 +43,6 @@ export const runs = <A, E, R, R2>(
   const isTick = kind !== "spawn"
   const { clock } = service
   const { around, journal } = service.owner.shared
-  const run = around(service, name, effect)
   const ended = (exit: Exit.Exit<A, E>, took: number, outer: Context.Context<never>): typeof again => {
     if (Exit.isSuccess(exit)) {
       record.end(Math.round(took))
@@ -65,7 +64,7 @@ export const runs = <A, E, R, R2>(
     ({ currentContext, currentTracer }) => {
       const start = Monotonic.unsafeMillis(clock)
       record.begin()
-      const once = scoped(run, work)
+      const once = scoped(around(service, name, effect), work)
       const isTraced = isTick && Spans.isShown(currentTracer)
       const span = { service: service.path, task: name }
       return Effect.flatMap(

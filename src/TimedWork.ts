@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import type * as Runtime from "effect/Runtime"
+import * as Captured from "./Captured.ts"
 import * as Escalation from "./Escalation.ts"
 import * as HeadStart from "./HeadStart.ts"
 import * as ServiceScope from "./ServiceScope.ts"
@@ -24,8 +25,8 @@ export interface Timed<R> {
   missed(slots: number): Effect.Effect<void>
   /** The next run is due as planned. */
   due(): void
-  /** Nothing of it will run any more. */
-  over(): Effect.Effect<void>
+  /** Nothing of it will run any more. Gives what is left to do, if something is. */
+  over(): Effect.Effect<void> | undefined
 }
 
 /** When it runs. */
@@ -41,7 +42,7 @@ export const own = <R>(
   service: ServiceScope.Lifetime,
   timed: Timed<R>
 ): Effect.Effect<ServiceScope.OwnedWork, never, R> =>
-  Effect.map(ServiceScope.runtime<R>(service), (runtime) => {
+  Effect.map(Captured.runtime<R>(), (runtime) => {
     ServiceScope.admit(service, "work", timed.name)
     const work = new TimedWork(service, timed, runtime)
     ServiceScope.own(service, work)
@@ -109,7 +110,7 @@ class TimedWork<R> extends Timers.Timer implements ServiceScope.OwnedWork {
     const was = this.state
     this.state = "over"
     this.service.timers.remove(this)
-    if (was === "waiting") this.finish(Effect.void)
+    if (was === "waiting") this.finish(undefined)
     else if (cuts) this.fiber?.unsafeInterruptAsFork(FiberId.none)
   }
 
@@ -135,13 +136,15 @@ class TimedWork<R> extends Timers.Timer implements ServiceScope.OwnedWork {
     this.fiber = undefined
     if (Exit.isSuccess(exit) && exit.value && !this.isOver()) return this.wait()
     this.state = "over"
-    this.finish(Exit.isSuccess(exit) ? Effect.void : Escalation.leaked(this.service, this.name, exit.cause))
+    this.finish(Exit.isSuccess(exit) ? undefined : Escalation.leaked(this.service, this.name, exit.cause))
   }
 
   /** Nothing of it runs any more, and it is owned until all has been told. */
-  private finish(told: Effect.Effect<void>): void {
+  private finish(told: Effect.Effect<void> | undefined): void {
     const over = this.timed.over()
-    const fiber = HeadStart.unsafeFork(this.service.runtime, Effect.zipRight(told, over))
+    if (told === undefined && over === undefined) return ServiceScope.disown(this.service, this)
+    const all = Effect.zipRight(told ?? Effect.void, over ?? Effect.void)
+    const fiber = HeadStart.unsafeFork(this.service.runtime, all)
     this.fiber = fiber
     fiber.addObserver(() => {
       this.fiber = undefined

@@ -16,6 +16,8 @@ export type AnyFiber = Fiber.RuntimeFiber<unknown, unknown>
 export interface Fibers {
   /** Gives what is to be run in place of a run of a fiber: the first one is noted. */
   readonly noting: (fiber: AnyFiber, run: () => void) => () => void
+  /** A fiber does something. One with a head start may come to wait without ever having been scheduled. */
+  readonly runs: (fiber: AnyFiber) => void
   /** Also notes what its steps fork as if it were no part of an app, as `Effect.runFork` does, while this runs. */
   readonly watching: <A>(run: () => A) => A
   /** Those that have not ended, each with the step that has forked it. */
@@ -73,6 +75,12 @@ export const make = (): Fibers => {
         })
         run()
       }
+    },
+    runs: (fiber) => {
+      if (alive.has(fiber)) return
+      alive.add(fiber)
+      // Who has given it a head start watches it.
+      fiber.addObserver(() => alive.delete(fiber))
     },
     alive: () => [
       ...[...alive].map((fiber) => [fiber, Step.of(fiber)] as const),

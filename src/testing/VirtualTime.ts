@@ -163,7 +163,7 @@ class StepScheduler implements Scheduler.Scheduler {
   }
 
   shouldYield(fiber: AnyFiber): number | false {
-    // One with a head start may come to wait without ever having been scheduled.
+    this.fibers.runs(fiber)
     this.touched.add(fiber)
     if (this.random !== undefined) {
       return fiber.currentOpCount >= fewestSteps && this.random.integer(oneOfSteps) === 0 ? 0 : false
