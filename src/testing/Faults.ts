@@ -112,10 +112,10 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
   const noteHandled = (service: string, before: number, exit: Exit.Exit<unknown, unknown>) => {
     const cause = Exit.isFailure(exit) ? exit.cause : Cause.empty
     // As text, since an error that has gone through a span is given out as a stand-in.
-    const errors = [...Cause.failures(cause), ...Cause.defects(cause)].map(String)
+    const errors = new Set([...Cause.failures(cause), ...Cause.defects(cause)].map(String))
     for (const [{ at }, error] of [...injected].slice(before)) {
       const isOfStart = reached.get(at) === "start" && Step.isOf(at, nameOf(service))
-      if (isOfStart && !errors.includes(String(error))) handled.add(error)
+      if (isOfStart && !errors.has(String(error))) handled.add(error)
     }
   }
 
