@@ -10,6 +10,8 @@ export default defineConfig({
     // Effect is large: imported once per worker and not once per file, the suite is many times faster.
     pool: "threads",
     isolate: false,
+    // Of the examples, which are processes: more at a time would only be late.
+    maxConcurrency: 2,
     // Virtual time costs real time: generous, for machines that do other things besides.
     testTimeout: 30_000,
     setupFiles: ["test/setup.ts"]

@@ -44,9 +44,9 @@ NodeApp.runMain(Layer.provide(Http.layer, Orders.layer), { name: "Example" })
 
 // prints:
 // INFO Example > Orders > Database started in 1ms
-// WARN Example > Orders > Database > disk is unhealthy, which is not critical: 1% left
 // INFO Example > Orders started in 1ms
 // INFO Example > Http started in 1ms
+// WARN Example > Orders > Database > disk is unhealthy, which is not critical: 1% left
 // INFO Example started in 1ms, with 2 services
 // /ready 200
 //   ready

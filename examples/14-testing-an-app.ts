@@ -87,8 +87,8 @@ it.scoped("has a day", () =>
     // All that happened, the same in each run.
     expect(yield* app.timeline).toEqual([
       "00:00:00.000 Orders is starting",
-      "00:00:00.000 Mail is starting",
       "00:00:00.000 Orders started in 0ms",
+      "00:00:00.000 Mail is starting",
       "00:00:00.000 Mail started in 0ms",
       "00:00:00.000 Report is starting",
       "00:00:00.000 Report started in 0ms",
@@ -102,8 +102,8 @@ it.scoped("has a day", () =>
       "1d 00:00:00.000 Report is stopping",
       "1d 00:00:00.000 Orders is stopping",
       "1d 00:00:00.000 Report stopped in 0ms",
-      "1d 00:00:00.000 Mail is stopping",
       "1d 00:00:00.000 Orders stopped in 0ms",
+      "1d 00:00:00.000 Mail is stopping",
       "1d 00:00:00.000 Mail stopped in 0ms",
       "1d 00:00:00.000 Shop stopped in 0ms, clean"
     ])

@@ -24,7 +24,7 @@ export const since = (start: number): Effect.Effect<Duration.Duration> =>
 export const longestSleepMillis = Duration.toMillis("1 day")
 
 /** Sleeps until a clock has come to a time. Looks again when it wakes, since timers may be early. */
-export const sleepUntil = (clock: Effect.Effect<number>, target: () => number): Effect.Effect<void> =>
+const sleepUntil = (clock: Effect.Effect<number>, target: () => number): Effect.Effect<void> =>
   Effect.flatMap(clock, (now) => {
     const left = target() - now
     return left <= 0

@@ -163,11 +163,9 @@ export const makeShared = (
   journal: Journal.Journal["Type"],
   stopTimeout: number | undefined
 ): Effect.Effect<Shared> =>
-  Effect.gen(function* () {
-    const clock = yield* Effect.clock
-    const runtime = yield* Effect.runtime<never>()
+  Effect.zipWith(Effect.clock, Effect.runtime(), (clock, runtime) => {
     const labels = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentMetricLabels)
-    const decorate = yield* Effect.serviceOption(WorkDecorator.WorkDecorator)
+    const decorate = Context.getOption(runtime.context, WorkDecorator.WorkDecorator)
     const timers = new Map<Clock.Clock, Timers.Timers>()
     const root: Root = {
       name,

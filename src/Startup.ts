@@ -224,7 +224,10 @@ const run = <A, E, R>(
         context: contextOf(service, context, Work.of(context)),
         fiberRefs: ServiceScope.named(fiberRefs, service.path)
       })
-      const fiber = HeadStart.unsafeFork(runtime, restore(onStart))
+      const fiber = HeadStart.unsafeFork(
+        runtime,
+        restore(service.owner.shared.around(service, "onStart", onStart))
+      )
       // As a start in this fiber would, but for its context and the name in its logs.
       const inherited = Effect.zipRight(
         Fiber.inheritAll(fiber),

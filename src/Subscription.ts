@@ -63,10 +63,13 @@ export const listen: {
     options?: Options<NoInfer<E>, R2, Sent<All[number]>[0]>
   ): Effect.Effect<Handle, never, Requirements<R, R2>>
   // `any`: no single signature is assignable to both overloads. Each gives `subscribed` what it takes.
-} = (event: any, handler: any, options: any = {}): any =>
+} = (event: any, handler: any, options: any = noOptions): any =>
   Array.isArray(event)
     ? subscribed(event, handler, options, true)
     : subscribed([event], handler, options, false)
+
+/** One for all, as each is kept. */
+const noOptions = {}
 
 const subscribed = <A, B, E, R, R2>(
   events: ReadonlyArray<Event.Event<string, A>>,
@@ -90,7 +93,7 @@ const subscribed = <A, B, E, R, R2>(
       R2
     >
     const of = [...new Set(events)].map((event) => event.name).join(", ")
-    const name = `listener ${of}`
+    const name = workOf(of)
     const listener = yield* bus.listen<A, E, Exclude<R, Scope.Scope> | R2>(events, {
       service: service.path,
       name: service.key,
@@ -101,7 +104,7 @@ const subscribed = <A, B, E, R, R2>(
       // `R` is the scope, if it has one, and the rest.
       handler: handler as (payload: A) => Effect.Effect<B, E, Exclude<R, Scope.Scope> | Scope.Scope>,
       isOfSeveral,
-      answers: new Answers(service, name, policy)
+      answers: new Answers(service, of, policy)
     })
     const end = Shutdown.step(service, name, listener.drain, {
       limitMillis: service.stopTimeout,
@@ -125,31 +128,31 @@ const subscribed = <A, B, E, R, R2>(
 /** How a service answers for a listener. A class, as there may be very many. */
 class Answers<E, R> implements Listener.Answers<E, R> {
   private readonly service: ServiceScope.Lifetime
-  private readonly work: string
+  private readonly event: string
   private readonly policy: Failure.Policy<E | Cause.TimeoutException, R>
   private budget: ReturnType<typeof Restarts.budgetOf> | undefined
 
   constructor(
     service: ServiceScope.Lifetime,
-    work: string,
+    event: string,
     policy: Failure.Policy<E | Cause.TimeoutException, R>
   ) {
     this.service = service
-    this.work = work
+    this.event = event
     this.policy = policy
   }
 
   own(listener: Listener.Listener): void {
-    ServiceScope.admit(this.service, "listeners", this.work)
+    ServiceScope.admit(this.service, "listeners", workOf(this.event))
     this.service.listeners.add(listener)
   }
 
   /** Each event has a backoff of its own, and all have one budget. */
   respond(event: string) {
-    const { policy, service, work } = this
+    const { policy, service } = this
     this.budget ??= Restarts.budgetOf(policy)
     const answer = Restarts.answerOf(policy, this.budget)
-    const answered = Escalation.answered(service, work, answer, (cause, answer) =>
+    const answered = Escalation.answered(service, workOf(this.event), answer, (cause, answer) =>
       handlerFailed(service, event, cause, answer)
     )
     return (cause: Cause.Cause<E | Cause.TimeoutException>, ranMillis: number) =>
@@ -157,9 +160,17 @@ class Answers<E, R> implements Listener.Answers<E, R> {
   }
 
   leaked(event: string, cause: Cause.Cause<unknown>): Effect.Effect<void> {
-    return Escalation.tell(this.service, this.work, cause, handlerFailed(this.service, event, cause, "Log"))
+    return Escalation.tell(
+      this.service,
+      workOf(this.event),
+      cause,
+      handlerFailed(this.service, event, cause, "Log")
+    )
   }
 }
+
+/** What the work of a listener is called, of one event or of several. */
+const workOf = (event: string): string => `listener ${event}`
 
 const handlerFailed = (
   { path }: ServiceScope.Lifetime,

@@ -115,9 +115,10 @@ class TimedWork<R> extends Timers.Timer implements ServiceScope.OwnedWork {
   }
 
   get ended(): Effect.Effect<void> {
-    return Effect.suspend(() =>
-      this.fiber === undefined ? Effect.void : Effect.flatMap(Fiber.await(this.fiber), () => this.ended)
+    const ended: Effect.Effect<void> = Effect.suspend(() =>
+      this.fiber === undefined ? Effect.void : Effect.flatMap(Fiber.await(this.fiber), () => ended)
     )
+    return ended
   }
 
   private isOver(): boolean {

@@ -36,7 +36,7 @@ export interface Crew<J extends Job, A, R> {
   readonly done: (job: J, value: A) => void
   /** A job was interrupted, or has failed with a defect, and its fiber with it. */
   readonly cut: (job: J, cause: Cause.Cause<unknown>) => void
-  /** Those who are there, from the first job on. */
+  /** Those who are there, if there are any. */
   workers: Set<Worker<J, A, R>> | undefined
   spare: Worker<J, A, R> | undefined
   /** The spare workers of all crews. */
@@ -164,6 +164,7 @@ export class Worker<J extends Job, A, R> {
     const { crew, job, last } = this
     this.job = undefined
     crew.workers?.delete(this)
+    if (crew.workers?.size === 0) crew.workers = undefined
     crew.spares.delete(this)
     if (crew.spare === this) crew.spare = undefined
     if (job === undefined) return

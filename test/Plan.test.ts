@@ -69,6 +69,14 @@ describe("a plan", () => {
     assert.isTrue(none.every(({ faults = [] }) => faults.length === 0))
   })
 
+  it.effect("leaves out all that is not needed to show it", () =>
+    Effect.gen(function* () {
+      const long: Scenario = { stopAfter: 40, stop: "twice", seed: 7, isAdopted: true }
+      const short = yield* Plan.shortest(long, long, Effect.succeed)
+      assert.strictEqual(inWords(short), "nothing goes wrong; the app is stopped")
+    })
+  )
+
   it.effect("makes a scenario as short as what it shows lets it be", () =>
     Effect.gen(function* () {
       const fault = (at: string) => ({ at, trouble: "die" }) as const

@@ -1,6 +1,6 @@
 import { createServer, type Server } from "node:net"
 import { afterAll, assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Schema, Scope } from "effect"
+import { type Duration, Effect, Fiber, Layer, Schema, Scope } from "effect"
 import { Event, EventBus, Service } from "effect-services"
 import { ServiceLaws, TestApp } from "effect-services/testing"
 
@@ -160,6 +160,24 @@ const broken: ReadonlyArray<
     /a fiber, forked by Doing: interval 1m/
   ],
   [
+    "forks a fiber that is no part of the app",
+    "leaves nothing",
+    () =>
+      doing(
+        Service.interval(
+          Effect.sync(() => void Effect.runFork(Effect.never)),
+          "1 minute"
+        )
+      ),
+    /a fiber, forked by Doing: interval 1m/
+  ],
+  [
+    "forks a daemon for each event",
+    "leaves nothing",
+    () => doing(Service.listen(Paid, () => Effect.forkDaemon(Effect.never))),
+    /a fiber, forked by Doing: listener paid/
+  ],
+  [
     "sets a timer of JavaScript",
     "leaves nothing",
     () => doing(Effect.sync(() => void setInterval(() => {}, 60_000).unref())),
@@ -259,6 +277,153 @@ describe("a service that", () => {
   }
 })
 
+/** Services that are right, though they look as if they were not. */
+const right: ReadonlyArray<readonly [what: string, layer: Layer.Layer<any, any, EventBus.EventBus>]> = [
+  [
+    "closes in its work what it opens, in any order",
+    doing(
+      Service.interval(
+        Effect.gen(function* () {
+          const one = yield* ServiceLaws.open("one")
+          const other = yield* ServiceLaws.open("other")
+          yield* one.close
+          yield* other.close
+        }),
+        "1 minute"
+      )
+    )
+  ],
+  [
+    "closes its own before another one does",
+    (() => {
+      const opening = (name: string, wait: Duration.DurationInput) =>
+        Effect.flatMap(ServiceLaws.open(name), ({ close }) => Service.addCleanup(Effect.delay(close, wait)))
+      class Late extends Service.make<Late>()("Late", { onStart: opening("late", "1 second") }) {}
+      const early = doing(opening("early", 0))
+      return Layer.merge(early, Late.layer)
+    })()
+  ],
+  [
+    "waits for what it has forked, and lets it fail",
+    doing(Effect.flatMap(Effect.fork(Effect.delay(Effect.fail("no"), "1 second")), Fiber.await))
+  ],
+  [
+    "stops longer than apps may by default",
+    (() => {
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Effect.void,
+        onStop: () => Effect.sleep("45 seconds"),
+        stopTimeout: "1 minute"
+      }) {}
+      return Slow.layer
+    })()
+  ],
+  [
+    "closes a socket that takes its time",
+    doing(
+      Effect.acquireRelease(
+        Effect.sync(() => createServer().listen(0, "127.0.0.1")),
+        (server) => Effect.sync(() => void setTimeout(() => server.close(), 20))
+      )
+    )
+  ]
+]
+
+describe("a service keeps the laws that", () => {
+  for (const [what, layer] of right) {
+    it.live(what, () => ServiceLaws.check(layer, { only: {} }))
+  }
+})
+
+/** Services that keep the laws, though it may not look so. */
+const sound: ReadonlyArray<readonly [what: string, layer: () => Layer.Layer<any, any, EventBus.EventBus>]> = [
+  [
+    "adopts a child when an event comes",
+    () => {
+      class Child extends Service.make<Child>()("Child", { onStart: Effect.void }) {}
+      return doing(Service.listen(Paid, () => Service.adopt(Child)))
+    }
+  ],
+  [
+    "handles what goes wrong in its start, and goes on",
+    () =>
+      doing(
+        Effect.gen(function* () {
+          yield* Effect.ignore(Effect.sandbox(Service.interval(Effect.void, "1 minute")))
+          yield* Effect.sleep("1 second")
+        })
+      )
+  ],
+  [
+    "waits in a task for a fiber that it has forked",
+    () =>
+      doing(
+        Effect.gen(function* () {
+          const fiber = yield* Effect.forkScoped(Effect.delay(Effect.fail("boom"), "10 seconds"))
+          yield* Service.spawn(Effect.exit(Fiber.join(fiber)))
+        })
+      )
+  ],
+  ["is never healthy", () => doing(Service.health(Effect.fail("down")))],
+  [
+    "ends a fiber that is no part of the app, and waits for it",
+    () =>
+      doing(
+        Effect.acquireRelease(
+          Effect.sync(() => Effect.runFork(Effect.never)),
+          (fiber) => Fiber.interrupt(fiber)
+        )
+      )
+  ],
+  [
+    "needs longer than patience to close",
+    () =>
+      doing(
+        Service.addCleanup(
+          // A real one, as of a machine that is busy.
+          Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 80)))
+        )
+      )
+  ]
+]
+
+describe("a service that", () => {
+  for (const [what, layer] of sound) {
+    it.live(`${what} keeps the laws`, () =>
+      ServiceLaws.check(layer(), { moments: 5, runs: 20, patience: 20 })
+    )
+  }
+})
+
+it.live("takes no fiber for forgotten that is asked for when it has failed", () => {
+  const layer = doing(
+    Effect.gen(function* () {
+      const fiber = yield* Effect.forkScoped(Effect.fail("boom"))
+      yield* Service.timeout(
+        Effect.suspend(() => Effect.exit(Fiber.join(fiber))),
+        "1 minute"
+      )
+    })
+  )
+  return ServiceLaws.check(layer, { only: {} })
+})
+
+it.live("names a listener whose event it cannot make up", () =>
+  Effect.gen(function* () {
+    const Rare = Event.make("rare", { id: Schema.String.pipe(Schema.filter((id) => id === "this one")) })
+    const report = yield* ServiceLaws.check(doing(Service.listen(Rare, () => Effect.void)), { runs: 0 })
+    assert.deepStrictEqual(report.missed, ["Doing: listener rare"])
+  })
+)
+
+it.live("names the steps of a scenario that were not reached", () =>
+  Effect.gen(function* () {
+    const only = { faults: [{ at: "Doing: interval 2m", trouble: "fail" }] } as const
+    const report = yield* ServiceLaws.check(doing(Effect.void), { only })
+    assert.deepStrictEqual(report.missed, ["Doing: interval 2m"])
+  })
+)
+
 describe("ServiceLaws.check", () => {
   class Mail extends Service.make<Mail>()("Mail", {
     onStart: Effect.succeed({ send: (_to: string): Effect.Effect<void> => Effect.die("no mail in tests") })
@@ -317,6 +482,13 @@ describe("ServiceLaws.check", () => {
     })
   )
 
+  it.live("makes up as many scenarios more as it is told to", () =>
+    Effect.gen(function* () {
+      const trying = (runs: number) => ServiceLaws.check(doing(Effect.void), { moments: 1, runs })
+      assert.strictEqual((yield* trying(3)).scenarios - (yield* trying(0)).scenarios, 3)
+    })
+  )
+
   it.live("asks for no law that is left out", () =>
     Effect.gen(function* () {
       let starts = 0
@@ -349,7 +521,17 @@ describe("ServiceLaws.check", () => {
       "two stand-ins for one",
       { replace: [TestApp.stub(Mail, {}), TestApp.stub(Mail, {})] },
       /ServiceLaws.check: `replace` must be/
-    ]
+    ],
+    ["what is no effect", { during: () => Effect.void }, /`during` must be an Effect/],
+    [
+      "trouble that is none",
+      { only: { faults: [{ at: "Doing: onStart", trouble: "explode" }] } },
+      /`trouble` must/
+    ],
+    ["faults that are no list", { only: { faults: {} } }, /`faults` must be/],
+    ["a stop before the first step", { only: { stopAfter: -1 } }, /`stopAfter` must be/],
+    ["a third stop", { only: { stop: "thrice" } }, /`stop` must be "once" or "twice"/],
+    ["a scenario that is none", { only: "x" }, /must be an object/]
   ] as const) {
     it.live(`refuses ${what}`, () =>
       Effect.gen(function* () {
@@ -360,3 +542,14 @@ describe("ServiceLaws.check", () => {
     )
   }
 })
+
+it.live("refuses what is no layer", () =>
+  Effect.gen(function* () {
+    // A class is easily taken for its layer.
+    const Mistaken = Service.make<unknown>()("Mistaken", {
+      onStart: Effect.void
+    }) as unknown as Layer.Layer<never>
+    const refused = yield* Effect.flip(Effect.sandbox(ServiceLaws.check(Mistaken)))
+    assert.match(String(refused), /`layer` must be a layer/)
+  })
+)

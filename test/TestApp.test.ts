@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { vi } from "vitest"
 import { Cause, Effect, Exit, FiberRef, Layer, Random, Ref, Schedule, Schema, type Scope } from "effect"
 import { Event, EventBus, Failure, Service } from "effect-services"
 import { TestApp } from "effect-services/testing"
@@ -203,6 +204,62 @@ describe("TestApp", () => {
       assert.include(
         Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "",
         "The app did not end well:\nShop stopped in 0ms, not clean"
+      )
+    })
+  )
+
+  it.effect("fails a test whose app leaves something behind, and tells what that is", () =>
+    Effect.gen(function* () {
+      const pending = () => setTimeout(() => {}, 60_000).unref()
+      class Careless extends Service.make<Careless>()("Careless", {
+        onStart: Effect.gen(function* () {
+          yield* Effect.forkDaemon(Effect.never)
+          const cleared = pending()
+          clearTimeout(cleared)
+          const late = pending()
+          yield* Service.addCleanup(Effect.sync(() => clearTimeout(late)))
+          const outside = pending()
+          queueMicrotask(() => clearTimeout(outside))
+          setTimeout(() => {}, 0)
+          setImmediate(() => {})
+          pending()
+        })
+      }) {}
+      const seen: Array<string> = []
+      const exit = yield* Effect.exit(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const app = yield* TestApp.make(Careless.layer)
+            assert.strictEqual((yield* app.stop).exitCode, 0)
+            seen.push(...(yield* app.leftovers))
+          })
+        )
+      )
+      const left = [
+        "a fiber, forked by Careless: onStart",
+        "a setTimeout by Careless: onStart, set at TestApp.test.ts:0"
+      ]
+      const withoutLines = (text: string) => text.replaceAll(/ts:\d+/g, "ts:0")
+      assert.deepStrictEqual(seen.map(withoutLines), left)
+      const [error] = Exit.isFailure(exit) ? Cause.defects(exit.cause) : []
+      assert.strictEqual(
+        withoutLines((error as Error).message),
+        `The app has stopped, but left behind: ${left.join("; ")}. What a service begins is to end with it.`
+      )
+    })
+  )
+
+  it.scoped("tells once of a stop that never ends", () =>
+    Effect.gen(function* () {
+      class Endless extends Service.make<Endless>()("Endless", {
+        onStart: Effect.void,
+        onStop: () => Effect.never,
+        stopTimeout: "2 days"
+      }) {}
+      const app = yield* TestApp.make(Endless.layer, { stopTimeout: "3 days" })
+      assert.strictEqual(
+        (yield* Effect.flip(app.stop)).message,
+        "The stop of the app does not end: a day of virtual time has passed. Still there: App > Endless (stopping: onStop)."
       )
     })
   )
@@ -421,3 +478,24 @@ describe("TestApp", () => {
     })
   )
 })
+
+it.live("needs no timers of the test runner, which may have replaced those there are", () =>
+  Effect.gen(function* () {
+    class Waiting extends Service.make<Waiting>()("Waiting", {
+      onStart: Service.interval(
+        Effect.async<void>(() => {}),
+        "1 minute"
+      )
+    }) {}
+    yield* Effect.acquireRelease(
+      Effect.sync(() => vi.useFakeTimers()),
+      () => Effect.sync(() => vi.useRealTimers())
+    )
+    const app = yield* TestApp.make(Waiting.layer, { patience: "10 millis" })
+    yield* app.advance("1 hour")
+    assert.include(
+      yield* app.timeline,
+      "00:01:00.000 Waiting: interval 1m waits for something that is not time"
+    )
+  }).pipe(Effect.scoped)
+)

@@ -71,6 +71,7 @@ const levels = [
   ["node/NodeApp", "node/NodeHttp"],
   ["testing/Step", "testing/Stub", "testing/TestEventBus", "testing/Scenario", "testing/Sample"],
   ["testing/Resource", "testing/Fibers", "testing/Faults", "testing/Shape"],
+  ["testing/RealTime"],
   ["testing/RealTimers"],
   ["testing/VirtualTime"],
   ["testing/Timeline", "testing/Leftovers"],

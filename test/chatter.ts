@@ -314,7 +314,7 @@ export const live = (chatter: Chatter): Effect.Effect<Story> =>
           asked: moment(() => `${who.path} is about to listen to ${on}`)
         }
         ears.push(ear)
-        const mine = { ear, cancel: Effect.void as Effect.Effect<void> }
+        const mine = { ear, cancel: Effect.void }
         who.ears.set(on, mine)
         const handler = ({ hops, id }: { readonly id: number; readonly hops: number }) =>
           Effect.uninterruptibleMask((restore) =>

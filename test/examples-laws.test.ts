@@ -33,7 +33,7 @@ describe("the services of an example keep the laws:", () => {
           const report = yield* ServiceLaws.check(run.layer, { except: ["works"], runs: 20 }).pipe(
             Effect.withConsole(yield* quiet)
           )
-          assert.isAbove(report.scenarios, 100)
+          assert.isAbove(report.steps.length, 2)
         }),
       60_000
     )

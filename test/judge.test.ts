@@ -14,6 +14,8 @@ const well: Rehearsal = {
   stuck: undefined,
   reached: new Map(),
   injected: new Map(),
+  handled: new Set(),
+  isHasty: false,
   missed: [],
   steps: { boot: 1, all: 2 },
   entries: [],
@@ -86,6 +88,12 @@ const faulty = (work: string, trouble: Trouble, kind: Faults.Kind): Partial<Rehe
   }
 }
 const errorAt = (work: string) => new Faults.InjectedFault({ at: `Mailer: ${work}` })
+/** A start that has handled what went wrong in it. */
+const handling = ((): Partial<Rehearsal> => {
+  const seen = faulty("onStart", "fail", "start")
+  return { ...seen, handled: new Set(seen.injected?.values()) }
+})()
+const childHangs = { at: "Mailer > Child: onStart", trouble: "hang" } as const
 const nowhere = (work: string) => ["fails aloud", `${errorAt(work).message} is nowhere in the journal`]
 
 /** What is seen, and the breaches of laws that it is. */
@@ -131,9 +139,32 @@ const cases: ReadonlyArray<
     }
   ],
   [
+    "an onStop that waits for a child whose start hangs",
+    {
+      scenario: { faults: [childHangs] },
+      injected: new Map([[childHangs, errorAt("onStart")]]),
+      entries: [stopTimedOut("onStop")]
+    }
+  ],
+  [
+    "who adopts what it is asked to, whose cleanup hangs",
+    {
+      ...faulty("cleanup 1", "hang", "stop"),
+      entries: [{ ...stopTimedOut("work"), service: "App > Laws" } as Entry.Entry]
+    }
+  ],
+  [
     "a task that takes too long, when another step hangs",
     { ...faulty("onStop", "hang", "stop"), entries: [stopTimedOut("work")] },
     ["stops in time", "Mailer hung in work while stopping; it was left after 10s"]
+  ],
+  [
+    "an onStop that takes too long, when that of another service hangs",
+    {
+      ...faulty("onStop", "hang", "stop"),
+      entries: [{ ...stopTimedOut("onStop"), service: "App > Spool" } as Entry.Entry]
+    },
+    ["stops in time", "Spool hung in onStop while stopping; it was left after 10s"]
   ],
   [
     "a step that takes too long, when it does not hang",
@@ -196,20 +227,43 @@ const cases: ReadonlyArray<
   ],
   [
     "a fiber that has failed",
-    { unheard: [{ step: { service: "Mailer", work: "onStart" }, cause: boom }] },
+    { unheard: [{ step: { service: "Mailer", work: "tick" }, cause: boom }] },
     [
       "fails aloud",
-      "a fiber, forked by Mailer: onStart, failed, and nobody was told: boom. Work that Service.spawn forks is watched"
+      "a fiber, forked by Mailer: tick, failed, and nobody was told: boom. Work that Service.spawn forks is watched"
     ]
   ],
   [
     "a fiber that has failed with what is told",
     {
       ...faulty("x", "slow", "run"),
-      unheard: [{ step: { service: "Mailer", work: "onStart" }, cause: boom }],
+      unheard: [{ step: { service: "Spool", work: "tick" }, cause: boom }],
       entries: [taskFailed(boom)]
     }
   ],
+  [
+    "a fiber that a start was to ask for, and did not come to",
+    { unheard: [{ step: { service: "Mailer", work: "onStart" }, cause: boom }] }
+  ],
+  [
+    "a fiber that work was to ask for, which went wrong",
+    {
+      ...faulty("x", "interrupt", "run"),
+      unheard: [{ step: { service: "Mailer", work: "tick" }, cause: boom }]
+    }
+  ],
+  [
+    "a fiber that has failed beside a fault of another service",
+    {
+      ...faulty("x", "interrupt", "run"),
+      unheard: [{ step: { service: "Spool", work: "tick" }, cause: boom }]
+    },
+    [
+      "fails aloud",
+      "a fiber, forked by Spool: tick, failed, and nobody was told: boom. Work that Service.spawn forks is watched"
+    ]
+  ],
+  ["a start that handles what goes wrong in it", { ...handling, isUp: false }],
   [
     "an interruption that is logged",
     { interruptionsLogged: ["lost"] },

@@ -7,6 +7,7 @@ import type * as App from "../App.ts"
 import * as ServiceScope from "../ServiceScope.ts"
 import * as Work from "../Work.ts"
 import type * as Fibers from "./Fibers.ts"
+import * as RealTime from "./RealTime.ts"
 import type * as Timeline from "./Timeline.ts"
 import type * as VirtualTime from "./VirtualTime.ts"
 
@@ -106,7 +107,7 @@ const stepping = (driven: Driven, what: string) => {
   const { time } = driven
   let moment = time.now()
   let steps = 0
-  let turnedAt = performance.now()
+  let turnedAt = RealTime.now()
   return (isDone: () => boolean): Effect.Effect<void, NeverEndsError> =>
     Effect.gen(function* () {
       if (time.now() > moment) steps = 0
@@ -115,9 +116,9 @@ const stepping = (driven: Driven, what: string) => {
         return yield* never(driven, what, "it runs round and round, and time does not move")
       }
       if (!isDone()) yield* giveTime(driven, isDone)
-      if (performance.now() - turnedAt < longestTurn) return
-      yield* turn(0)
-      turnedAt = performance.now()
+      if (RealTime.now() - turnedAt < longestTurn) return
+      yield* RealTime.turn(0)
+      turnedAt = RealTime.now()
     })
 }
 
@@ -134,10 +135,10 @@ const giveTime = (driven: Driven, isDone: () => boolean): Effect.Effect<void> =>
     const first = left()
     if (first.length === 0) return
     const patience = Math.max(...first.map((fiber) => patienceMillis / 2 ** (vain.get(keyOf(fiber)) ?? 0)))
-    const end = performance.now() + patience
+    const end = RealTime.now() + patience
     // Most of what is real comes with the next turns.
-    for (let turns = 0; !isDone() && left().length > 0 && performance.now() < end; turns++) {
-      yield* turn(turns < 10 ? 0 : 2)
+    for (let turns = 0; !isDone() && left().length > 0 && RealTime.now() < end; turns++) {
+      yield* RealTime.turn(turns < 10 ? 0 : 2)
       time.settle()
     }
     if (isDone()) return
@@ -165,7 +166,3 @@ const runOf = (fiber: Fibers.AnyFiber) => {
   const task = owned?.shown.task?.()
   return task === undefined || task.kind === "spawn" ? undefined : { service: service.path, work: task.name }
 }
-
-/** Lets the event loop turn. */
-const turn = (millis: number): Effect.Effect<void> =>
-  Effect.promise(() => new Promise((resolve) => setTimeout(resolve, millis)))

@@ -1,6 +1,8 @@
 /** Makes steps of services go wrong, and notes which steps there are. */
+import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
@@ -41,19 +43,22 @@ export interface Faults {
   readonly reached: ReadonlyMap<string, Kind>
   /** What has gone wrong, each with the error that it went wrong with, if it did with one. */
   readonly injected: ReadonlyMap<Fault, InjectedFault>
+  /** The errors that a start has handled itself. */
+  readonly handled: ReadonlySet<InjectedFault>
 }
 
 /** Makes these go wrong, each once. */
 export const make = (faults: ReadonlyArray<Fault>): Faults => {
   const reached = new Map<string, Kind>()
   const injected = new Map<Fault, InjectedFault>()
+  const handled = new Set<InjectedFault>()
   /** How many cleanups of a service have been run. */
   const cleanups = new Map<string, number>()
 
   /** A step is reached: gives what is to go wrong with it, if something is. */
   const reach = (service: string, work: string, kind: Kind): Fault | undefined => {
     const at = Step.name({ service: nameOf(service), work })
-    if (!reached.has(at)) reached.set(at, kind)
+    reached.set(at, kind)
     return faults.find((one) => one.at === at && !injected.has(one))
   }
   /** Goes wrong, in place of a step; but "stop" and "slow" do something before it. */
@@ -63,7 +68,7 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
     switch (fault.trouble) {
       case "fail":
         // That a step cannot fail, by its type, is no promise at run time.
-        return Effect.fail(error) as Effect.Effect<never, any> as Effect.Effect<never>
+        return Effect.fail(error) as Effect.Effect<never>
       case "die":
         return Effect.die(error)
       case "interrupt":
@@ -91,6 +96,7 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
   /** A start: goes wrong before it, after each thing that the service comes to own, and at the end. */
   const begun = <A, E, R>(service: string, onStart: Effect.Effect<A, E, R>) => {
     cleanups.delete(service)
+    const before = injected.size
     const after = new Map<string, number>()
     const grown = (what: string) => {
       const count = (after.get(what) ?? 0) + 1
@@ -98,13 +104,25 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
       return reach(service, `onStart after ${what}${count === 1 ? "" : ` (${count})`}`, "start")
     }
     return ran(service, "onStart", "start", watched(onStart, grown, goWrong)).pipe(
-      Effect.zipLeft(ran(service, "the end of onStart", "start", Effect.void))
+      Effect.zipLeft(ran(service, "the end of onStart", "start", Effect.void)),
+      Effect.onExit((exit) => Effect.sync(() => noteHandled(service, before, exit)))
     )
+  }
+  /** A start has ended: what went wrong in it, and is not what it ended with, it has handled. */
+  const noteHandled = (service: string, before: number, exit: Exit.Exit<unknown, unknown>) => {
+    const cause = Exit.isFailure(exit) ? exit.cause : Cause.empty
+    // As text, since an error that has gone through a span is given out as a stand-in.
+    const errors = new Set([...Cause.failures(cause), ...Cause.defects(cause)].map(String))
+    for (const [{ at }, error] of [...injected].slice(before)) {
+      const isOfStart = reached.get(at) === "start" && Step.isOf(at, nameOf(service))
+      if (isOfStart && !errors.has(String(error))) handled.add(error)
+    }
   }
 
   return {
     reached,
     injected,
+    handled,
     around: ({ path }, work, effect) => {
       switch (work) {
         case "onStart":
@@ -195,7 +213,7 @@ const watched = <A, E, R>(
   })
 
 interface Count {
-  readonly fibers: number
+  readonly work: number
   readonly listeners: number
   readonly children: number
   readonly total: number
@@ -203,7 +221,7 @@ interface Count {
 
 /** How much a service owns. */
 const countOf = ({ children, listeners, scope, work }: ServiceScope.Lifetime): Count => ({
-  fibers: work.size,
+  work: work.size,
   listeners: listeners.size,
   children: children.size,
   total: work.size + listeners.size + children.size + Finalizers.of(scope).size
@@ -211,7 +229,7 @@ const countOf = ({ children, listeners, scope, work }: ServiceScope.Lifetime): C
 
 /** What has been added to what a service owns, by name. */
 const addedTo = (service: ServiceScope.Lifetime, before: Count, now: Count): string => {
-  if (now.fibers > before.fibers) return [...service.work].at(-1)?.name ?? "work"
+  if (now.work > before.work) return [...service.work].at(-1)?.name ?? "work"
   if (now.listeners > before.listeners)
     return `listener ${[...service.listeners].at(-1)?.status().event ?? ""}`
   return now.children > before.children ? "a child" : "a cleanup"

@@ -5,7 +5,7 @@ import type * as Journal from "../Journal.ts"
 import * as Reason from "../Reason.ts"
 import { counted } from "../Words.ts"
 import type { Rehearsal } from "./Rehearsal.ts"
-import { appName, nameOf } from "./Scenario.ts"
+import { appName, nameOf, parentName } from "./Scenario.ts"
 import * as Step from "./Step.ts"
 import * as Timeline from "./Timeline.ts"
 
@@ -85,6 +85,7 @@ const judges: Record<Law, Judge> = {
     ...it.entries
       .flatMap((entry) => (entry._tag === "AppStopped" ? entry.report.services : []))
       .filter(({ problems }) => problems.some(({ _tag }) => _tag === "StartHung"))
+      .filter(({ service }) => !hasChildMadeToHang(it, nameOf(service)))
       .map(({ service }) => `the start of ${nameOf(service)} did not let itself be interrupted`)
   ],
   "closes what it opens": (it) => (it.exit === undefined ? [] : it.resources),
@@ -107,11 +108,11 @@ const judges: Record<Law, Judge> = {
   "fails aloud": (it) => [
     ...[...it.injected].flatMap(([{ at, trouble }, error]) => {
       if (trouble !== "fail" && trouble !== "die") return []
-      // A start may handle what goes wrong in it, or fail with an error of its own.
-      const isKnown = it.reached.get(at) === "start" && isAnswered(it, at)
+      const isKnown = it.handled.has(error) || (it.reached.get(at) === "start" && isAnswered(it, at))
       return isKnown || isTold(it, error) ? [] : [`${error.message} is nowhere in the journal`]
     }),
     ...it.unheard
+      .filter(({ step }) => !mayYetBeAsked(it, step))
       .filter(({ cause }) => !errorsOf(cause).some((error) => isTold(it, error)))
       .map(
         ({ cause, step }) =>
@@ -152,26 +153,39 @@ const judgedElsewhere = new Set<Journal.Entry["_tag"]>(["HandlerFailed", "StopTi
 const work = new Set<Journal.Entry["_tag"]>(["TaskTicked", "EventHandled", "EventEmitted", "EventPublished"])
 
 /** Whether a step of a stop was made to hang, or waits for what was. */
-const wasMadeToHang = ({ injected, reached }: Rehearsal, service: string, step: string): boolean =>
-  [...injected.keys()].some(({ at, trouble }) => {
-    const isOf = at.startsWith(`${service}: `)
-    if (!isOf || trouble !== "hang") return false
-    switch (reached.get(at)) {
-      case "handler":
-        return step === "listeners" || step.startsWith("listener ")
-      case "stop":
-        return at.endsWith(": onStop") ? step === "onStop" : step === "a cleanup" || step === "cleanups"
-      default:
-        return false
-    }
+const wasMadeToHang = (it: Rehearsal, service: string, step: string): boolean =>
+  hasChildMadeToHang(it, service) ||
+  madeToHang(it).some(([at, kind]) => {
+    if (!Step.isOf(at, service)) return false
+    if (kind === "handler") return step === "listeners" || step.startsWith("listener ")
+    if (kind !== "stop") return false
+    return at.endsWith(": onStop") ? step === "onStop" : step === "a cleanup" || step === "cleanups"
   })
 
-/** Whether the journal tells how the start of the service of this step has ended. */
+/** Whether something that a service has adopted was made to hang: it may wait for that. */
+const hasChildMadeToHang = (it: Rehearsal, service: string): boolean =>
+  madeToHang(it).some(([at]) =>
+    service === parentName ? !Step.isOf(at, service) : at.startsWith(`${service} > `)
+  )
+
+/** The steps that were made to hang, each with its kind. */
+const madeToHang = ({ injected, reached }: Rehearsal) =>
+  [...injected.keys()].flatMap(({ at, trouble }) =>
+    trouble === "hang" ? [[at, reached.get(at)] as const] : []
+  )
+
+/** Whether who was to ask for a fiber was kept from it: by what went wrong in its service, or in a start that did not end. */
+const mayYetBeAsked = ({ entries, injected }: Rehearsal, { service, work }: Step.Step): boolean =>
+  [...injected.keys()].some(({ at }) => Step.isOf(at, nameOf(service))) ||
+  (work === "onStart" &&
+    !entries.some((entry) => entry._tag === "ServiceStarted" && nameOf(entry.service) === nameOf(service)))
+
+/** Whether the journal tells how the start of the service of this step has ended: with what is told first. */
 const isAnswered = ({ entries }: Rehearsal, at: string): boolean =>
   entries.some(
     (entry) =>
       (entry._tag === "ServiceStarted" || entry._tag === "StartFailed") &&
-      at.startsWith(`${nameOf(entry.service)}: `)
+      Step.isOf(at, nameOf(entry.service))
   )
 
 /** Whether an error is in the journal: in a cause, or as the reason why a service is unhealthy. */

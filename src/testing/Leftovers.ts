@@ -1,6 +1,7 @@
 /** What an app leaves behind when it is over: fibers, timers, and what the process holds for it. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as RealTime from "./RealTime.ts"
 import * as Step from "./Step.ts"
 import type * as VirtualTime from "./VirtualTime.ts"
 
@@ -12,28 +13,29 @@ export const watch = (time: VirtualTime.VirtualTime): Effect.Effect<ReadonlyArra
       const more = count - (before.get(what) ?? 0)
       return more > 0 ? [`${more} more ${what} than before`] : []
     })
+  const real = () => [...time.realTimers(), ...grown()]
+  const isUnsettled = () => real().length > 0 || time.fibers.strangers().length > 0
   // What is real ends with the next turns of the event loop.
-  const settled = Effect.gen(function* () {
+  return Effect.gen(function* () {
     yield* turn
-    for (let turns = 0; turns < mostTurns && grown().length > 0; turns++) yield* turn
-    return grown()
+    for (let turns = 0; turns < mostTurns && isUnsettled(); turns++) yield* turn
+    return [...fibers(time), ...real()]
   })
-  return Effect.map(settled, (handles) => [...fibers(time), ...time.realTimers(), ...handles])
 }
 
 const fibers = (time: VirtualTime.VirtualTime): ReadonlyArray<string> =>
-  time.fibers.alive().flatMap((fiber) =>
-    Option.match(Step.of(fiber), {
+  time.fibers.alive().flatMap(([, forkedBy]) =>
+    Option.match(forkedBy, {
       // One that the test itself has forked.
       onNone: () => [],
       onSome: (step) => [`a fiber, forked by ${Step.name(step)}`]
     })
   )
 
-/** How often the event loop may turn until a closed socket is gone: some tenths of a second. */
+/** How often the event loop may turn until a closed socket is gone, or a short timer over: some tenths of a second. */
 const mostTurns = 200
 
-const turn = Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1)))
+const turn = RealTime.turn(1)
 
 /** What Node knows of itself. */
 interface Process {

@@ -22,7 +22,7 @@ type Timers = Readonly<Record<string, (...args: ReadonlyArray<any>) => unknown>>
 
 /** Notes nothing yet. */
 export const make = (): RealTimers => {
-  const set = new Map<unknown, string>()
+  const set = new Map<unknown, Noted>()
   const noted = (real: Timers): Timers =>
     Object.fromEntries(
       Object.entries(real).map(([name, timer]) => {
@@ -34,14 +34,20 @@ export const make = (): RealTimers => {
             return timer(...args)
           }
           const [callback, ...rest] = args
-          const place = placeOf(new Error().stack)
+          const { stack } = new Error()
+          const place = placeOf(stack)
           const run = (...given: ReadonlyArray<any>) => {
             if (isOnce) set.delete(handle)
             return callback(...given)
           }
           const handle = timer(run, ...rest)
           // Effect's own end with the fibers that set them.
-          if (place !== undefined) set.set(handle, `a ${name}${ofStep()}, set at ${place}`)
+          if (place !== undefined) {
+            set.set(handle, {
+              text: `a ${name}${ofStep()}, set at ${place}`,
+              isOfLibrary: isOfLibrary(stack)
+            })
+          }
           return handle
         }
         // What else belongs to it, as `util.promisify.custom`.
@@ -65,13 +71,28 @@ export const make = (): RealTimers => {
         Object.assign(all, real)
       }
     },
-    left: () => [...set].filter(([timer]) => !isOver(timer)).map(([, text]) => text)
+    left: () =>
+      [...set].flatMap(([timer, { isOfLibrary, text }]) =>
+        isOver(timer) || (isOfLibrary && isIdle(timer)) ? [] : [text]
+      )
   }
+}
+
+interface Noted {
+  readonly text: string
+  readonly isOfLibrary: boolean
 }
 
 /** Node marks a timer that was cleared, also when nobody was noting. */
 const isOver = (timer: unknown): boolean =>
   typeof timer === "object" && timer !== null && "_destroyed" in timer && timer._destroyed === true
+
+/** Whether a timer keeps no process alive. */
+const isIdle = (timer: unknown): boolean => (timer as { hasRef?: () => boolean }).hasRef?.() === false
+
+/** A library, as the one of `fetch`, may have an idle timer for all that use it. */
+const isOfLibrary = (stack: string | undefined): boolean =>
+  /node_modules|node:/.test(stack?.split("\n")[2] ?? "")
 
 /** Where code that is not Effect's has called a timer, without the folders above. */
 const placeOf = (stack: string | undefined): string | undefined => {

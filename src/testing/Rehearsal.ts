@@ -50,7 +50,10 @@ export interface Rehearsal {
   /** The steps of services that were reached. */
   readonly reached: Faults.Faults["reached"]
   readonly injected: Faults.Faults["injected"]
-  /** Work that is due at times, and never was. */
+  readonly handled: Faults.Faults["handled"]
+  /** Whether something was waited for in vain that is not time: with more patience it may come. */
+  readonly isHasty: boolean
+  /** Work that is due at times, or with an event, and never was. */
   readonly missed: ReadonlyArray<string>
   /** How many steps its fibers took, until it was up and in all. */
   readonly steps: { readonly boot: number; readonly all: number }
@@ -88,6 +91,8 @@ export const run = (play: Play, scenario: Scenario): Effect.Effect<Rehearsal> =>
       exit: stage.fiber.unsafePoll() ?? undefined,
       reached: faults.reached,
       injected: faults.injected,
+      handled: faults.handled,
+      isHasty: stage.vain.size > 0,
       entries: stage.timeline.entries(),
       timeline: stage.timeline.lines(),
       interruptionsLogged,
@@ -127,7 +132,6 @@ const course = (play: Play, scenario: Scenario, faults: Faults.Faults) =>
     yield* drive(Drive.through(stage, afterwards, () => false))
     const all = steps()
     const waiting = hands.dismiss()
-    if (!isOver()) stage.fiber.unsafeInterruptAsFork(stage.fiber.id())
     stage.time.settle()
     const { asked, changed } = seen
     return {
@@ -226,7 +230,7 @@ const handling = (stage: Stage.Stage<any>): Hands => {
 interface Seen {
   readonly asked: Cause.Cause<unknown> | undefined
   readonly changed: ReadonlyArray<string>
-  /** Work that is due at times. */
+  /** Work that is due at times, or with an event. */
   readonly due: ReadonlyArray<string>
 }
 
@@ -265,7 +269,7 @@ const whileUp = (
     yield* drive(Drive.through(stage, moments, isOver))
     const exit = asking.unsafePoll()
     const asked = exit !== null && Exit.isFailure(exit) ? exit.cause : undefined
-    return { asked, changed, due: yield* Shape.tasks(app) }
+    return { asked, changed, due: yield* Shape.due(app) }
   })
 
 /** Emits each event again, when the app is over, and gives what has handled it. */

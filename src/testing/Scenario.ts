@@ -1,4 +1,5 @@
 /** What is done to an app to see whether its services keep their laws, as data that can be written down. */
+import * as Input from "../Input.ts"
 import { below } from "../Labels.ts"
 import { counted, listed } from "../Words.ts"
 
@@ -49,6 +50,22 @@ export const describe = ({ faults = [], isAdopted, seed, stop, stopAfter }: Scen
   return `${first}${restarted}; the app is stopped${times}${when}${order}`
 }
 
+/** Throws `InputError` when something is no scenario, as one that was typed by hand. */
+export const check = (where: string, scenario: Scenario): void => {
+  const { faults = [], isAdopted, seed, stop, stopAfter } = Input.options(where, scenario)
+  if (!Array.isArray(faults)) {
+    throw new Input.InputError({ where, input: "faults", expected: "a list of faults", actual: faults })
+  }
+  for (const { at, trouble } of faults) {
+    Input.name(where, "at", at)
+    Input.oneOf(where, "trouble", troubles, trouble)
+  }
+  if (isAdopted !== undefined) Input.oneOf(where, "isAdopted", [true, false], isAdopted)
+  if (seed !== undefined) Input.positiveInteger(where, "seed", seed)
+  if (stop !== undefined) Input.oneOf(where, "stop", ["once", "twice"], stop)
+  if (stopAfter !== undefined) Input.positiveInteger(where, "stopAfter", stopAfter)
+}
+
 const verbs: Record<Trouble, string> = {
   fail: "fails",
   die: "dies",
@@ -57,3 +74,5 @@ const verbs: Record<Trouble, string> = {
   stop: "asks for the stop of its service",
   slow: "takes a second longer"
 }
+
+const troubles = Object.keys(verbs) as ReadonlyArray<Trouble>

@@ -6,13 +6,14 @@ import type { ServiceStatus } from "../ServiceStatus.ts"
 import { nameOf } from "./Scenario.ts"
 import * as Step from "./Step.ts"
 
-/** The steps of them that are due at times. */
-export const tasks = (app: App.App): Effect.Effect<ReadonlyArray<string>> =>
+/** The steps of them that are due at times, or with an event. */
+export const due = (app: App.App): Effect.Effect<ReadonlyArray<string>> =>
   Effect.map(servicesOf(app), (services) =>
-    services.flatMap(({ path, tasks }) =>
-      tasks
-        .filter(({ kind }) => kind !== "spawn")
-        .map(({ name }) => Step.name({ service: nameOf(path), work: name }))
+    services.flatMap(({ listeners, path, tasks }) =>
+      [
+        ...tasks.filter(({ kind }) => kind !== "spawn").map(({ name }) => name),
+        ...listeners.map(({ event }) => `listener ${event}`)
+      ].map((work) => Step.name({ service: nameOf(path), work }))
     )
   )
 

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as App from "../App.ts"
 import * as BusDecorator from "../BusDecorator.ts"
+import type * as EventBus from "../EventBus.ts"
 import * as Gate from "../Gate.ts"
 import * as Input from "../Input.ts"
 import * as Journal from "../Journal.ts"
@@ -73,13 +74,14 @@ export const launch = <A, E, R>(
         setting.around?.(service, work, effect) ?? effect
       )
     const recorded = TestEventBus.decorating(events)
-    const decorate: BusDecorator.Decorate<any> = (bus) => {
-      const inner = recorded(bus)
+    const decorate: BusDecorator.Decorate<EventBus.EventBus["Type"]> = (bus) => {
+      const inner = stepped(name, recorded(bus))
       return setting.decorate === undefined ? inner : setting.decorate(inner)
     }
 
     const built = Deferred.unsafeMake<Context.Context<A | TestEventBus.TestEventBus>>(Gate.ours)
-    const noted = Layer.tap(layer, (own) =>
+    // What else it needs comes from who launches it.
+    const noted = Layer.tap(layer as Layer.Layer<A, E, App.Provided>, (own) =>
       Effect.flatMap(Effect.context<never>(), (ambient) => {
         const outer = Context.omit(Scope.Scope)(ambient as Context.Context<Scope.Scope>)
         // A bus from outside has its own recorder.
@@ -112,6 +114,21 @@ export const launch = <A, E, R>(
       left
     }
   })
+
+/** Has the handlers of listeners run as steps. */
+const stepped = (app: string, bus: EventBus.EventBus["Type"]): EventBus.EventBus["Type"] => ({
+  ...bus,
+  listen: (events, spec) => {
+    const work = `listener ${events.map((event) => event.name).join(", ")}`
+    return bus.listen(events, {
+      ...spec,
+      handler: (payload, name) =>
+        Step.within({ service: below(app, spec.service), work })(
+          Effect.suspend(() => spec.handler(payload, name))
+        )
+    })
+  }
+})
 
 const momentOf = (where: string, startsAt: DateTime.DateTime.Input): number => {
   const moment = DateTime.make(startsAt)

@@ -21,6 +21,9 @@ const currentStep = FiberRef.unsafeMake(Option.none<Step>())
 /** `Shop > Mailer: interval 1m`. */
 export const name = ({ service, work }: Step): string => `${service}: ${work}`
 
+/** Whether a step with this name is one of a service. */
+export const isOf = (step: string, service: string): boolean => step.startsWith(`${service}: `)
+
 /** Runs an effect as a step. */
 export const within: (step: Step) => <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = (
   step

@@ -13,6 +13,7 @@ import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
 import * as Utils from "effect/Utils"
 import * as Fibers from "./Fibers.ts"
+import * as RealTime from "./RealTime.ts"
 import * as RealTimers from "./RealTimers.ts"
 
 type AnyFiber = Fibers.AnyFiber
@@ -135,10 +136,10 @@ class StepScheduler implements Scheduler.Scheduler {
   private static isComing = false
 
   static settle(): boolean {
-    const end = performance.now() + longestMoment
+    const end = RealTime.now() + longestMoment
     for (const scheduler of this.busy) {
       this.busy.delete(scheduler)
-      if (!scheduler.timers.noting(() => scheduler.run(end))) {
+      if (!scheduler.timers.noting(() => scheduler.fibers.watching(() => scheduler.run(end)))) {
         this.busy.add(scheduler)
         return false
       }
@@ -181,8 +182,9 @@ class StepScheduler implements Scheduler.Scheduler {
   }
 
   waitingFibers(): ReadonlyArray<AnyFiber> {
+    const strangers = this.touched.size === 0 ? [] : this.fibers.strangers()
     for (const fiber of this.touched) {
-      if (isWaiting(fiber)) this.waits.add(fiber)
+      if (isWaiting(fiber, strangers)) this.waits.add(fiber)
       else this.waits.delete(fiber)
     }
     this.touched.clear()
@@ -192,7 +194,7 @@ class StepScheduler implements Scheduler.Scheduler {
   /** Runs what nobody has run. Work without end must not keep the event loop from all else. */
   private static readonly comeBy = (): void => {
     StepScheduler.isComing = !StepScheduler.settle()
-    if (StepScheduler.isComing) setTimeout(StepScheduler.comeBy, 0)
+    if (StepScheduler.isComing) RealTime.later(StepScheduler.comeBy)
   }
 
   /** Runs until nothing is left to run, or the time is up. */
@@ -208,7 +210,7 @@ class StepScheduler implements Scheduler.Scheduler {
         }
         this.onStep?.()
         tasks[next]!()
-        if (++count % 256 === 0 && performance.now() > end) {
+        if (++count % 256 === 0 && RealTime.now() > end) {
           this.tasks.unshift(...tasks.slice(next + 1))
           return false
         }
@@ -219,8 +221,13 @@ class StepScheduler implements Scheduler.Scheduler {
 }
 
 /** Only Effect itself can tell: what a fiber is blocked on is set while it is suspended, and none for a promise. */
-const isWaiting = (fiber: AnyFiber): boolean => {
+const isWaiting = (fiber: AnyFiber, strangers: ReadonlyArray<AnyFiber>): boolean => {
   const { _asyncBlockingOn } = fiber as unknown as { readonly _asyncBlockingOn?: FiberId.FiberId | null }
   // Not `FiberId.isNone`, which in 3.22 calls itself for ever on it.
-  return fiber.unsafePoll() === null && _asyncBlockingOn?._tag === "None"
+  if (fiber.unsafePoll() !== null || _asyncBlockingOn === undefined || _asyncBlockingOn === null) return false
+  if (_asyncBlockingOn._tag === "None") return true
+  // One that is no part of the app lives in real time.
+  return (
+    _asyncBlockingOn._tag === "Runtime" && strangers.some((other) => other.id().id === _asyncBlockingOn.id)
+  )
 }
