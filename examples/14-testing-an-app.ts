@@ -100,11 +100,11 @@ it.scoped("has a day", () =>
       "09:00:00.000 Orders ticked (close)",
       "1d 00:00:00.000 Shop is stopping: the test stops it",
       "1d 00:00:00.000 Report is stopping",
-      "1d 00:00:00.000 Orders is stopping",
       "1d 00:00:00.000 Report stopped in 0ms",
-      "1d 00:00:00.000 Orders stopped in 0ms",
       "1d 00:00:00.000 Mail is stopping",
       "1d 00:00:00.000 Mail stopped in 0ms",
+      "1d 00:00:00.000 Orders is stopping",
+      "1d 00:00:00.000 Orders stopped in 0ms",
       "1d 00:00:00.000 Shop stopped in 0ms, clean"
     ])
   })

@@ -184,6 +184,18 @@ const broken: ReadonlyArray<
     /a setInterval by Doing: onStart, set at ServiceLaws.test.ts:\d+/
   ],
   [
+    "sets one timer after the other",
+    "leaves nothing",
+    () =>
+      doing(
+        Effect.sync(() => {
+          const again = () => void setTimeout(again, 5).unref()
+          again()
+        })
+      ),
+    /a setTimeout.*, set at ServiceLaws.test.ts:\d+/
+  ],
+  [
     "listens to signals, and never stops to",
     "leaves nothing",
     () => doing(Effect.sync(() => void process.on("SIGUSR2", () => {}))),
@@ -406,6 +418,22 @@ it.live("takes no fiber for forgotten that is asked for when it has failed", () 
     })
   )
   return ServiceLaws.check(layer, { only: {} })
+})
+
+it.live("each service that stops has started, in whatever order the boot of many is broken off", () => {
+  const services = Array.from({ length: 6 }, (_, index) => {
+    class One extends Service.make<One>()(`One${index}`, {
+      onStart: Service.interval(Effect.void, "1 minute")
+    }) {}
+    return One.layer
+  })
+  // There are six.
+  const layer = Layer.mergeAll(services[0]!, ...services.slice(1))
+  const faults = [{ at: "One3: onStart after interval 1m", trouble: "fail" }] as const
+  return Effect.forEach(
+    Array.from({ length: 60 }, (_, index) => index + 1),
+    (seed) => ServiceLaws.check(layer, { only: { faults, seed } })
+  )
 })
 
 it.live("names a listener whose event it cannot make up", () =>

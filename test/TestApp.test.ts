@@ -1,6 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
 import { vi } from "vitest"
-import { Cause, Effect, Exit, FiberRef, Layer, Random, Ref, Schedule, Schema, type Scope } from "effect"
+import {
+  Cause,
+  Effect,
+  Exit,
+  FiberRef,
+  Layer,
+  Logger,
+  LogLevel,
+  Random,
+  Ref,
+  Schedule,
+  Schema,
+  type Scope
+} from "effect"
 import { Event, EventBus, Failure, Service } from "effect-services"
 import { TestApp } from "effect-services/testing"
 
@@ -498,4 +511,29 @@ it.live("needs no timers of the test runner, which may have replaced those there
       "00:01:00.000 Waiting: interval 1m waits for something that is not time"
     )
   }).pipe(Effect.scoped)
+)
+
+it.effect(
+  "twenty services that start at once, one of which fails, fail the boot in whatever order they run",
+  () => {
+    const services = Array.from({ length: 20 }, (_, index) => {
+      class One extends Service.make<One>()(`One${index}`, {
+        onStart: Effect.zipRight(
+          Service.addCleanup(Effect.void),
+          index === 4 ? Effect.fail("no") : Effect.void
+        )
+      }) {}
+      return One.layer
+    })
+    // There are twenty.
+    const layer = Layer.mergeAll(services[0]!, ...services.slice(1))
+    return Effect.forEach(
+      Array.from({ length: 20 }, (_, index) => index + 1),
+      (seed) =>
+        Effect.gen(function* () {
+          const error = yield* Effect.flip(TestApp.make(layer, { seed }))
+          assert.strictEqual(error._tag, "StartError", `seed ${seed}: ${error.message}`)
+        }).pipe(Effect.scoped, Logger.withMinimumLogLevel(LogLevel.None))
+    )
+  }
 )

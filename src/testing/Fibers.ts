@@ -34,8 +34,8 @@ interface Unheard {
   readonly cause: Cause.Cause<unknown>
 }
 
-/** No fibers. */
-export const make = (): Fibers => {
+/** No fibers. `isOfApp` tells which belong to an app that is tested, be it another one. */
+export const make = (isOfApp: (fiber: AnyFiber) => boolean): Fibers => {
   const alive = new Set<AnyFiber>()
   const unheard = new Set<Unheard>()
   /** Those that a step has forked as if they were no part of an app. */
@@ -47,6 +47,7 @@ export const make = (): Fibers => {
   return {
     watching: (run) =>
       withRoots((fiber) => {
+        if (isOfApp(fiber)) return
         const parent = Option.getOrUndefined(Fiber.getCurrentFiber())
         const step = parent && (strangers.get(parent) ?? Option.getOrUndefined(Step.of(parent)))
         if (step !== undefined) strangers.set(fiber, step)

@@ -38,7 +38,8 @@ export const make = (): RealTimers => {
           const place = placeOf(stack)
           const run = (...given: ReadonlyArray<any>) => {
             if (isOnce) set.delete(handle)
-            return callback(...given)
+            // What it sets in turn is noted, too.
+            return place === undefined ? callback(...given) : timers.noting(() => callback(...given))
           }
           const handle = timer(run, ...rest)
           // Effect's own end with the fibers that set them.
@@ -54,7 +55,7 @@ export const make = (): RealTimers => {
         return [name, Object.assign(noting, timer)]
       })
     )
-  return {
+  const timers: RealTimers = {
     noting: (run) => {
       const all = globalThis as unknown as Partial<Timers>
       const real: Timers = Object.fromEntries(
@@ -76,6 +77,7 @@ export const make = (): RealTimers => {
         isOver(timer) || (isOfLibrary && isIdle(timer)) ? [] : [text]
       )
   }
+  return timers
 }
 
 interface Noted {

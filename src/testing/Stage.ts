@@ -81,14 +81,14 @@ export const launch = <A, E, R>(
 
     const built = Deferred.unsafeMake<Context.Context<A | TestEventBus.TestEventBus>>(Gate.ours)
     // What else it needs comes from who launches it.
-    const noted = Layer.tap(layer as Layer.Layer<A, E, App.Provided>, (own) =>
-      Effect.flatMap(Effect.context<never>(), (ambient) => {
-        const outer = Context.omit(Scope.Scope)(ambient as Context.Context<Scope.Scope>)
-        // A bus from outside has its own recorder.
-        const recorder = Context.make(TestEventBus.TestEventBus, events)
-        return Deferred.succeed(built, Context.merge(recorder, Context.merge(outer, own)))
-      })
-    )
+    const noting = Effect.flatMap(Effect.context<A>(), (all) => {
+      const offered = Context.omit(Scope.Scope)(all as Context.Context<A | Scope.Scope>)
+      // A bus from outside has its own recorder.
+      const recorder = Context.make(TestEventBus.TestEventBus, events)
+      return Deferred.succeed(built, Context.merge(recorder, offered as Context.Context<A>))
+    })
+    // Not `Layer.tap`, which in Effect 3.22 may wait for ever when layers that are built at once fail in some order.
+    const noted = Layer.provideMerge(Layer.effectDiscard(noting), layer as Layer.Layer<A, E, App.Provided>)
     const fiber = yield* app
       .launch(noted)
       .pipe(

@@ -151,7 +151,7 @@ class StepScheduler implements Scheduler.Scheduler {
   /** Fibers that have run since it was last asked who waits. */
   private readonly touched = new Set<AnyFiber>()
   private readonly waits = new Set<AnyFiber>()
-  readonly fibers = Fibers.make()
+  readonly fibers = Fibers.make((fiber) => schedulerOf(fiber) instanceof StepScheduler)
   readonly timers = RealTimers.make()
   private readonly random: Utils.PCGRandom | undefined
 
@@ -219,6 +219,10 @@ class StepScheduler implements Scheduler.Scheduler {
     return true
   }
 }
+
+/** Effect keeps it with the fiber, so that it need not be looked up. */
+const schedulerOf = (fiber: AnyFiber): Scheduler.Scheduler =>
+  (fiber as unknown as { readonly currentScheduler: Scheduler.Scheduler }).currentScheduler
 
 /** Only Effect itself can tell: what a fiber is blocked on is set while it is suspended, and none for a promise. */
 const isWaiting = (fiber: AnyFiber, strangers: ReadonlyArray<AnyFiber>): boolean => {
