@@ -1,7 +1,10 @@
 /** The runtime of the fiber that asks. */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as FiberRefs from "effect/FiberRefs"
+import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
+import * as HashMap from "effect/HashMap"
 import type * as Runtime from "effect/Runtime"
 import * as Spans from "./Spans.ts"
 
@@ -17,6 +20,13 @@ export const runtime = <R>(): Effect.Effect<Runtime.Runtime<R>, never, R> =>
     last.set(ambient.context, { ambient, outside })
     return outside
   })
+
+/** The values of fibers in which all that is logged bears the name of a service. */
+export const named = (fiberRefs: FiberRefs.FiberRefs, path: string): FiberRefs.FiberRefs => {
+  const fiberRef = FiberRef.currentLogAnnotations
+  const value = HashMap.set(FiberRefs.getOrDefault(fiberRefs, fiberRef), "service", path)
+  return FiberRefs.updateAs(fiberRefs, { fiberId: FiberId.none, fiberRef, value })
+}
 
 /** The last that was captured in a context. */
 const last = new WeakMap<Context.Context<any>, { readonly ambient: Any; readonly outside: Any }>()

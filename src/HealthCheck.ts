@@ -19,7 +19,6 @@ import * as ServiceScope from "./ServiceScope.ts"
 import type { CheckState, CheckStatus } from "./ServiceStatus.ts"
 import * as Task from "./Task.ts"
 import * as TimedWork from "./TimedWork.ts"
-import * as Work from "./Work.ts"
 
 /** Options of `health`. */
 export interface Options {
@@ -81,8 +80,7 @@ export const health = <A, E, R>(
       name: work,
       plan,
       shown: { check: record.status },
-      run: (current: Work.Work) =>
-        Effect.provideService(runOf(run, timeoutMillis, record), Work.CurrentWork, current),
+      run: () => runOf(run, timeoutMillis, record),
       missed: () => Effect.void,
       due: () => {},
       over: () => Effect.sync(() => uncount())

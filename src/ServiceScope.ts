@@ -10,12 +10,6 @@ import * as Context from "effect/Context"
 import type * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
-import * as FiberRef from "effect/FiberRef"
-import * as FiberRefs from "effect/FiberRefs"
-import * as HashMap from "effect/HashMap"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Captured from "./Captured.ts"
@@ -24,6 +18,7 @@ import * as Gate from "./Gate.ts"
 import type * as Listener from "./Listener.ts"
 import * as Labels from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
+import type { OwnedWork } from "./OwnedWork.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
 import { DuplicateChildError, ServiceStoppedError } from "./Refusal.ts"
@@ -35,8 +30,7 @@ import {
   type ServiceStatus,
   type State as ShownState,
   type Step,
-  steps,
-  type TaskStatus
+  steps
 } from "./ServiceStatus.ts"
 import type * as Timers from "./Timers.ts"
 import * as Work from "./Work.ts"
@@ -104,27 +98,6 @@ export type State = Data.TaggedEnum<{
   Stopped: { readonly failure: string | undefined }
 }>
 
-/** Work that a service owns: it ends before the service does. */
-export interface OwnedWork {
-  readonly name: string
-  /** The source of its work. */
-  readonly source: object
-  /** How it is, if it is a task, or a health check. */
-  readonly shown: Shown
-  /** Whether it has a fiber now. */
-  readonly isRunning: boolean
-  /** Begins no more of it, and cuts what runs, or lets it come to its end. Does not wait. */
-  readonly end: (cuts: boolean) => void
-  /** Waits for its end. */
-  readonly ended: Effect.Effect<unknown>
-}
-
-/** How work is, as the registry shows it. */
-export interface Shown {
-  readonly task?: () => TaskStatus
-  readonly check?: () => CheckStatus
-}
-
 /** A layer that a service adopted. */
 export interface OwnedChild extends Pick<Owner.Member, "stopLimit" | "unfinished"> {
   readonly stop: Effect.Effect<void>
@@ -155,7 +128,7 @@ export const make = (
     // It runs for longer than what begins it, and is not part of it.
     const runtime = Runtime.make({
       context: Spans.outside(Work.outside(ambient.context)),
-      fiberRefs: named(ambient.fiberRefs, path),
+      fiberRefs: Captured.named(ambient.fiberRefs, path),
       runtimeFlags: ambient.runtimeFlags
     })
     const service = new Life({ definition, owner, label, path, stopTimeout, clock, runtime, scope }, stop)
@@ -283,13 +256,6 @@ class Life implements Lifetime {
 
 const nothing = () => {}
 
-/** The values of fibers in which all that is logged bears the name of a service. */
-export const named = (fiberRefs: FiberRefs.FiberRefs, path: string): FiberRefs.FiberRefs => {
-  const fiberRef = FiberRef.currentLogAnnotations
-  const value = HashMap.set(FiberRefs.getOrDefault(fiberRefs, fiberRef), "service", path)
-  return FiberRefs.updateAs(fiberRefs, { fiberId: FiberId.none, fiberRef, value })
-}
-
 /** Brings a service into a state. */
 export const become = (service: Lifetime, state: State): void => {
   const before = service.state._tag
@@ -332,46 +298,4 @@ export const own = (service: Lifetime, work: OwnedWork): void => {
 export const disown = (service: Lifetime, work: OwnedWork): void => {
   service.work.delete(work)
   service.owner.shared.changes.note()
-}
-
-/** Forks work that the service owns: it is interrupted and awaited when the service stops. */
-export const fork = <A, E, R>(
-  service: Lifetime,
-  name: string,
-  effect: (work: Work.Work) => Effect.Effect<A, E, R>,
-  shown: Shown = {}
-): Effect.Effect<OwnedFiber<A, E>, never, R> =>
-  Effect.map(Captured.runtime<R>(), (runtime) => {
-    admit(service, "work", name)
-    const source = {}
-    const work = { service: service.path, owner: service.owner, source, awaitedBy: undefined }
-    const fiber = Runtime.runFork(runtime)(Effect.interruptible(effect(work)), { immediate: false })
-    const owned = new OwnedFiber(name, source, shown, fiber)
-    own(service, owned)
-    fiber.addObserver(() => disown(service, owned))
-    return owned
-  })
-
-/** A fiber that a service owns. */
-export class OwnedFiber<A, E> implements OwnedWork {
-  readonly name: string
-  readonly source: object
-  readonly shown: Shown
-  readonly fiber: Fiber.RuntimeFiber<A, E>
-  readonly isRunning = true
-
-  constructor(name: string, source: object, shown: Shown, fiber: Fiber.RuntimeFiber<A, E>) {
-    this.name = name
-    this.source = source
-    this.shown = shown
-    this.fiber = fiber
-  }
-
-  end(cuts: boolean): void {
-    if (cuts) this.fiber.unsafeInterruptAsFork(FiberId.none)
-  }
-
-  get ended(): Effect.Effect<Exit.Exit<A, E>> {
-    return Fiber.await(this.fiber)
-  }
 }

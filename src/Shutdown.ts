@@ -103,7 +103,10 @@ const runSteps = (
       yield* step(
         service,
         "work",
-        Effect.forEach(left, ({ ended }) => ended, { discard: true }),
+        // Most have ended with the first.
+        Effect.forEach(left, (each) => (service.work.has(each) ? each.ended : Effect.void), {
+          discard: true
+        }),
         {
           alive: () => left.filter((each) => service.work.has(each)).map(({ name }) => name)
         }

@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
+import * as Captured from "./Captured.ts"
 import * as Deadline from "./Deadline.ts"
 import * as Escalation from "./Escalation.ts"
 import * as HeadStart from "./HeadStart.ts"
@@ -222,7 +223,7 @@ const run = <A, E, R>(
       const runtime = Runtime.make({
         ...ambient,
         context: contextOf(service, context, Work.of(context)),
-        fiberRefs: ServiceScope.named(fiberRefs, service.path)
+        fiberRefs: Captured.named(fiberRefs, service.path)
       })
       const fiber = HeadStart.unsafeFork(
         runtime,

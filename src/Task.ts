@@ -17,6 +17,8 @@ import * as Failure from "./Failure.ts"
 import * as Grid from "./Grid.ts"
 import * as Input from "./Input.ts"
 import * as Restarts from "./Restarts.ts"
+import * as OwnedFiber from "./OwnedFiber.ts"
+import type { OwnedWork, Shown } from "./OwnedWork.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import type { TaskStatus } from "./ServiceStatus.ts"
 import * as Tally from "./Tally.ts"
@@ -199,15 +201,15 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
         : exit
     })
     const answer = Restarts.answerOf(policy)
-    const run = (work: Work.Work) =>
+    const run = (run: OwnedFiber.Run) =>
       Effect.flatten(
         Escalation.guarded(
           service,
           name
-        )(TaskRuns.runs(service, record, work, until === "stop" ? endless : effect, answer))
+        )(TaskRuns.runs(service, record, run, until === "stop" ? endless : effect, answer))
       )
     return Effect.map(
-      ServiceScope.fork(service, name, run, { task: () => record.status() }),
+      OwnedFiber.fork(service, name, run, { task: () => record.status() }),
       (task): Spawned<A, E> => ({ ...handle(task), await: task.ended })
     )
   })
@@ -259,7 +261,7 @@ class Repeated<A, E, R, R2> implements TimedWork.Timed<Exclude<R, Scope.Scope> |
     return this.record.task.name
   }
 
-  get shown(): ServiceScope.Shown {
+  get shown(): Shown {
     return { task: () => this.record.status() }
   }
 
@@ -267,8 +269,8 @@ class Repeated<A, E, R, R2> implements TimedWork.Timed<Exclude<R, Scope.Scope> |
     this.record.due(this.plan)
   }
 
-  run(work: Work.Work) {
-    return Effect.asVoid(TaskRuns.runs(this.service, this.record, work, this.effect, this.answer))
+  run(run: OwnedFiber.Run) {
+    return Effect.asVoid(TaskRuns.runs(this.service, this.record, run, this.effect, this.answer))
   }
 
   missed(slots: number): Effect.Effect<void> {
@@ -287,7 +289,7 @@ class Repeated<A, E, R, R2> implements TimedWork.Timed<Exclude<R, Scope.Scope> |
 }
 
 /** The handle of work. */
-export const handle = (work: ServiceScope.OwnedWork): Handle => ({
+export const handle = (work: OwnedWork): Handle => ({
   name: work.name,
   cancel: Effect.flatMap(Work.current, (caller) => {
     work.end(true)

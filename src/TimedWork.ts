@@ -7,20 +7,22 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import type * as Runtime from "effect/Runtime"
+import type * as Scope from "effect/Scope"
 import * as Captured from "./Captured.ts"
 import * as Escalation from "./Escalation.ts"
 import * as HeadStart from "./HeadStart.ts"
+import * as OwnedFiber from "./OwnedFiber.ts"
+import type { OwnedWork, Shown } from "./OwnedWork.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Timers from "./Timers.ts"
-import type * as Work from "./Work.ts"
 
 /** What runs, and when. */
 export interface Timed<R> {
   readonly name: string
-  readonly shown: ServiceScope.Shown
+  readonly shown: Shown
   readonly plan: Plan
   /** One run, which answers its own failures. */
-  run(work: Work.Work): Effect.Effect<void, never, R>
+  run(run: OwnedFiber.Run): Effect.Effect<void, never, R>
   /** So many slots came due while a run was still going. */
   missed(slots: number): Effect.Effect<void>
   /** The next run is due as planned. */
@@ -38,10 +40,7 @@ export interface Plan {
 }
 
 /** Work that a service owns until it has ended. Throws when the service takes none any more. */
-export const own = <R>(
-  service: ServiceScope.Lifetime,
-  timed: Timed<R>
-): Effect.Effect<ServiceScope.OwnedWork, never, R> =>
+export const own = <R>(service: ServiceScope.Lifetime, timed: Timed<R>): Effect.Effect<OwnedWork, never, R> =>
   Effect.map(Captured.runtime<R>(), (runtime) => {
     ServiceScope.admit(service, "work", timed.name)
     const work = new TimedWork(service, timed, runtime)
@@ -51,7 +50,7 @@ export const own = <R>(
   })
 
 /** There may be very many, so it is small while it waits. */
-class TimedWork<R> extends Timers.Timer implements ServiceScope.OwnedWork {
+class TimedWork<R> extends Timers.Timer implements OwnedWork {
   private readonly service: ServiceScope.Lifetime
   private readonly timed: Timed<R>
   private readonly runtime: Runtime.Runtime<R>
@@ -74,7 +73,7 @@ class TimedWork<R> extends Timers.Timer implements ServiceScope.OwnedWork {
     return this
   }
 
-  get shown(): ServiceScope.Shown {
+  get shown(): Shown {
     return this.timed.shown
   }
 
@@ -89,16 +88,15 @@ class TimedWork<R> extends Timers.Timer implements ServiceScope.OwnedWork {
     this.service.timers.add(this, this.timed.plan.left())
   }
 
-  fire(): void {
+  fire(scope: Scope.CloseableScope): void {
     const { plan } = this.timed
     const left = plan.left()
     // The clock it goes by has been set back.
     if (left > 0) return this.service.timers.add(this, left)
     this.state = "running"
-    const { owner, path } = this.service
-    const work = { service: path, owner, source: this, awaitedBy: undefined }
-    const whole = Effect.flatMap(this.timed.run(work), () => this.next())
-    const fiber = HeadStart.unsafeFork(this.runtime, Effect.interruptible(whole))
+    const [run, runtime] = OwnedFiber.runOf(this.service, this, scope, this.runtime)
+    const whole = Effect.flatMap(this.timed.run(run), () => this.next())
+    const fiber = HeadStart.unsafeFork(runtime, Effect.interruptible(whole))
     this.fiber = fiber
     // It may have been ended before it first waited.
     if (this.isOver()) fiber.unsafeInterruptAsFork(FiberId.none)

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
+import * as Scope from "effect/Scope"
 import * as Monotonic from "./Monotonic.ts"
 
 /** What is due at some time. */
@@ -18,8 +19,8 @@ export abstract class Timer {
   order = 0
   /** Its place among those that wait; below zero when it does not wait. */
   place = -1
-  /** It is due, and waits no more. Must not throw, nor take long. */
-  abstract fire(): void
+  /** It is due, and waits no more. It is given a new scope. Must not throw, nor take long. */
+  abstract fire(scope: Scope.CloseableScope): void
 }
 
 /** The timers of a clock, soonest first: a binary heap, each above two that are due no sooner. */
@@ -88,12 +89,12 @@ export class Timers {
       const [first] = this.waiting
       return first !== undefined && first.at <= now
     }
-    const fire = Effect.sync(() => {
+    const fire = Effect.map(Scope.make(), (scope) => {
       const [first] = this.waiting
       // It may have been taken off meanwhile.
       if (first === undefined || first.at > now) return
       this.takeFirst(first)
-      first.fire()
+      first.fire(scope)
     })
     return Effect.whileLoop({ while: due, body: () => fire, step: () => {} })
   }
