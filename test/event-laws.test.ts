@@ -512,7 +512,6 @@ const found = existsSync(fixture)
 it.effect.prop(
   "whatever is sent, by whom and when, and however it is handled: the promises of events hold",
   [arbitrary],
-  // Set LAW_RUNS to look longer.
   ([chatter]) =>
     Effect.gen(function* () {
       const story = yield* live(chatter)
@@ -522,5 +521,13 @@ it.effect.prop(
       )
       assert.isTrue(broken.length === 0, `${broken.join("\n")}\n\n${story.render()}\n`)
     }).pipe(leavesNothing, Effect.provide(Logger.remove(Logger.defaultLogger))),
-  { fastCheck: { numRuns: Number(process.env["LAW_RUNS"] ?? 150), examples: found }, timeout: 600_000 }
+  // The same cases each time, so that a rare find turns no unrelated change red. LAW_RUNS looks at that many others.
+  {
+    fastCheck: {
+      ...(process.env["LAW_RUNS"] === undefined ? { seed: 1 } : {}),
+      numRuns: Number(process.env["LAW_RUNS"] ?? 150),
+      examples: found
+    },
+    timeout: 600_000
+  }
 )

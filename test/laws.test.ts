@@ -79,7 +79,6 @@ const found = (JSON.parse(readFileSync("test/fixtures/law-cases.json", "utf8")) 
 it.effect.prop(
   "whatever fails, hangs or breaks, and whenever it stops: all is released once, dependents first, children before cleanups",
   [graph],
-  // Set LAW_RUNS to look longer.
   ([{ nodes, seed, stopAt }]) =>
     Effect.gen(function* () {
       const events: Array<string> = []
@@ -179,5 +178,13 @@ it.effect.prop(
         }
       }
     }).pipe(leavesNothing, Effect.provide(Layer.merge(Journal.layer, Logger.remove(Logger.defaultLogger)))),
-  { fastCheck: { numRuns: Number(process.env["LAW_RUNS"] ?? 300), examples: found }, timeout: 120_000 }
+  // The same cases each time, so that a rare find turns no unrelated change red. LAW_RUNS looks at that many others.
+  {
+    fastCheck: {
+      ...(process.env["LAW_RUNS"] === undefined ? { seed: 1 } : {}),
+      numRuns: Number(process.env["LAW_RUNS"] ?? 300),
+      examples: found
+    },
+    timeout: 120_000
+  }
 )
