@@ -220,7 +220,7 @@ describe("under load", { timeout: patience * 10 }, () => {
       const counts = JSON.parse((await load.ended()).said.at(-1)!) as Omit<typeof totals, "handled">
       expect(output).toMatch(/App stopped in .+, clean/)
       expect(code).toBe(0)
-      expect(counts.answered).toBeGreaterThan(100)
+      expect(counts.answered).toBeGreaterThan(20)
       totals.answered += counts.answered
       totals.refused += counts.refused
       totals.failed += counts.failed
