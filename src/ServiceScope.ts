@@ -160,7 +160,7 @@ class Life implements Lifetime {
   readonly lostChildren: Array<ServiceStatus> = []
   readonly childLabels = new Map<string, Labels.Claim>()
   readonly stopped = Gate.make()
-  interruptStart = nothing
+  interruptStart = () => {}
   state: State = { _tag: "Starting" }
   since: number
   startTook: Duration.Duration | undefined = undefined
@@ -253,8 +253,6 @@ class Life implements Lifetime {
     }
   }
 }
-
-const nothing = () => {}
 
 /** Brings a service into a state. */
 export const become = (service: Lifetime, state: State): void => {
