@@ -115,15 +115,13 @@ const start = <Shape, E, R>(
     })
   )
 
-/** A service that its owner knows, and that stops with the scope. */
+/** A service that its owner knows, and that stops with the scope. To be run where nothing can be interrupted. */
 const begun = ({ definition, stopTimeout }: Settings) =>
-  Effect.uninterruptible(
-    Effect.flatMap(Effect.context<Owner.Owner | Scope.Scope>(), (context) =>
-      Effect.tap(
-        ServiceScope.make(definition, Context.get(context, Owner.Owner), stopTimeout, Shutdown.stop),
-        // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
-        (service) => Scope.addFinalizer(Context.get(context, Scope.Scope), service.stop)
-      )
+  Effect.flatMap(Effect.context<Owner.Owner | Scope.Scope>(), (context) =>
+    Effect.tap(
+      ServiceScope.make(definition, Context.get(context, Owner.Owner), stopTimeout, Shutdown.stop),
+      // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
+      (service) => Scope.addFinalizer(Context.get(context, Scope.Scope), service.stop)
     )
   )
 
@@ -225,10 +223,7 @@ const run = <A, E, R>(
         context: contextOf(service, context, Work.of(context)),
         fiberRefs: Captured.named(fiberRefs, service.path)
       })
-      const fiber = HeadStart.unsafeFork(
-        runtime,
-        restore(service.owner.shared.around(service, "onStart", onStart))
-      )
+      const fiber = HeadStart.unsafeFork(runtime, restore(onStart))
       // As a start in this fiber would, but for its context and the name in its logs.
       const inherited = Effect.zipRight(
         Fiber.inheritAll(fiber),
