@@ -72,6 +72,10 @@ export const make: {
 export const isEvent = (u: unknown): u is Event<string, unknown> =>
   typeof u === "object" && u !== null && TypeId in u
 
+/** The names of some events in a line, each once. */
+export const namesOf = (events: ReadonlyArray<Event<string, any>>): string =>
+  [...new Set(events)].map(({ name }) => name).join(", ")
+
 /** Throws `InputError` when the value was not made by `Event.make`. */
 export const check = (where: string, event: unknown): void => {
   if (!isEvent(event)) {

@@ -75,7 +75,7 @@ export const health = <A, E, R>(
     const work = name === undefined ? "health check" : `health check ${name}`
     const plan = new Grid.Grid(service.clock, millis, "atOnce")
     let uncount = () => {}
-    const run = Effect.scoped(service.owner.shared.around(service, work, check))
+    const run = Effect.scoped(service.owner.shared.around(service, "run", work, check))
     const timed = {
       name: work,
       plan,

@@ -195,7 +195,10 @@ export const makeShared = (
         return known
       },
       metrics: ServiceMetrics.of(labels),
-      around: Option.getOrElse(decorate, (): WorkDecorator.Decorate => (_service, _work, effect) => effect),
+      around: Option.getOrElse(
+        decorate,
+        (): WorkDecorator.Decorate => (_service, _kind, _work, effect) => effect
+      ),
       definitions: new Map()
     }
   })

@@ -52,6 +52,8 @@ export const step = (
   effect: Effect.Effect<unknown, unknown>,
   options: {
     readonly limitMillis?: number | undefined
+    /** Whether it does what the service has said, or waits for other work, as by default. */
+    readonly kind?: "stop" | undefined
     /** What has not ended when the limit passes. */
     readonly alive?: (() => ReadonlyArray<string>) | undefined
   } = {}
@@ -59,18 +61,21 @@ export const step = (
   Effect.suspend(() => {
     const limit = options.limitMillis ?? timeLeft(service)
     const { around, journal } = service.owner.shared
-    return Effect.flatMap(within(service, around(service, name, effect), limit), (ended) => {
-      if (Option.isSome(ended)) return Exit.isSuccess(ended.value) ? Effect.void : failed(ended.value.cause)
-      const alive = options.alive?.() ?? []
-      const after = Duration.millis(limit)
-      return wentWrong(Cause.fail(`it hung for ${Duration.format(after)}`), {
-        _tag: "StopTimedOut",
-        service: service.path,
-        step: name,
-        after,
-        alive
-      })
-    })
+    return Effect.flatMap(
+      within(service, around(service, options.kind ?? "wait", name, effect), limit),
+      (ended) => {
+        if (Option.isSome(ended)) return Exit.isSuccess(ended.value) ? Effect.void : failed(ended.value.cause)
+        const alive = options.alive?.() ?? []
+        const after = Duration.millis(limit)
+        return wentWrong(Cause.fail(`it hung for ${Duration.format(after)}`), {
+          _tag: "StopTimedOut",
+          service: service.path,
+          step: name,
+          after,
+          alive
+        })
+      }
+    )
     function failed(cause: Cause.Cause<unknown>) {
       if (Cause.isInterruptedOnly(cause)) return Effect.void
       return wentWrong(cause, { _tag: "StopStepFailed", service: service.path, step: name, cause })
@@ -91,7 +96,7 @@ const runSteps = (
   Effect.gen(function* () {
     const { journal } = service.owner.shared
     yield* journal.append({ _tag: "ServiceStopping", service: service.path })
-    if (onStop !== undefined) yield* step(service, "onStop", onStop)
+    if (onStop !== undefined) yield* step(service, "onStop", onStop, { kind: "stop" })
 
     enter(service, "work")
     const all = [...service.work]
@@ -136,7 +141,7 @@ const runSteps = (
     const finalizers = Finalizers.of(service.scope)
     // Each is a step, so that all of them together need no limit.
     for (const [key, finalizer] of finalizers) {
-      finalizers.set(key, (exit) => step(service, "a cleanup", finalizer(exit)))
+      finalizers.set(key, (exit) => step(service, "a cleanup", finalizer(exit), { kind: "stop" }))
     }
     yield* Scope.close(service.scope, Exit.void)
     // What its own work has provided to itself ends with that, unless that hung.

@@ -88,7 +88,7 @@ const start = <Shape, E, R>(
       const startedAt = Monotonic.unsafeMillis(clock)
       let step: StartError<E>["step"] = "onStart"
       const inTime = Effect.flatMap(
-        run(service, around(service, "onStart", onStart), startTimeout),
+        run(service, around(service, "start", "onStart", onStart), startTimeout),
         Option.getOrElse((): Exit.Exit<Shape, E | Cause.TimeoutException> => {
           step = "startTimeout"
           return tookTooLong(startTimeout ?? 0)

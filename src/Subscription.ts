@@ -92,7 +92,7 @@ const subscribed = <A, B, E, R, R2>(
       E | Cause.TimeoutException,
       R2
     >
-    const of = [...new Set(events)].map((event) => event.name).join(", ")
+    const of = Event.namesOf(events)
     const name = workOf(of)
     const listener = yield* bus.listen<A, E, Exclude<R, Scope.Scope> | R2>(events, {
       service: service.path,

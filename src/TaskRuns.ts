@@ -63,7 +63,7 @@ export const runs = <A, E, R, R2>(
       isAgain ? again : Effect.succeed(exit)
     )
   }
-  const decorated = around(service, name, effect)
+  const decorated = around(service, "run", name, effect)
   let isFirst = true
   const again: Effect.Effect<Exit.Exit<A, E>, never, Exclude<R, Scope.Scope> | R2> = Effect.withFiberRuntime(
     ({ currentTracer }) => {

@@ -7,8 +7,6 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Tracer from "effect/Tracer"
-import type * as BusDecorator from "../BusDecorator.ts"
-import type * as EventBus from "../EventBus.ts"
 import * as Finalizers from "../Finalizers.ts"
 import * as Gate from "../Gate.ts"
 import * as Escalation from "../Escalation.ts"
@@ -24,8 +22,8 @@ export class InjectedFault extends Data.TaggedError("InjectedFault")<{ readonly 
   }
 }
 
-/** What part of a service's life a step is of. */
-export type Kind = "start" | "run" | "handler" | "stop"
+/** What part of a service's life a step is of. To wait for others is none. */
+export type Kind = Exclude<WorkDecorator.Kind, "wait">
 
 /** What can go wrong with each kind of step. */
 export const troublesOf: Record<Kind, ReadonlyArray<Trouble>> = {
@@ -38,7 +36,6 @@ export const troublesOf: Record<Kind, ReadonlyArray<Trouble>> = {
 /** What makes steps go wrong, and what it has seen. */
 export interface Faults {
   readonly around: WorkDecorator.Decorate
-  readonly decorate: BusDecorator.Decorate<EventBus.EventBus["Type"]>
   /** The steps that have been reached, in that order. */
   readonly reached: ReadonlyMap<string, Kind>
   /** What has gone wrong, each with the error that it went wrong with, if it did with one. */
@@ -93,6 +90,13 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
       const fault = reach(service, work, "stop")
       return fault === undefined ? Effect.void : goWrong(fault)
     })
+  /** A cleanup. All are called the same, so they are numbered. */
+  const cleaned = <A, E, R>(service: string, cleanup: Effect.Effect<A, E, R>) =>
+    Effect.suspend(() => {
+      const count = (cleanups.get(service) ?? 0) + 1
+      cleanups.set(service, count)
+      return stepped(service, `cleanup ${count}`, cleanup)
+    })
   /** A start: goes wrong before it, after each thing that the service comes to own, and at the end. */
   const begun = <A, E, R>(service: string, onStart: Effect.Effect<A, E, R>) => {
     cleanups.delete(service)
@@ -123,43 +127,19 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
     reached,
     injected,
     handled,
-    around: ({ path }, work, effect) => {
-      switch (work) {
-        case "onStart":
+    around: ({ path }, kind, work, effect) => {
+      switch (kind) {
+        case "start":
           return Effect.suspend(() => begun(path, effect))
-        case "onStop":
-          return stepped(path, work, effect)
-        case "a cleanup":
-          return Effect.suspend(() => {
-            const count = (cleanups.get(path) ?? 0) + 1
-            cleanups.set(path, count)
-            return stepped(path, `cleanup ${count}`, effect)
-          })
-        case "work":
-        case "listeners":
-        case "cleanups":
-          // They wait for others.
+        case "stop":
+          return work === "a cleanup" ? cleaned(path, effect) : stepped(path, work, effect)
+        case "run":
+        case "handler":
+          return ran(path, work, kind, effect)
+        case "wait":
           return effect
-        default:
-          return work.startsWith("listener ") || work.startsWith("child ")
-            ? effect
-            : ran(path, work, "run", effect)
       }
-    },
-    decorate: (bus) => ({
-      ...bus,
-      listen: (events, spec) =>
-        bus.listen(events, {
-          ...spec,
-          handler: (payload, name) =>
-            ran(
-              spec.service,
-              `listener ${events.map((event) => event.name).join(", ")}`,
-              "handler",
-              Effect.suspend(() => spec.handler(payload, name))
-            )
-        })
-    })
+    }
   }
 }
 

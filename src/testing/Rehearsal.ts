@@ -188,7 +188,7 @@ const launched = (play: Play, scenario: Scenario, faults: Faults.Faults): Effect
       app: { name: appName, stopTimeout: "1 day" },
       seed: scenario.seed,
       around: faults.around,
-      decorate: (bus: EventBus.EventBus["Type"]) => listened(faults.decorate(bus)),
+      decorate: listened,
       onStep: () => {
         if (++count === scenario.stopAfter) ask()
       }

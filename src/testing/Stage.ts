@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as App from "../App.ts"
 import * as BusDecorator from "../BusDecorator.ts"
+import * as Event from "../Event.ts"
 import type * as EventBus from "../EventBus.ts"
 import * as Gate from "../Gate.ts"
 import * as Input from "../Input.ts"
@@ -69,13 +70,13 @@ export const launch = <A, E, R>(
     const timeline = Timeline.make(yield* Journal.make, time, name)
     const events = TestEventBus.make()
     const { replacements, unused } = Stub.all(setting.where, setting.replace)
-    const around: WorkDecorator.Decorate = (service, work, effect) =>
+    const around: WorkDecorator.Decorate = (service, kind, work, effect) =>
       Step.within({ service: below(name, service.path), work })(
-        setting.around?.(service, work, effect) ?? effect
+        setting.around?.(service, kind, work, effect) ?? effect
       )
     const recorded = TestEventBus.decorating(events)
     const decorate: BusDecorator.Decorate<EventBus.EventBus["Type"]> = (bus) => {
-      const inner = stepped(name, recorded(bus))
+      const inner = stepped(around, recorded(bus))
       return setting.decorate === undefined ? inner : setting.decorate(inner)
     }
 
@@ -115,15 +116,21 @@ export const launch = <A, E, R>(
     }
   })
 
-/** Has the handlers of listeners run as steps. */
-const stepped = (app: string, bus: EventBus.EventBus["Type"]): EventBus.EventBus["Type"] => ({
+/** Has something put around the handlers of listeners, too. */
+const stepped = (
+  around: WorkDecorator.Decorate,
+  bus: EventBus.EventBus["Type"]
+): EventBus.EventBus["Type"] => ({
   ...bus,
   listen: (events, spec) => {
-    const work = `listener ${events.map((event) => event.name).join(", ")}`
+    const work = `listener ${Event.namesOf(events)}`
     return bus.listen(events, {
       ...spec,
       handler: (payload, name) =>
-        Step.within({ service: below(app, spec.service), work })(
+        around(
+          { path: spec.service },
+          "handler",
+          work,
           Effect.suspend(() => spec.handler(payload, name))
         )
     })
