@@ -95,14 +95,10 @@ const judges: Record<Law, Judge> = {
     ...it.entries.flatMap((entry, index) => {
       const service = "service" in entry ? entry.service : "sender" in entry ? entry.sender : undefined
       if (service === undefined || !work.has(entry._tag)) return []
-      const ended = it.entries.findLastIndex(
-        (other, at) => at < index && other._tag === "ServiceStopped" && other.service === service
-      )
-      const isBack = it.entries.some(
-        (other, at) =>
-          at > ended && at < index && other._tag === "ServiceStarting" && other.service === service
-      )
-      return ended >= 0 && !isBack ? [`it had stopped, and then: ${text(entry)}`] : []
+      const last = it.entries
+        .slice(0, index)
+        .findLast((other) => turns.has(other._tag) && "service" in other && other.service === service)
+      return last?._tag === "ServiceStopped" ? [`it had stopped, and then: ${text(entry)}`] : []
     })
   ],
   "fails aloud": (it) => [
@@ -152,6 +148,9 @@ const judgedElsewhere = new Set<Journal.Entry["_tag"]>(["HandlerFailed", "StopTi
 /** Entries that tell of work. */
 const work = new Set<Journal.Entry["_tag"]>(["TaskTicked", "EventHandled", "EventEmitted", "EventPublished"])
 
+/** Entries between which a service is there, or is not. */
+const turns = new Set<Journal.Entry["_tag"]>(["ServiceStarting", "ServiceStopped"])
+
 /** Whether a step of a stop was made to hang, or waits for what was. */
 const wasMadeToHang = (it: Rehearsal, service: string, step: string): boolean =>
   hasChildMadeToHang(it, service) ||
@@ -159,7 +158,7 @@ const wasMadeToHang = (it: Rehearsal, service: string, step: string): boolean =>
     if (!Step.isOf(at, service)) return false
     if (kind === "handler") return step === "listeners" || step.startsWith("listener ")
     if (kind !== "stop") return false
-    return at.endsWith(": onStop") ? step === "onStop" : step === "a cleanup" || step === "cleanups"
+    return at.endsWith(": onStop") ? step === "onStop" : step === "a cleanup"
   })
 
 /** Whether something that a service has adopted was made to hang: it may wait for that. */
