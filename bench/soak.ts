@@ -5,8 +5,11 @@
  *
  *     npm run soak -- 5   # minutes
  */
-import { Cause, Deferred, Duration, Effect, Exit, Fiber, Layer, Logger, Schedule, Schema } from "effect"
-import { App, Event, EventBus, Failure, Journal, Service, ServiceRegistry } from "effect-services"
+import { Cause, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Schema } from "effect"
+import { App, Event, EventBus, Failure, Journal, Service } from "effect-services"
+import { quiet } from "./app.ts"
+import { range } from "./count.ts"
+import { heap, median } from "./rounds.ts"
 
 const minutes = Number(process.argv[3] ?? 3)
 if (!(minutes > 0)) throw new Error("how many minutes?")
@@ -127,49 +130,31 @@ class Sender extends Service.make<Sender>()("Sender", {
   })
 }) {}
 
-const collect = globalThis.gc ?? (() => {})
-const heapMb = () => {
-  collect()
-  collect()
-  return process.memoryUsage().heapUsed / 1e6
-}
-
 const soak = Effect.gen(function* () {
-  const before = { resources: process.getActiveResourcesInfo().length, heap: heapMb() }
-  const ready = yield* Deferred.make<ServiceRegistry.ServiceRegistry["Type"]>()
-  const failures = { journaled: 0 }
-  class Watch extends Service.make<Watch>()("Watch", {
-    onStart: Effect.gen(function* () {
-      const registry = yield* ServiceRegistry.ServiceRegistry
-      yield* Deferred.succeed(ready, registry)
-    })
-  }) {}
-  const services = Layer.mergeAll(Sender.layer, Nursery.layer, Watch.layer).pipe(
-    Layer.provide(
-      Layer.mergeAll(listener(0), ...Array.from({ length: listeners - 1 }, (_, index) => listener(index + 1)))
-    ),
+  const before = process.getActiveResourcesInfo().length
+  let failuresJournaled = 0
+  const services = Layer.mergeAll(Sender.layer, Nursery.layer).pipe(
+    Layer.provide(Layer.mergeAll(listener(0), ...range(listeners - 1).map((index) => listener(index + 1)))),
     Layer.provide(EventBus.layer)
   )
   const journal = yield* Journal.make
   const counting: Journal.Journal["Type"] = {
     ...journal,
     append: (entry) => {
-      if (entry._tag === "TaskFailed" || entry._tag === "HandlerFailed") failures.journaled++
+      if (entry._tag === "TaskFailed" || entry._tag === "HandlerFailed") failuresJournaled++
       return journal.append(entry)
     }
   }
-  const fiber = yield* Effect.fork(
-    App.launch(services, { name: "Soak" }).pipe(Effect.provideService(Journal.Journal, counting))
-  )
-  const registry = yield* Deferred.await(ready)
+  const app = App.make({ name: "Soak" })
+  const fiber = yield* Effect.fork(Effect.provideService(app.launch(services), Journal.Journal, counting))
   const heaps: Array<number> = []
   console.log("| after | heap, MB | services | emitted | published | ticks | children | tasks |")
   console.log("| --: | --: | --: | --: | --: | --: | --: | --: |")
   for (let sample = 1; sample <= 30; sample++) {
     yield* Effect.sleep(sampleEvery)
-    const { services: all } = yield* registry.snapshot
+    const { services: all } = Option.getOrThrow(yield* app.snapshot)
     const alive = all.length + all.reduce((sum, service) => sum + service.children.length, 0)
-    heaps.push(heapMb())
+    heaps.push(heap() / 1e6)
     if (sample % 3 !== 0) continue
     const shown = [counts.emitted, counts.published, counts.ticks, counts.childrenBegun, counts.tasks]
     const at = `${Math.round((sample * Duration.toMillis(sampleEvery)) / 1_000)} s`
@@ -180,10 +165,8 @@ const soak = Effect.gen(function* () {
   const exit = yield* Fiber.interrupt(fiber)
   yield* Effect.sleep("100 millis")
 
-  const median = (values: ReadonlyArray<number>) =>
-    values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
   const [early, late] = [median(heaps.slice(5, 15)), median(heaps.slice(-10))]
-  const left = process.getActiveResourcesInfo().length - before.resources
+  const left = process.getActiveResourcesInfo().length - before
   const checks: ReadonlyArray<readonly [what: string, isSo: boolean]> = [
     ["the stop was clean", Exit.isInterrupted(exit)],
     [
@@ -202,7 +185,7 @@ const soak = Effect.gen(function* () {
     ["each child ended, and each of its lives", counts.childrenLives === counts.livesEnded],
     [
       "each failure was journaled",
-      failures.journaled >= counts.handlersFailed + counts.ticksFailed + counts.tasksFailed
+      failuresJournaled >= counts.handlersFailed + counts.ticksFailed + counts.tasksFailed
     ],
     [`the memory is flat: ${early.toFixed(1)} MB early, ${late.toFixed(1)} MB late`, late < early * 1.1],
     [`nothing is left: ${left} more handles than before`, left <= 0]
@@ -215,4 +198,4 @@ const soak = Effect.gen(function* () {
   if (checks.some(([, isSo]) => !isSo)) process.exitCode = 1
 })
 
-Effect.runFork(Effect.provide(soak, Logger.remove(Logger.defaultLogger)))
+Effect.runFork(Effect.provide(soak, quiet))
