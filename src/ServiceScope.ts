@@ -51,41 +51,6 @@ export const lifetime: Effect.Effect<Lifetime, never, ServiceScope> = Effect.map
   (scope) => scope as Lifetime
 )
 
-/** A service, and all that it owns. */
-export interface Lifetime extends Owner.Member {
-  readonly definition: Owner.Definition
-  readonly owner: Owner.Owner
-  /** The paths of the services that it was given. */
-  readonly dependencies: Set<string>
-  readonly stopTimeout: number
-  readonly clock: Clock.Clock
-  readonly metrics: ServiceMetrics
-  readonly timers: Timers.Timers
-  /** As it was when the service began to start, with its name in the logs; its stop runs in it. */
-  readonly runtime: Runtime.Runtime<never>
-  readonly work: Set<OwnedWork>
-  readonly listeners: Set<Listener.Listener>
-  readonly children: Set<OwnedChild>
-  /** Services that its own work has provided to itself, as for one request. */
-  readonly provided: Set<Owner.Member>
-  /** The last of those children that failed for good: what is left of them to see. */
-  readonly lostChildren: Array<ServiceStatus>
-  /** What the services among its children are called. */
-  readonly childLabels: Map<string, Labels.Claim>
-  /** Where `onStart` adds its finalizers. */
-  readonly scope: Scope.CloseableScope
-  /** Ends `onStart`, when something has failed the service before its start is done. */
-  interruptStart: () => void
-  /** Open when the last step of stopping is done. */
-  readonly stopped: Gate.Gate
-  state: State
-  /** When it came into its state. */
-  since: number
-  /** How long its start took, when it is up. */
-  startTook: Duration.Duration | undefined
-  lastFailure: LastFailure | undefined
-}
-
 /** Where a service is in its life. */
 export type State = Data.TaggedEnum<{
   /** `pending` came up before the start was done, and happens then. */
@@ -131,7 +96,7 @@ export const make = (
       fiberRefs: Captured.named(ambient.fiberRefs, path),
       runtimeFlags: ambient.runtimeFlags
     })
-    const service = new Life({ definition, owner, label, path, stopTimeout, clock, runtime, scope }, stop)
+    const service = new Lifetime({ definition, owner, label, path, stopTimeout, clock, runtime, scope }, stop)
     owner.members.add(service)
     if (owner.parent === undefined) root.services.add(service)
     service.metrics.moved(undefined, "starting")
@@ -139,30 +104,43 @@ export const make = (
     return service
   })
 
-/** There may be very many, so what is done with each is written down once, and not made for each. */
-class Life implements Lifetime {
+/**
+ * A service, and all that it owns. There may be very many, so what is done with
+ * each is written down once, and not made for each.
+ */
+export class Lifetime implements Owner.Member {
   readonly definition: Owner.Definition
   readonly owner: Owner.Owner
   readonly key: string
   readonly label: string
   readonly path: string
+  /** The paths of the services that it was given. */
   readonly dependencies: Set<string>
   readonly stopTimeout: number
   readonly clock: Clock.Clock
   readonly metrics: ServiceMetrics
   readonly timers: Timers.Timers
+  /** As it was when the service began to start, with its name in the logs; its stop runs in it. */
   readonly runtime: Runtime.Runtime<never>
+  /** Where `onStart` adds its finalizers. */
   readonly scope: Scope.CloseableScope
   readonly work = new Set<OwnedWork>()
   readonly listeners = new Set<Listener.Listener>()
   readonly children = new Set<OwnedChild>()
+  /** Services that its own work has provided to itself, as for one request. */
   readonly provided = new Set<Owner.Member>()
+  /** The last of those children that failed for good: what is left of them to see. */
   readonly lostChildren: Array<ServiceStatus> = []
+  /** What the services among its children are called. */
   readonly childLabels = new Map<string, Labels.Claim>()
+  /** Open when the last step of stopping is done. */
   readonly stopped = Gate.make()
+  /** Ends `onStart`, when something has failed the service before its start is done. */
   interruptStart = () => {}
   state: State = { _tag: "Starting" }
+  /** When it came into its state. */
   since: number
+  /** How long its start took, when it is up. */
   startTook: Duration.Duration | undefined = undefined
   lastFailure: LastFailure | undefined = undefined
   private readonly startedAfter: number
