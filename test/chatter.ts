@@ -5,7 +5,7 @@
 import { Cause, Data, Effect, Exit, FastCheck, Fiber, Layer, Option, Schedule, Schema } from "effect"
 import { App, Event, EventBus, Failure, Journal, Service, type ServiceRegistry } from "effect-services"
 import * as VirtualTime from "../src/testing/VirtualTime.ts"
-import { advance } from "./support.ts"
+import { advance, policies } from "./support.ts"
 
 /** What is done, in words: `emit a`, `publish b`, `burst c`, `sleep 20`, and others of `act`. */
 export type Step = string
@@ -47,14 +47,6 @@ export interface Chatter {
   readonly isRead?: boolean
 }
 
-const policies = {
-  log: Failure.log,
-  escalate: Failure.escalate,
-  restart: Failure.restart({
-    backoff: Schedule.spaced("20 millis"),
-    budget: { restarts: 2, within: "1 second" }
-  })
-}
 const again = Failure.restart({
   backoff: Schedule.spaced("10 millis"),
   budget: { restarts: 3, within: "1 second" },

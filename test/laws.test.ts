@@ -4,7 +4,7 @@ import type { Layer as LayerType } from "effect"
 import { Effect, FastCheck, Layer, Logger, Schedule } from "effect"
 import { App, Failure, Journal, Service } from "effect-services"
 import * as VirtualTime from "../src/testing/VirtualTime.ts"
-import { advance, leavesNothing } from "./support.ts"
+import { advance, leavesNothing, policies as usual } from "./support.ts"
 
 /**
  * Any graph of services, each with children and cleanups, with random delays
@@ -27,12 +27,7 @@ interface Node {
 }
 
 const policies = {
-  log: Failure.log,
-  escalate: Failure.escalate,
-  restart: Failure.restart({
-    backoff: Schedule.spaced("20 millis"),
-    budget: { restarts: 2, within: "1 second" }
-  }),
+  ...usual,
   giveUp: Failure.restart({ backoff: Schedule.recurs(1), onExhausted: Failure.log })
 }
 

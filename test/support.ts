@@ -1,6 +1,6 @@
 import { assert } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Layer, Scope, Supervisor, TestClock } from "effect"
-import { App, EventBus, Journal, Service, ServiceRegistry } from "effect-services"
+import { Deferred, Duration, Effect, Exit, Layer, Schedule, Scope, Supervisor, TestClock } from "effect"
+import { App, EventBus, Failure, Journal, Service, ServiceRegistry } from "effect-services"
 import type * as VirtualTime from "../src/testing/VirtualTime.ts"
 
 /** A list that effects write to, so that order can be compared as a whole. */
@@ -105,6 +105,16 @@ export const journalLines = Effect.map(Journal.recent, (entries) =>
     return `${entry._tag} ${service ?? app}`
   })
 )
+
+/** What is to be done about failures, as cases at random choose it. */
+export const policies = {
+  log: Failure.log,
+  escalate: Failure.escalate,
+  restart: Failure.restart({
+    backoff: Schedule.spaced("20 millis"),
+    budget: { restarts: 2, within: "1 second" }
+  })
+}
 
 /** Moves virtual time, through each moment at which something comes due. */
 export const advance = (time: VirtualTime.VirtualTime, millis: number) => {
