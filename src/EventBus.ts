@@ -195,18 +195,19 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
       sent("emit", event, payload, (envelope, listeners) => {
         const outcomes: Array<Delivery.Outcome> = Array.from({ length: listeners.length })
         let left = listeners.length
+        const whole = Effect.sync(() => receipt(event.name, outcomes))
         let resume: ((receipt: Effect.Effect<Receipt>) => void) | undefined
         // All are started before any is awaited, so no listener waits for another.
         listeners.forEach((listener, index) =>
           listener.handle(envelope, (outcome) => {
             outcomes[index] = outcome
-            if (--left === 0) resume?.(Effect.succeed(receipt(event.name, outcomes)))
+            if (--left === 0) resume?.(whole)
           })
         )
-        if (left === 0) return Effect.succeed(receipt(event.name, outcomes))
+        if (left === 0) return whole
         return Effect.async<Receipt>((go) => {
           resume = go
-          if (left === 0) go(Effect.succeed(receipt(event.name, outcomes)))
+          if (left === 0) go(whole)
         }, Gate.ours)
       }),
 

@@ -180,6 +180,7 @@ const watched = <A, E, R>(
           most = count
         }
         // In an uninterruptible region, as that of `acquireRelease`, a hang would be no fair one.
+        // Effect has one implementation of `RuntimeFiber`, and this is public in it.
         const flags = (fiber as unknown as { readonly currentRuntimeFlags: RuntimeFlags.RuntimeFlags })
           .currentRuntimeFlags
         if (next === undefined || !RuntimeFlags.interruptible(flags)) return tracer.context(step, fiber)

@@ -103,6 +103,7 @@ const watchersOfDaemon = 2
  * One that first interrupts it does not care.
  */
 const onAsked = (fiber: AnyFiber, asked: () => void): void => {
+  // Effect has one implementation of `RuntimeFiber`, which has it.
   const { tell } = fiber as unknown as Inner
   const ended = fiber.await
   let isInterrupted = false

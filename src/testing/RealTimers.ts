@@ -57,6 +57,7 @@ export const make = (): RealTimers => {
     )
   const timers: RealTimers = {
     noting: (run) => {
+      // By these names it has functions, or nothing.
       const all = globalThis as unknown as Partial<Timers>
       const real: Timers = Object.fromEntries(
         names.flatMap((name) => {

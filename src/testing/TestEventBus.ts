@@ -243,7 +243,7 @@ export const decorating =
             }
           },
           handler: (payload, name) => {
-            // Of one event, its name is not told.
+            // Of one event, its name is not told; there always is one.
             const event = events.find((one) => one.name === name) ?? events[0]!
             const what = troubleOf(event, spec.service)
             switch (what?._tag) {
