@@ -1,0 +1,50 @@
+import { assert, it } from "@effect/vitest"
+import { Context, FiberId, FiberRef, FiberRefs, Option } from "effect"
+import * as Overlay from "../src/Overlay.ts"
+
+const tags = ["a", "b", "c", "d", "e", "f", "g"].map((key) => Context.GenericTag<never, number>(key))
+
+it("is what the copy would be, however many are on top of each other", () => {
+  let over: Context.Context<never> = Context.make(tags[0]!, 0)
+  let copy = over
+  // Some for the first time, and some again.
+  for (const [value, index] of [1, 2, 0, 3, 1, 4, 5, 6, 6, 2].entries()) {
+    over = Overlay.add(over, tags[index]!, value)
+    copy = Context.add(copy, tags[index]!, value)
+    const [one, other] = [over.unsafeMap, copy.unsafeMap]
+    assert.deepStrictEqual(new Map([...one].toSorted()), new Map([...other].toSorted()))
+    assert.deepStrictEqual([...one.keys()].toSorted(), [...other.keys()].toSorted())
+    assert.deepStrictEqual([...one.values()].toSorted(), [...other.values()].toSorted())
+    const each: Array<[string, unknown]> = []
+    one.forEach((value, key) => each.push([key, value]))
+    assert.deepStrictEqual(each, [...one.entries()])
+    assert.strictEqual(one.size, other.size)
+    for (const tag of tags) assert.deepStrictEqual(Context.getOption(over, tag), Context.getOption(copy, tag))
+  }
+})
+
+it("changes nothing below it, whoever changes it", () => {
+  const below = Context.make(tags[0]!, 0)
+  const over = Overlay.add(below, tags[1]!, 1)
+  over.unsafeMap.set("a", 2).set("b", 3).set("c", 4)
+  assert.deepStrictEqual([...over.unsafeMap].toSorted(), [
+    ["a", 2],
+    ["b", 3],
+    ["c", 4]
+  ])
+  assert.deepStrictEqual([...below.unsafeMap], [["a", 0]])
+  assert.throws(() => over.unsafeMap.delete("a"), TypeError)
+  assert.throws(() => over.unsafeMap.clear(), TypeError)
+})
+
+it("sets a value of a fiber", () => {
+  const [one, other] = [FiberRef.unsafeMake(0), FiberRef.unsafeMake(0)]
+  const id = FiberId.runtime(1, 0)
+  const below = FiberRefs.unsafeMake(new Map([[one, [[id, 1]]]]))
+  const over = Overlay.set(Overlay.set(below, id, one, 2), id, other, 3)
+  assert.deepStrictEqual(
+    [one, other].map((ref) => FiberRefs.get(over, ref)),
+    [Option.some(2), Option.some(3)]
+  )
+  assert.deepStrictEqual(FiberRefs.get(below, one), Option.some(1))
+})
