@@ -37,9 +37,9 @@ NodeApp.runMain(app, { name: "Example" })
 // invoice for A1
 // ERROR Example > Warehouse: the listener of order:completed failed
 // A1: 1 handled, 1 failed
+// INFO Example > Shop started in 1ms
 // invoice for A2
 // ERROR Example > Warehouse: the listener of order:completed failed
-// INFO Example > Shop started in 1ms
 // INFO Example is stopping: Example > Shop asked for it
 // INFO Example > Shop stopped in 1ms
 // INFO Example > Warehouse stopped in 1ms

@@ -25,7 +25,6 @@ import * as Owner from "./Owner.ts"
 import * as Spans from "./Spans.ts"
 import * as Streams from "./Streams.ts"
 import * as Work from "./Work.ts"
-import type * as Worker from "./Worker.ts"
 
 /** The bus of this context. */
 export class EventBus extends Context.Tag("effect-services/EventBus")<
@@ -133,7 +132,6 @@ interface Topic extends Listener.Topic {
 const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.Clock) => {
   const topics = new Map<Event.Event<string, any>, Topic>()
   const names = new Set<string>()
-  const spares: Worker.Spares = new Set()
   let holds = 0
   let taken = 0
   let hasEnded = false
@@ -144,7 +142,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
     Event.check(where, event)
     if (names.has(event.name)) throw new DuplicateEventError({ event: event.name })
     names.add(event.name)
-    const topic: Topic = { event: event.name, listeners: new Set(), boot: [], spares, streams: undefined }
+    const topic: Topic = { event: event.name, listeners: new Set(), boot: [], streams: undefined }
     topics.set(event, topic)
     return topic
   }
@@ -195,19 +193,20 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
       sent("emit", event, payload, (envelope, listeners) => {
         const outcomes: Array<Delivery.Outcome> = Array.from({ length: listeners.length })
         let left = listeners.length
-        const whole = Effect.sync(() => receipt(event.name, outcomes))
+        const whole = () => Effect.succeed(receipt(event.name, outcomes))
         let resume: ((receipt: Effect.Effect<Receipt>) => void) | undefined
-        // All are started before any is awaited, so no listener waits for another.
-        listeners.forEach((listener, index) =>
+        // All have it before any handles it, so that none can take it from another; and none waits for another.
+        const takers = listeners.map((listener, index) =>
           listener.handle(envelope, (outcome) => {
             outcomes[index] = outcome
-            if (--left === 0) resume?.(whole)
+            if (--left === 0) resume?.(whole())
           })
         )
-        if (left === 0) return whole
+        for (const taker of takers) taker?.begin(true)
+        if (left === 0) return whole()
         return Effect.async<Receipt>((go) => {
           resume = go
-          if (left === 0) go(whole)
+          if (left === 0) go(whole())
         }, Gate.ours)
       }),
 
@@ -244,7 +243,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
       Effect.suspend(() => {
         const [first, ...rest] = Array.from(new Set(events), (event) => topicOf("Service.listen", event))
         // `Service.listen` has seen to it that there is one.
-        return Listener.make(spec, rest.length === 0 ? first! : all([first!, ...rest], spares))
+        return Listener.make(spec, rest.length === 0 ? first! : all([first!, ...rest]))
       }),
 
     holdBoot: () => {
@@ -265,14 +264,13 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
 }
 
 /** Several topics as one, for who listens to all of them. */
-const all = (topics: ReadonlyArray<Topic>, spares: Worker.Spares): Listener.Topic => ({
+const all = (topics: ReadonlyArray<Topic>): Listener.Topic => ({
   event: topics.map(({ event }) => event).join(", "),
   listeners: {
     add: (listener) => topics.forEach(({ listeners }) => listeners.add(listener)),
     delete: (listener) => topics.map(({ listeners }) => listeners.delete(listener)).includes(true)
   },
-  boot: topics.flatMap(({ boot }) => boot).toSorted((one, other) => one.before - other.before),
-  spares
+  boot: topics.flatMap(({ boot }) => boot).toSorted((one, other) => one.before - other.before)
 })
 
 const receipt = (event: string, outcomes: ReadonlyArray<Delivery.Outcome>): Receipt => {

@@ -47,7 +47,7 @@ type Respond<E, R> = (
 ) => Effect.Effect<boolean, never, R>
 
 /** An event to handle. */
-export interface Handling extends Worker.Job {
+export interface Handling<in R> extends Worker.Job<R> {
   readonly envelope: Envelope
   readonly isPublished: boolean
   /** No other published event of this key is handled meanwhile. */
@@ -68,7 +68,7 @@ export interface Handler<Payload, E, R> {
 export const run = <Payload, E, R>(
   handler: Handler<Payload, E, R>,
   envelope: Envelope,
-  worker: Worker.Worker<Handling, Delivery.Outcome, R>,
+  worker: Worker.Worker<Handling<R>, Delivery.Outcome, R>,
   respond?: Respond<E, R>
 ): Effect.Effect<Delivery.Outcome, never, R | Scope.Scope> => {
   const start = Monotonic.unsafeMillis(handler.spec.clock)
@@ -78,14 +78,7 @@ export const run = <Payload, E, R>(
       ? succeeded(handler, envelope, took)
       : failed(handler, envelope, exit.cause, took, respond, (next) => run(handler, envelope, worker, next))
   }
-  const settled = (exit: Exit.Exit<unknown, E | Cause.TimeoutException>) => {
-    const released = worker.released(exit)
-    return released === undefined ? settle(exit) : Effect.flatMap(released, settle)
-  }
-  return Effect.matchCauseEffect(handled(handler, envelope), {
-    onFailure: (cause) => settled(Exit.failCause(cause)),
-    onSuccess: () => settled(Exit.void)
-  })
+  return worker.settled(handled(handler, envelope), settle)
 }
 
 /** The outcome of one that was cut, or not begun, since its listener's service stops. */

@@ -18,6 +18,7 @@ import * as Handling from "./Handling.ts"
 import { ListenerRecord } from "./ListenerRecord.ts"
 import * as Keys from "./Keys.ts"
 import * as LongWait from "./LongWait.ts"
+import type * as Owner from "./Owner.ts"
 import type { ListenerStatus } from "./ServiceStatus.ts"
 import * as Tally from "./Tally.ts"
 import * as Work from "./Work.ts"
@@ -43,8 +44,14 @@ interface Queued {
 
 /** A listener that has subscribed. */
 export interface Listener {
-  /** Runs the handler in the listener's service, in a later turn. Says once what became of the event. */
-  readonly handle: (envelope: Envelope, tell: (outcome: Delivery.Outcome) => void) => void
+  /**
+   * Takes the event, for the handler to be run in the listener's service. Says
+   * once what became of it. Gives who is to be told to begin, if it was taken.
+   */
+  readonly handle: (
+    envelope: Envelope,
+    tell: (outcome: Delivery.Outcome) => void
+  ) => Pick<HandlingWorker<never>, "begin"> | undefined
   /** Queues a published event, as `onFull` says. Gives how to wait for room, if there is none. */
   readonly queue: (envelope: Envelope) => Queued | undefined
   /** Takes no more events. */
@@ -69,8 +76,6 @@ export interface Topic {
   readonly event: string
   readonly listeners: Pick<Set<Listener>, "delete"> & { readonly add: (listener: Listener) => unknown }
   readonly boot: ReadonlyArray<Envelope>
-  /** The idle workers of all listeners of the bus. */
-  readonly spares: Worker.Spares
 }
 
 /**
@@ -86,20 +91,24 @@ export const make = <Payload, E, R>(
     return new Subscribed(spec, topic, runtime)
   })
 
-type HandlingWorker<R> = Worker.Worker<Handling.Handling, Delivery.Outcome, R>
+type HandlingWorker<R> = Worker.Worker<Handling.Handling<R>, Delivery.Outcome, R>
 
 /** A class whose parts are made when they are needed, as there may be very many, to which little comes. */
 class Subscribed<Payload, E, R>
-  implements Listener, Worker.Crew<Handling.Handling, Delivery.Outcome, R>, Handling.Handler<Payload, E, R>
+  implements
+    Listener,
+    Worker.Crew<Handling.Handling<R>, Delivery.Outcome, R>,
+    Handling.Handler<Payload, E, R>
 {
   readonly runtime: Runtime.Runtime<R>
   workers: Set<HandlingWorker<R>> | undefined
-  spare: HandlingWorker<R> | undefined
+  spare: Array<HandlingWorker<R>> | undefined
   readonly spec: Spec<Payload, E, R>
   private readonly topic: Topic
   readonly record: ListenerRecord
   atOnce: Delivery.Outcome | undefined
   private state: "open" | "closed" | "abandoned" = "open"
+  private work: Work.Work | undefined
   /** How many events are being handled, and how many of them are published ones. */
   private handling = 0
   private consuming = 0
@@ -132,16 +141,17 @@ class Subscribed<Payload, E, R>
     return this
   }
 
-  handle(envelope: Envelope, tell: (outcome: Delivery.Outcome) => void): void {
-    if (this.state === "open") this.begin(envelope, tell)
-    else tell(Handling.interrupted(this.spec.service))
+  handle(envelope: Envelope, tell: (outcome: Delivery.Outcome) => void) {
+    if (this.state === "open") return this.assign(envelope, tell)
+    tell(Handling.interrupted(this.spec.service))
+    return undefined
   }
 
   queue(envelope: Envelope): Queued | undefined {
     if (this.state !== "open") return undefined
     // Then nothing is queued that must come before it.
     if (this.consuming < this.concurrency() && this.keys?.isFree(envelope) !== false) {
-      this.begin(envelope, undefined)
+      this.assign(envelope, undefined).begin(false)
       return undefined
     }
     const backlog = this.queued()
@@ -208,21 +218,16 @@ class Subscribed<Payload, E, R>
     return this.record.status(this.topic.event, this.backlog?.peek())
   }
 
-  get spares(): Worker.Spares {
-    return this.topic.spares
+  get spares(): Owner.Shared["spares"] {
+    return this.spec.owner.shared.spares
   }
 
-  workOf(awaitedBy: Work.Work | undefined): Work.Work {
-    const { owner, service } = this.spec
-    return { service, owner, source: this, awaitedBy }
-  }
-
-  perform({ envelope, isPublished }: Handling.Handling, worker: HandlingWorker<R>) {
+  perform({ envelope, isPublished }: Handling.Handling<R>, worker: HandlingWorker<R>) {
     if (isPublished) this.record.taken(envelope)
     return Handling.run(this, envelope, worker)
   }
 
-  done({ isPublished, key, tell }: Handling.Handling, outcome: Delivery.Outcome): void {
+  done({ isPublished, key, tell }: Handling.Handling<R>, outcome: Delivery.Outcome): void {
     this.handling--
     tell?.(outcome)
     if (isPublished) {
@@ -233,26 +238,34 @@ class Subscribed<Payload, E, R>
     this.finishIfDone()
   }
 
-  cut(job: Handling.Handling, cause: Cause.Cause<unknown>): void {
+  cut(job: Handling.Handling<R>, cause: Cause.Cause<unknown>): void {
     // What a handler fails in when it is cut is nowhere else to be seen.
     if (!Cause.isInterruptedOnly(cause))
       Runtime.runFork(this.runtime)(this.spec.answers.leaked(job.envelope.event.name, cause))
     this.done(job, Handling.interrupted(this.spec.service))
   }
 
-  private begin(envelope: Envelope, tell: Handling.Handling["tell"]): void {
+  private assign(envelope: Envelope, tell: Handling.Handling<R>["tell"]): HandlingWorker<R> {
     const isPublished = tell === undefined
     this.handling++
     if (isPublished) this.consuming++
     const key = isPublished ? this.keys?.take(envelope) : undefined
-    const awaitedBy = isPublished ? undefined : envelope.sender
-    Worker.begin<Handling.Handling, Delivery.Outcome, R>(this, {
+    const work = this.workFor(isPublished ? undefined : envelope.sender)
+    return Worker.assign<Handling.Handling<R>, Delivery.Outcome, R>(this, {
       envelope,
       isPublished,
       key,
       tell,
-      awaitedBy
+      work,
+      runtime: this.runtime
     })
+  }
+
+  /** One for all that the same work waits for: mostly that is none. */
+  private workFor(awaitedBy: Work.Work | undefined): Work.Work {
+    if (this.work !== undefined && this.work.awaitedBy === awaitedBy) return this.work
+    const { owner, service } = this.spec
+    return (this.work = { service, owner, source: this, awaitedBy })
   }
 
   /** Begins with the published events that can be handled by now. */
@@ -262,7 +275,7 @@ class Subscribed<Payload, E, R>
     while (this.consuming < this.concurrency()) {
       const envelope = backlog.take(this.keys?.isFree)
       if (envelope === undefined) break
-      this.begin(envelope, undefined)
+      this.assign(envelope, undefined).begin(false)
     }
     this.record.queued(backlog.size())
   }

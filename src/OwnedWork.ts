@@ -14,7 +14,7 @@ export interface OwnedWork {
   /** Begins no more of it, and cuts what runs, or lets it come to its end. Does not wait. */
   readonly end: (cuts: boolean) => void
   /** Waits for its end. */
-  readonly ended: Effect.Effect<unknown>
+  readonly await: Effect.Effect<unknown>
 }
 
 /** How work is, as the registry shows it. */

@@ -60,6 +60,8 @@ export interface Shared {
   readonly snapshot: Effect.Effect<Snapshot>
   /** The timers of a clock. Mostly all go by one. */
   readonly timers: (clock: Clock.Clock) => Timers.Timers
+  /** Fibers that have run work, and are kept to run more. */
+  readonly spares: Set<{ readonly dismiss: () => void }>
   /** What is measured of a service class. */
   readonly metrics: (service: string) => ServiceMetrics.ServiceMetrics
   /** What a test puts around the work of services; nothing otherwise. */
@@ -194,6 +196,7 @@ export const makeShared = (
         timers.set(clock, known)
         return known
       },
+      spares: new Set(),
       metrics: ServiceMetrics.of(labels),
       around: Option.getOrElse(
         decorate,

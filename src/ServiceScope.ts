@@ -21,6 +21,7 @@ import * as Monotonic from "./Monotonic.ts"
 import type { OwnedWork } from "./OwnedWork.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
+import { Runs } from "./Runs.ts"
 import { DuplicateChildError, ServiceStoppedError } from "./Refusal.ts"
 import * as Spans from "./Spans.ts"
 import type { ServiceMetrics } from "./ServiceMetrics.ts"
@@ -125,6 +126,7 @@ export class Lifetime implements Owner.Member {
   /** Where `onStart` adds its finalizers. */
   readonly scope: Scope.CloseableScope
   readonly work = new Set<OwnedWork>()
+  readonly runs: Runs
   readonly listeners = new Set<Listener.Listener>()
   readonly children = new Set<OwnedChild>()
   /** Services that its own work has provided to itself, as for one request. */
@@ -154,7 +156,7 @@ export class Lifetime implements Owner.Member {
     stopOf: (service: Lifetime) => Effect.Effect<void>
   ) {
     const { clock, definition, label, owner, runtime } = made
-    const { metrics, root, timers } = owner.shared
+    const { metrics, root, spares, timers } = owner.shared
     this.definition = definition
     this.owner = owner
     this.key = definition.name
@@ -165,6 +167,7 @@ export class Lifetime implements Owner.Member {
     this.clock = clock
     this.metrics = metrics(definition.name)
     this.timers = timers(clock)
+    this.runs = new Runs(spares)
     this.runtime = runtime
     this.scope = made.scope
     this.since = clock.unsafeCurrentTimeMillis()

@@ -109,7 +109,7 @@ const runSteps = (
         service,
         "work",
         // Most have ended with the first.
-        Effect.forEach(left, (each) => (service.work.has(each) ? each.ended : Effect.void), {
+        Effect.forEach(left, (each) => (service.work.has(each) ? each.await : Effect.void), {
           discard: true
         }),
         {
@@ -166,6 +166,7 @@ const forget = (service: Lifetime): void => {
   const { root } = owner.shared
   const failure = state._tag === "Stopping" ? state.failure : undefined
   become(service, { _tag: "Stopped", failure })
+  service.runs.close()
   Owner.undefine(owner.shared, service.definition)
   owner.members.delete(service)
   Labels.free(owner)

@@ -21,7 +21,7 @@ import type * as Failure from "./Failure.ts"
 import * as Incarnation from "./Incarnation.ts"
 import * as Monotonic from "./Monotonic.ts"
 import { ServiceStoppedError } from "./Refusal.ts"
-import * as OwnedFiber from "./OwnedFiber.ts"
+import * as OwnedRun from "./OwnedRun.ts"
 import * as Restarts from "./Restarts.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Slot from "./Slot.ts"
@@ -223,7 +223,8 @@ export const make = <R>(
     const asWork = (work: string, effect: Effect.Effect<void, never, R>) =>
       Effect.provide(effect, runtimeOfRestarts(runtime)).pipe(
         Escalation.guarded(parent, work),
-        (owned) => OwnedFiber.fork(parent, `the failure policy of ${work}`, () => owned),
+        (owned) =>
+          OwnedRun.own(parent, { name: `the failure policy of ${work}`, shown: {}, run: () => owned }),
         // The parent stops itself, and everything of it with it.
         Effect.catchAllDefect((defect) =>
           defect instanceof ServiceStoppedError ? Effect.void : Effect.die(defect)

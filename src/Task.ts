@@ -12,13 +12,13 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as CronSlots from "./CronSlots.ts"
-import * as Escalation from "./Escalation.ts"
 import * as Failure from "./Failure.ts"
 import * as Grid from "./Grid.ts"
 import * as Input from "./Input.ts"
 import * as Restarts from "./Restarts.ts"
-import * as OwnedFiber from "./OwnedFiber.ts"
+import * as OwnedRun from "./OwnedRun.ts"
 import type { OwnedWork, Shown } from "./OwnedWork.ts"
+import type { RunWorker } from "./Runs.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import type { TaskStatus } from "./ServiceStatus.ts"
 import * as Tally from "./Tally.ts"
@@ -201,17 +201,16 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
         : exit
     })
     const answer = Restarts.answerOf(policy)
-    const run = (run: OwnedFiber.Run) =>
-      Effect.flatten(
-        Escalation.guarded(
-          service,
-          name
-        )(TaskRuns.runs(service, record, run, until === "stop" ? endless : effect, answer))
-      )
-    return Effect.map(
-      OwnedFiber.fork(service, name, run, { task: () => record.status() }),
-      (task): Spawned<A, E> => ({ ...handle(task), await: task.ended })
-    )
+    const once = {
+      name,
+      shown: { task: () => record.status() },
+      run: (worker: RunWorker) =>
+        TaskRuns.runs(service, record, worker, until === "stop" ? endless : effect, answer)
+    }
+    return Effect.map(OwnedRun.own(service, once), (task): Spawned<A, E> => ({
+      ...handle(task),
+      await: Effect.map(task.await, Exit.flatten)
+    }))
   })
 
 /** Owns work whose runs are isolated from it: a run that fails is answered, and the next one comes when it is due. */
@@ -269,8 +268,8 @@ class Repeated<A, E, R, R2> implements TimedWork.Timed<Exclude<R, Scope.Scope> |
     this.record.due(this.plan)
   }
 
-  run(run: OwnedFiber.Run) {
-    return Effect.asVoid(TaskRuns.runs(this.service, this.record, run, this.effect, this.answer))
+  run(worker: RunWorker) {
+    return Effect.asVoid(TaskRuns.runs(this.service, this.record, worker, this.effect, this.answer))
   }
 
   missed(slots: number): Effect.Effect<void> {
@@ -293,6 +292,6 @@ export const handle = (work: OwnedWork): Handle => ({
   name: work.name,
   cancel: Effect.flatMap(Work.current, (caller) => {
     work.end(true)
-    return Work.isOf(caller, work.source) ? Effect.void : Effect.asVoid(work.ended)
+    return Work.isOf(caller, work.source) ? Effect.void : Effect.asVoid(work.await)
   })
 })

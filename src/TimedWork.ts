@@ -4,17 +4,18 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import type * as Runtime from "effect/Runtime"
-import type * as Scope from "effect/Scope"
 import * as Captured from "./Captured.ts"
 import * as Escalation from "./Escalation.ts"
+import * as Gate from "./Gate.ts"
 import * as HeadStart from "./HeadStart.ts"
-import * as OwnedFiber from "./OwnedFiber.ts"
 import type { OwnedWork, Shown } from "./OwnedWork.ts"
+import type { Run, RunWorker } from "./Runs.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Timers from "./Timers.ts"
+import type * as Work from "./Work.ts"
+import * as Worker from "./Worker.ts"
 
 /** What runs, and when. */
 export interface Timed<R> {
@@ -22,7 +23,7 @@ export interface Timed<R> {
   readonly shown: Shown
   readonly plan: Plan
   /** One run, which answers its own failures. */
-  run(run: OwnedFiber.Run): Effect.Effect<void, never, R>
+  run(worker: RunWorker): Effect.Effect<void, never, R>
   /** So many slots came due while a run was still going. */
   missed(slots: number): Effect.Effect<void>
   /** The next run is due as planned. */
@@ -50,13 +51,16 @@ export const own = <R>(service: ServiceScope.Lifetime, timed: Timed<R>): Effect.
   })
 
 /** There may be very many, so it is small while it waits. */
-class TimedWork<R> extends Timers.Timer implements OwnedWork {
+class TimedWork<R> extends Timers.Timer implements OwnedWork, Run {
+  readonly runtime: Runtime.Runtime<R>
   private readonly service: ServiceScope.Lifetime
   private readonly timed: Timed<R>
-  private readonly runtime: Runtime.Runtime<R>
-  private state: "waiting" | "running" | "over" = "waiting"
-  /** What runs, or tells that it is over. */
-  private fiber: Fiber.RuntimeFiber<unknown> | undefined = undefined
+  private state: "waiting" | "running" | "telling" | "over" = "waiting"
+  private isEnding = false
+  private known: Work.Work | undefined = undefined
+  private worker: RunWorker | undefined = undefined
+  /** Opens when it has ended. */
+  private finished: Gate.Gate | undefined = undefined
 
   constructor(service: ServiceScope.Lifetime, timed: Timed<R>, runtime: Runtime.Runtime<R>) {
     super()
@@ -73,12 +77,17 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork {
     return this
   }
 
+  get work(): Work.Work {
+    const { owner, path } = this.service
+    return (this.known ??= { service: path, owner, source: this, awaitedBy: undefined })
+  }
+
   get shown(): Shown {
     return this.timed.shown
   }
 
   get isRunning(): boolean {
-    return this.fiber !== undefined
+    return this.state === "running" || this.state === "telling"
   }
 
   /** Waits for its next run. */
@@ -88,39 +97,37 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork {
     this.service.timers.add(this, this.timed.plan.left())
   }
 
-  fire(scope: Scope.CloseableScope): void {
-    const { plan } = this.timed
-    const left = plan.left()
+  fire(): void {
+    const left = this.timed.plan.left()
     // The clock it goes by has been set back.
     if (left > 0) return this.service.timers.add(this, left)
     this.state = "running"
-    const [run, runtime] = OwnedFiber.runOf(this.service, this, scope, this.runtime)
-    const whole = Effect.flatMap(this.timed.run(run), () => this.next())
-    const fiber = HeadStart.unsafeFork(runtime, Effect.interruptible(whole))
-    this.fiber = fiber
-    // It may have been ended before it first waited.
-    if (this.isOver()) fiber.unsafeInterruptAsFork(FiberId.none)
-    fiber.addObserver((exit) => this.ran(exit))
+    const worker = Worker.assign(this.service.runs, this)
+    this.worker = worker
+    worker.begin(true)
+  }
+
+  perform(worker: RunWorker): Effect.Effect<boolean, never, R> {
+    return Effect.flatMap(this.timed.run(worker), () => this.next())
   }
 
   end(cuts: boolean): void {
-    if (this.isOver()) return
-    const was = this.state
-    this.state = "over"
+    if (this.isEnding) return
+    this.isEnding = true
     this.service.timers.remove(this)
-    if (was === "waiting") this.finish(undefined)
-    else if (cuts) this.fiber?.unsafeInterruptAsFork(FiberId.none)
+    if (this.state === "waiting") this.finish(undefined)
+    else if (cuts) this.worker?.interrupt(FiberId.none)
   }
 
-  get ended(): Effect.Effect<void> {
-    const ended: Effect.Effect<void> = Effect.suspend(() =>
-      this.fiber === undefined ? Effect.void : Effect.flatMap(Fiber.await(this.fiber), () => ended)
-    )
-    return ended
+  get await(): Effect.Effect<void> {
+    return Effect.suspend(() => (this.state === "over" ? Effect.void : (this.finished ??= Gate.make()).await))
   }
 
-  private isOver(): boolean {
-    return this.state === "over"
+  ended(exit: Exit.Exit<boolean>): void {
+    this.worker = undefined
+    if (Exit.isSuccess(exit) && exit.value && !this.isEnding) return this.wait()
+    this.isEnding = true
+    this.finish(Exit.isSuccess(exit) ? undefined : Escalation.leaked(this.service, this.name, exit.cause))
   }
 
   /** Goes on to the next slot. Gives whether there is one. */
@@ -130,23 +137,18 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork {
     return missed === 0 ? Effect.succeed(true) : Effect.as(this.timed.missed(missed), true)
   }
 
-  private ran(exit: Exit.Exit<boolean>): void {
-    this.fiber = undefined
-    if (Exit.isSuccess(exit) && exit.value && !this.isOver()) return this.wait()
-    this.state = "over"
-    this.finish(Exit.isSuccess(exit) ? undefined : Escalation.leaked(this.service, this.name, exit.cause))
-  }
-
   /** Nothing of it runs any more, and it is owned until all has been told. */
   private finish(told: Effect.Effect<void> | undefined): void {
-    const over = this.timed.over()
-    if (told === undefined && over === undefined) return ServiceScope.disown(this.service, this)
-    const all = Effect.zipRight(told ?? Effect.void, over ?? Effect.void)
-    const fiber = HeadStart.unsafeFork(this.service.runtime, all)
-    this.fiber = fiber
-    fiber.addObserver(() => {
-      this.fiber = undefined
-      ServiceScope.disown(this.service, this)
-    })
+    const left = this.timed.over()
+    if (told === undefined && left === undefined) return this.isOver()
+    this.state = "telling"
+    const all = Effect.zipRight(told ?? Effect.void, left ?? Effect.void)
+    HeadStart.unsafeFork(this.service.runtime, all).addObserver(() => this.isOver())
+  }
+
+  private isOver(): void {
+    this.state = "over"
+    ServiceScope.disown(this.service, this)
+    this.finished?.unsafeOpen()
   }
 }

@@ -8,19 +8,18 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
-import * as Scope from "effect/Scope"
 import * as Monotonic from "./Monotonic.ts"
 
 /** What is due at some time. */
 export abstract class Timer {
   /** When it is due, in monotonic milliseconds. */
   at = 0
-  /** Of those that are due at the very same time, which happens to clocks of tests, the last comes first, as with `TestClock`. */
+  /** Those that are due at the very same time, which happens to clocks of tests, come in the order in which they were made. */
   order = 0
   /** Its place among those that wait; below zero when it does not wait. */
   place = -1
-  /** It is due, and waits no more. It is given a new scope. Must not throw, nor take long. */
-  abstract fire(scope: Scope.CloseableScope): void
+  /** It is due, and waits no more. Must not throw, nor take long. */
+  abstract fire(): void
 }
 
 /** The timers of a clock, soonest first: a binary heap, each above two that are due no sooner. */
@@ -42,7 +41,7 @@ export class Timers {
   /** Fires a timer in so many milliseconds, never at once. */
   add(timer: Timer, inMillis: number): void {
     timer.at = Monotonic.unsafeMillis(this.clock) + inMillis
-    timer.order = this.added++
+    if (timer.order === 0) timer.order = ++this.added
     this.waiting.push(timer)
     this.rise(timer, this.waiting.length - 1)
     if (timer.at >= this.looksAt) return
@@ -89,12 +88,12 @@ export class Timers {
       const [first] = this.waiting
       return first !== undefined && first.at <= now
     }
-    const fire = Effect.map(Scope.make(), (scope) => {
+    const fire = Effect.sync(() => {
       const [first] = this.waiting
       // It may have been taken off meanwhile.
       if (first === undefined || first.at > now) return
       this.takeFirst(first)
-      first.fire(scope)
+      first.fire()
     })
     return Effect.whileLoop({ while: due, body: () => fire, step: () => {} })
   }
@@ -138,4 +137,4 @@ export class Timers {
 const before = (one: Timer | undefined, other: Timer | undefined): boolean =>
   one !== undefined &&
   other !== undefined &&
-  (one.at < other.at || (one.at === other.at && one.order > other.order))
+  (one.at < other.at || (one.at === other.at && one.order < other.order))

@@ -7,30 +7,32 @@
  * interrupted, or leaves children, the fiber ends with it, as any fiber does.
  */
 import type * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
-import type * as FiberId from "effect/FiberId"
+import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Finalizers from "./Finalizers.ts"
 import * as Gate from "./Gate.ts"
+import * as HeadStart from "./HeadStart.ts"
+import * as Overlay from "./Overlay.ts"
+import type * as Owner from "./Owner.ts"
 import * as Work from "./Work.ts"
 
 /** What a worker does. */
-export interface Job {
-  /** The work that waits for it. */
-  readonly awaitedBy: Work.Work | undefined
+export interface Job<in R> {
+  /** Which work it is. */
+  readonly work: Work.Work
+  /** In which it is done. It belongs to the work: there is one for each. */
+  readonly runtime: Runtime.Runtime<R>
 }
 
-/** Those who do jobs of one kind, in one context. One of them is kept while it has nothing to do. */
-export interface Crew<J extends Job, A, R> {
-  readonly runtime: Runtime.Runtime<R>
-  /** Which work a job is. */
-  readonly workOf: (awaitedBy: Work.Work | undefined) => Work.Work
+/** Those who do jobs of one kind. Some of them are kept while they have nothing to do. */
+export interface Crew<J extends Job<R>, A, R> {
   readonly perform: (job: J, worker: Worker<J, A, R>) => Effect.Effect<A, never, R | Scope.Scope>
   /** A job has ended. */
   readonly done: (job: J, value: A) => void
@@ -38,81 +40,127 @@ export interface Crew<J extends Job, A, R> {
   readonly cut: (job: J, cause: Cause.Cause<unknown>) => void
   /** Those who are there, if there are any. */
   workers: Set<Worker<J, A, R>> | undefined
-  spare: Worker<J, A, R> | undefined
-  /** The spare workers of all crews. */
-  readonly spares: Spares
+  /** Those of them who have nothing to do. */
+  spare: Array<Worker<J, A, R>> | undefined
+  /** The spare workers of all crews of an app. */
+  readonly spares: Owner.Shared["spares"]
 }
 
-/** Workers that are kept, whatever their crews. */
-export type Spares = Set<Worker<any, any, any>>
-
-/** How many workers are kept in all: a megabyte of them. */
+/** How many workers an app keeps in all: a megabyte of them. */
 const mostSpares = 256
 
-/** Gives a job to a worker. It does not begin at once: a chain of jobs would grow the stack. */
-export const begin = <J extends Job, A, R>(crew: Crew<J, A, R>, job: J): void => {
-  const { spare } = crew
-  crew.spare = undefined
-  if (spare !== undefined) return spare.begin(job)
+/** Gives a job to a worker, who is to be told to begin. */
+export const assign = <J extends Job<R>, A, R>(crew: Crew<J, A, R>, job: J): Worker<J, A, R> => {
+  const spare = crew.spare?.pop()
+  // Mostly all are alike. One that is not is of no use to whoever comes next, either.
+  if (spare?.isFor(job) === false) spare.end()
+  else if (spare !== undefined) {
+    spare.job = job
+    return spare
+  }
+  const worker = new Worker(crew, job)
   crew.workers ??= new Set()
-  crew.workers.add(new Worker(crew, job))
+  crew.workers.add(worker)
+  return worker
 }
 
-/** Ends the worker that has nothing to do. */
-export const dismiss = ({ spare }: Crew<any, any, any>): void => spare?.dismiss()
+/** Ends those who have nothing to do. */
+export const dismiss = ({ spare = [] }: Crew<any, any, any>): void => {
+  for (const worker of spare.slice()) worker.dismiss()
+}
 
-export class Worker<J extends Job, A, R> {
-  readonly fiber: Fiber.RuntimeFiber<void>
+export class Worker<J extends Job<R>, A, R> {
+  /** It has one from when it first begins. */
+  private fiber: Inner | undefined
   /** What it does; nothing while it waits. */
   job: J | undefined
   private readonly crew: Crew<J, A, R>
   private wake: ((effect: Effect.Effect<A, never, R>) => void) | undefined
   /** Its last job has ended with this, and so will the fiber. */
   private last: { readonly value: A } | undefined
-  /** In its context: whom it works for, and the scope of what it does. */
-  private awaitedBy: Work.Work | undefined
+  /** In its context: what work it does, and the scope of that. */
+  private work: Work.Work
   private scope!: Scope.CloseableScope
+  /** The runtime it has come from, the values it has as a fiber of it, and with that context. */
+  private runtime: Runtime.Runtime<R> | undefined
+  private base!: FiberRefs.FiberRefs
   private refs!: FiberRefs.FiberRefs
 
   constructor(crew: Crew<J, A, R>, job: J) {
     this.crew = crew
     this.job = job
-    this.awaitedBy = job.awaitedBy
-    this.fiber = Runtime.runFork(crew.runtime)(Effect.interruptible(this.life()), { immediate: false })
-    this.fiber.addObserver((exit) => this.ended(exit))
+    this.work = job.work
   }
 
-  begin(job: J): void {
-    const { wake } = this
-    this.job = job
-    this.wake = undefined
-    // It may not wait yet, and finds the job when it would.
-    wake?.(this.doing)
+  /** Begins with its job in a later turn, or `now`, on the stack of whoever asks, if that is not taken. */
+  begin(now: boolean): void {
+    if (!now || !HeadStart.atOnce(() => this.proceed(true))) this.proceed(false)
   }
 
   interrupt(by: FiberId.FiberId): void {
-    this.fiber.unsafeInterruptAsFork(by)
+    if (this.fiber === undefined) this.proceed(false)
+    this.fiber?.unsafeInterruptAsFork(by)
   }
 
+  /** Ends it, if it has nothing to do. */
   dismiss(): void {
-    const { crew, fiber } = this
-    crew.spares.delete(this)
-    if (crew.spare !== this) return
-    crew.spare = undefined
-    this.interrupt(fiber.id())
+    if (this.isSpare()) this.end()
   }
 
-  /** Releases what the job has acquired, if anything. A failure of that is a failure of the job. */
-  released<B, E>(exit: Exit.Exit<B, E>): Effect.Effect<Exit.Exit<B, E>> | undefined {
-    if (Finalizers.of(this.scope).size === 0) return undefined
-    const closed = Effect.exit(Effect.uninterruptible(Scope.close(this.scope, exit)))
-    return Effect.zipWith(closed, this.provided, (ended) => Exit.zipLeft(exit, ended))
+  end(): void {
+    this.interrupt(FiberId.none)
   }
 
-  private life(): Effect.Effect<void, never, R> {
+  /** Whether it can do a job: what flags a fiber has cannot be changed from outside. */
+  isFor({ runtime }: J): boolean {
+    return runtime.runtimeFlags === this.runtime?.runtimeFlags
+  }
+
+  /** What follows a job is still its work, but has no scope. */
+  get afterwards(): Effect.Effect<void> {
+    return FiberRef.set(FiberRef.currentContext, this.contextOf(this.work))
+  }
+
+  /**
+   * Runs what a job does, which has its scope in its context. When all that it
+   * has acquired is released, goes on with how it ended. A failure to release is
+   * one of the job.
+   */
+  settled<B, E, R1, C, R2>(
+    effect: Effect.Effect<B, E, R1>,
+    settle: (exit: Exit.Exit<B, E>) => Effect.Effect<C, never, R2>
+  ): Effect.Effect<C, never, Exclude<R1, Scope.Scope> | R2> {
+    const released = (exit: Exit.Exit<B, E>) => {
+      if (Finalizers.of(this.scope).size === 0) return settle(exit)
+      const closed = Effect.exit(Effect.uninterruptible(Scope.close(this.scope, exit)))
+      const fresh = Effect.zipWith(closed, this.provided, (ended) => Exit.zipLeft(exit, ended))
+      return Effect.flatMap(fresh, settle)
+    }
+    return Effect.matchCauseEffect(effect as Effect.Effect<B, E, Exclude<R1, Scope.Scope>>, {
+      onFailure: (cause) => released(Exit.failCause(cause)),
+      onSuccess: (value) => released(Exit.succeed(value))
+    })
+  }
+
+  private proceed(immediate: boolean): void {
+    const { fiber, job, wake } = this
+    if (fiber === undefined) {
+      // It has been given its first job.
+      const forked = Runtime.runFork(job!.runtime)(Effect.interruptible(this.life), { immediate })
+      this.fiber ??= forked as Inner
+      return forked.addObserver((exit) => this.ended(exit))
+    }
+    // It may not wait yet, and finds the job when it would.
+    if (wake === undefined) return
+    this.wake = undefined
+    if (immediate) HeadStart.wake(fiber, () => wake(this.doing))
+    else wake(this.doing)
+  }
+
+  private get life(): Effect.Effect<void, never, R> {
     const jobs: Effect.Effect<void, never, R> = Effect.whileLoop({
       while: () => this.last === undefined,
-      body: () => (this.job === undefined ? this.waiting : this.doing),
+      body: () => (this.job === undefined ? this.waiting : this.next(this.job)),
       step: (value) => this.did(value)
     })
     return Effect.zipRight(
@@ -127,27 +175,27 @@ export class Worker<J extends Job, A, R> {
     else resume(this.doing)
   }, Gate.ours)
 
-  private readonly doing: Effect.Effect<A, never, R> = Effect.suspend(() => {
-    const { crew, fiber } = this
-    // It has one whenever it does not wait.
-    const job = this.job!
-    inside(fiber).setFiberRefs(this.refs)
-    if (job.awaitedBy !== this.awaitedBy) {
-      this.awaitedBy = job.awaitedBy
-      this.provide(this.scope)
-    }
+  // It has a job whenever it does not wait.
+  private readonly doing: Effect.Effect<A, never, R> = Effect.suspend(() => this.next(this.job!))
+
+  private next(job: J): Effect.Effect<A, never, R> {
+    // A fiber runs this.
+    const fiber = this.fiber!
+    if (job.work !== this.work) this.provide(fiber, job, this.scope)
+    if (fiber._fiberRefs !== this.refs) fiber.setFiberRefs(this.refs)
     // The scope is in its context.
-    return crew.perform(job, this) as Effect.Effect<A, never, R>
-  })
+    return this.crew.perform(job, this) as Effect.Effect<A, never, R>
+  }
 
   private did(value: A): void {
     const { crew, fiber, job } = this
-    if (crew.spare !== undefined || inside(fiber).getChildren().size > 0) {
+    if (fiber !== undefined && fiber.getChildren().size > 0) {
       this.last = { value }
       return
     }
     this.job = undefined
-    crew.spare = this
+    crew.spare ??= []
+    crew.spare.push(this)
     if (!crew.spares.has(this)) this.keep()
     if (job !== undefined) crew.done(job, value)
   }
@@ -160,41 +208,61 @@ export class Worker<J extends Job, A, R> {
     for (const oldest of spares) return oldest.dismiss()
   }
 
+  /** Is no spare one any more. Gives whether it was. */
+  private isSpare(): boolean {
+    const { spare, spares } = this.crew
+    spares.delete(this)
+    const place = spare === undefined ? -1 : spare.indexOf(this)
+    if (place >= 0) spare?.splice(place, 1)
+    return place >= 0
+  }
+
   private ended(exit: Exit.Exit<void>): void {
     const { crew, job, last } = this
     this.job = undefined
     crew.workers?.delete(this)
     if (crew.workers?.size === 0) crew.workers = undefined
-    crew.spares.delete(this)
-    if (crew.spare === this) crew.spare = undefined
+    this.isSpare()
     if (job === undefined) return
     if (Exit.isFailure(exit)) crew.cut(job, exit.cause)
     else if (last !== undefined) crew.done(job, last.value)
   }
 
   /** A scope that is new. */
-  private readonly provided = Effect.map(Scope.make(), (scope) => this.provide(scope))
-
-  private provide(scope: Scope.CloseableScope): void {
-    const { crew, fiber } = this
-    this.scope = scope
-    const context = crew.runtime.context.pipe(
-      Context.add(Work.CurrentWork, crew.workOf(this.awaitedBy)),
-      Context.add(Scope.Scope, scope)
-    )
-    this.refs = FiberRefs.updateAs(fiber.getFiberRefs(), {
-      fiberId: fiber.id(),
-      fiberRef: FiberRef.currentContext,
-      value: context
+  private readonly provided = Effect.withFiberRuntime<void>((fiber) =>
+    Effect.map(Scope.make(), (scope) => {
+      this.fiber ??= fiber as Inner
+      // It is its job that asks.
+      this.provide(this.fiber, this.job!, scope)
+      this.fiber.setFiberRefs(this.refs)
     })
-    inside(fiber).setFiberRefs(this.refs)
+  )
+
+  private provide(fiber: Inner, { runtime, work }: J, scope: Scope.CloseableScope): void {
+    const fiberId = fiber.id()
+    if (runtime !== this.runtime) {
+      this.base = FiberRefs.forkAs(runtime.fiberRefs, fiberId)
+      this.runtime = runtime
+    }
+    this.work = work
+    this.scope = scope
+    this.refs = FiberRefs.updateAs(this.base, {
+      fiberId,
+      fiberRef: FiberRef.currentContext,
+      value: Overlay.add(this.contextOf(work), Scope.Scope, scope)
+    })
+  }
+
+  private contextOf(work: Work.Work): Context.Context<R> {
+    // Nothing needs the current work: it is always optional. The runtime is there since the fiber has begun.
+    return Overlay.add(this.runtime!.context, Work.CurrentWork, work) as Context.Context<R>
   }
 }
 
-/** What each fiber is inside. The effects that ask and set the same take turns, and copies of all that a fiber has. */
-const inside = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
-  // Effect has one implementation of `RuntimeFiber`, and this is public in it.
-  fiber as unknown as {
-    readonly getChildren: () => ReadonlySet<unknown>
-    readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
-  }
+/** What each fiber is inside: the effects that ask and set the same take turns, and copies of all that a fiber has. */
+interface Inner extends Fiber.RuntimeFiber<void> {
+  // Effect has one implementation of `RuntimeFiber`, which has these.
+  readonly _fiberRefs: FiberRefs.FiberRefs
+  readonly getChildren: () => ReadonlySet<unknown>
+  readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
+}

@@ -44,7 +44,7 @@ describe("adopt", () => {
       yield* TestClock.adjust("1 second")
       yield* a.stop
       yield* TestClock.adjust("1 second")
-      assert.deepStrictEqual(lines, ["+a", "+b", "tick b", "tick a", "-a", "tick b"])
+      assert.deepStrictEqual(lines, ["+a", "+b", "tick a", "tick b", "-a", "tick b"])
 
       const error = yield* Effect.flip(a.current)
       assert.instanceOf(error, Service.ChildStoppedError)

@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Context, FiberId, FiberRef, FiberRefs, Option } from "effect"
+import { Context } from "effect"
 import * as Overlay from "../src/Overlay.ts"
 
 const tags = ["a", "b", "c", "d", "e", "f", "g"].map((key) => Context.GenericTag<never, number>(key))
@@ -35,16 +35,4 @@ it("changes nothing below it, whoever changes it", () => {
   assert.deepStrictEqual([...below.unsafeMap], [["a", 0]])
   assert.throws(() => over.unsafeMap.delete("a"), TypeError)
   assert.throws(() => over.unsafeMap.clear(), TypeError)
-})
-
-it("sets a value of a fiber", () => {
-  const [one, other] = [FiberRef.unsafeMake(0), FiberRef.unsafeMake(0)]
-  const id = FiberId.runtime(1, 0)
-  const below = FiberRefs.unsafeMake(new Map([[one, [[id, 1]]]]))
-  const over = Overlay.set(Overlay.set(below, id, one, 2), id, other, 3)
-  assert.deepStrictEqual(
-    [one, other].map((ref) => FiberRefs.get(over, ref)),
-    [Option.some(2), Option.some(3)]
-  )
-  assert.deepStrictEqual(FiberRefs.get(below, one), Option.some(1))
 })

@@ -1,0 +1,105 @@
+/** Owned work that runs once, from now on, as a spawned effect. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import type * as Runtime from "effect/Runtime"
+import * as Captured from "./Captured.ts"
+import * as Escalation from "./Escalation.ts"
+import * as Gate from "./Gate.ts"
+import * as HeadStart from "./HeadStart.ts"
+import type { OwnedWork, Shown } from "./OwnedWork.ts"
+import type { Run, RunWorker } from "./Runs.ts"
+import * as ServiceScope from "./ServiceScope.ts"
+import type * as Work from "./Work.ts"
+import * as Worker from "./Worker.ts"
+
+/** Work that runs once. */
+export interface Once<out A, out R> {
+  readonly name: string
+  readonly shown: Shown
+  /** It answers its own failures. */
+  readonly run: (worker: RunWorker) => Effect.Effect<A, never, R>
+}
+
+/**
+ * Runs work that the service owns: it is interrupted and awaited when the
+ * service stops. Throws when the service takes none any more.
+ */
+export const own = <A, R>(
+  service: ServiceScope.Lifetime,
+  once: Once<A, R>
+): Effect.Effect<OwnedRun<A, R>, never, R> =>
+  Effect.map(Captured.runtime<R>(), (runtime) => {
+    ServiceScope.admit(service, "work", once.name)
+    const owned = new OwnedRun(service, once, runtime)
+    ServiceScope.own(service, owned)
+    owned.begin()
+    return owned
+  })
+
+export class OwnedRun<A, R> implements OwnedWork, Run {
+  readonly work: Work.Work
+  readonly runtime: Runtime.Runtime<R>
+  readonly isRunning = true
+  private readonly service: ServiceScope.Lifetime
+  private readonly once: Once<A, R>
+  private worker: RunWorker | undefined = undefined
+  private exit: Exit.Exit<A> | undefined = undefined
+  /** Opens when it has ended. */
+  private finished: Gate.Gate | undefined = undefined
+
+  constructor(service: ServiceScope.Lifetime, once: Once<A, R>, runtime: Runtime.Runtime<R>) {
+    this.service = service
+    this.once = once
+    this.runtime = runtime
+    this.work = { service: service.path, owner: service.owner, source: this, awaitedBy: undefined }
+  }
+
+  get name(): string {
+    return this.once.name
+  }
+
+  get source(): object {
+    return this
+  }
+
+  get shown(): Shown {
+    return this.once.shown
+  }
+
+  begin(): void {
+    this.worker = Worker.assign(this.service.runs, this)
+    this.worker.begin(false)
+  }
+
+  perform(worker: RunWorker): Effect.Effect<A, never, R> {
+    return this.once.run(worker)
+  }
+
+  end(cuts: boolean): void {
+    if (cuts) this.worker?.interrupt(FiberId.none)
+  }
+
+  ended(exit: Exit.Exit<A>): void {
+    this.worker = undefined
+    if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return this.finish(exit)
+    const told = Escalation.leaked(this.service, this.name, exit.cause)
+    HeadStart.unsafeFork(this.service.runtime, told).addObserver(() => this.finish(exit))
+  }
+
+  /** Waits for its end, and tells how it did. */
+  get await(): Effect.Effect<Exit.Exit<A>> {
+    return Effect.suspend(() => {
+      if (this.exit === undefined) this.finished ??= Gate.make()
+      // When that is open it has ended.
+      return Effect.map(this.finished?.await ?? Effect.void, () => this.exit!)
+    })
+  }
+
+  private finish(exit: Exit.Exit<A>): void {
+    this.exit = exit
+    ServiceScope.disown(this.service, this)
+    this.finished?.unsafeOpen()
+  }
+}
