@@ -235,9 +235,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
           both.clear()
           return true
         }
-        return Stream.concat(Stream.fromIterable(boot), Stream.filter(live, isNew)).pipe(
-          Stream.map((sent) => sent.payload)
-        )
+        return Streams.after(boot, Stream.filter(live, isNew)).pipe(Stream.map((sent) => sent.payload))
       }),
 
     listen: <A, E, R>(events: ReadonlyArray<Event.Event<string, A>>, spec: Listener.Spec<A, E, R>) =>

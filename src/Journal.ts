@@ -11,6 +11,7 @@
  * Payloads of events are there only for a reader that asks for them. A cause
  * may quote one, and what is `Redacted` stays so.
  */
+import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -103,8 +104,10 @@ export const make: Effect.Effect<Journal["Type"]> = Effect.sync(() => {
           () => Effect.sync(() => readers.delete(reader))
         )
       ),
-      Effect.map(({ queue }) => Stream.fromQueue(queue)),
-      Stream.unwrapScoped
+      Effect.map(({ queue }) => Stream.toChannel(Stream.fromQueue(queue))),
+      // `Stream.unwrapScoped` would bring what runs streams into each bundle: 10 kB.
+      Channel.unwrapScoped,
+      Stream.fromChannel
     )
   const tell = (entry: Entry) =>
     readers.size === 0

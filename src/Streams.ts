@@ -1,4 +1,6 @@
 /** The streams of one event. They never slow a sender. */
+import * as Channel from "effect/Channel"
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -36,7 +38,16 @@ export const make = (event: string, journal: Journal.Journal["Type"]): Effect.Ef
         Effect.flatMap(pubsub.isFull, (isFull) =>
           Effect.zipRight(isFull ? drops.add(1) : Effect.void, PubSub.publish(pubsub, Exit.succeed(sent)))
         ),
-      subscribe: Effect.map(Stream.fromPubSub(pubsub, { scoped: true }), Stream.flattenExitOption),
+      // `Stream.fromPubSub` would bring what runs streams into each bundle: 10 kB.
+      subscribe: Effect.map(PubSub.subscribe(pubsub), (queue) =>
+        Stream.flattenExitOption(Stream.fromQueue(queue, { shutdown: true }))
+      ),
       end: Effect.zipRight(drops.end, PubSub.publish(pubsub, Exit.fail(Option.none())))
     }
   })
+
+/** What came first, and then the rest. `Stream.concat` would bring what runs streams into each bundle. */
+export const after = (first: ReadonlyArray<Envelope>, rest: Stream.Stream<Envelope>): Stream.Stream<Envelope> =>
+  Stream.fromChannel(
+    Channel.flatMap(Channel.write(Chunk.unsafeFromArray(first)), () => Stream.toChannel(rest))
+  )
