@@ -47,7 +47,10 @@ export const make = (event: string, journal: Journal.Journal["Type"]): Effect.Ef
   })
 
 /** What came first, and then the rest. `Stream.concat` would bring what runs streams into each bundle. */
-export const after = (first: ReadonlyArray<Envelope>, rest: Stream.Stream<Envelope>): Stream.Stream<Envelope> =>
+export const after = (
+  first: ReadonlyArray<Envelope>,
+  rest: Stream.Stream<Envelope>
+): Stream.Stream<Envelope> =>
   Stream.fromChannel(
     Channel.flatMap(Channel.write(Chunk.unsafeFromArray(first)), () => Stream.toChannel(rest))
   )
