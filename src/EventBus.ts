@@ -225,7 +225,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
       Effect.gen(function* () {
         const topic = topicOf("EventBus.stream", event)
         if (hasEnded) return Stream.empty
-        const streams = (topic.streams ??= yield* Streams.make(event.name, journal))
+        const streams = (topic.streams ??= Streams.make(event.name, journal))
         const live = yield* streams.subscribe
         const boot = topic.boot.slice()
         // What was sent between the two lines is in both, first of all that is live.
