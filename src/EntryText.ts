@@ -6,6 +6,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as HashMap from "effect/HashMap"
 import * as LogLevel from "effect/LogLevel"
+import { Debug, Error, Info, Trace, Warning } from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as BootReport from "./BootReport.ts"
 import * as StopPlan from "./StopPlan.ts"
@@ -42,8 +43,6 @@ const hasCause = (entry: Entry): entry is Extract<Entry, { readonly cause: Cause
   if (entry._tag === "RestartsExhausted" && entry.answer === "Escalate") return false
   return !("origin" in entry) || entry.origin === `${entry.service} > ${entry.work}`
 }
-
-const { Debug, Error, Info, Trace, Warning } = LogLevel
 
 /** A boot that takes this long says who made it so. */
 const slowBoot = "1 second"

@@ -224,7 +224,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
       Effect.gen(function* () {
         const topic = topicOf("EventBus.stream", event)
         if (hasEnded) return Stream.empty
-        const streams = (topic.streams ??= yield* Streams.make(event.name, journal))
+        const streams = (topic.streams ??= Streams.make(event.name, journal))
         const live = yield* streams.subscribe
         const boot = topic.boot.slice()
         // What was sent between the two lines is in both, first of all that is live.
@@ -234,9 +234,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
           both.clear()
           return true
         }
-        return Stream.concat(Stream.fromIterable(boot), Stream.filter(live, isNew)).pipe(
-          Stream.map((sent) => sent.payload)
-        )
+        return Streams.after(boot, Stream.filter(live, isNew)).pipe(Stream.map((sent) => sent.payload))
       }),
 
     listen: <A, E, R>(events: ReadonlyArray<Event.Event<string, A>>, spec: Listener.Spec<A, E, R>) =>

@@ -11,15 +11,16 @@
  * Payloads of events are there only for a reader that asks for them. A cause
  * may quote one, and what is `Redacted` stays so.
  */
+import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import { type Entry, type Frequent, frequent, type Unstamped } from "./Entry.ts"
 import * as EntryText from "./EntryText.ts"
+import * as Feed from "./Feed.ts"
 import * as Input from "./Input.ts"
 
 export type { Answered, At, Entry, Frequent, OfService, Sent, Unstamped } from "./Entry.ts"
@@ -86,7 +87,7 @@ export const streamOf = <const Kind extends Entry["_tag"]>(
 interface Reader {
   readonly wants: (kind: Entry["_tag"]) => boolean
   readonly payloads: boolean
-  readonly queue: Queue.Queue<Entry>
+  readonly feed: Feed.Feed<Entry>
 }
 
 /** Makes an empty journal that logs what it is told. */
@@ -95,39 +96,35 @@ export const make: Effect.Effect<Journal["Type"]> = Effect.sync(() => {
   const readers = new Set<Reader>()
 
   const read = (wants: Reader["wants"], payloads: boolean): Stream.Stream<Entry> =>
-    Queue.sliding<Entry>(capacity).pipe(
-      Effect.map((queue): Reader => ({ wants, payloads, queue })),
-      Effect.tap((reader) =>
-        Effect.acquireRelease(
-          Effect.sync(() => readers.add(reader)),
-          () => Effect.sync(() => readers.delete(reader))
-        )
-      ),
-      Effect.map(({ queue }) => Stream.fromQueue(queue)),
-      Stream.unwrapScoped
+    Effect.suspend(() => {
+      const reader = { wants, payloads, feed: Feed.make<Entry>(capacity) }
+      return Effect.acquireRelease(
+        Effect.sync(() => readers.add(reader)),
+        () => Effect.sync(() => readers.delete(reader))
+      ).pipe(Effect.as(Stream.toChannel(reader.feed.stream)))
+    }).pipe(
+      // `Stream.unwrapScoped` would bring what runs streams into each bundle: 10 kB.
+      Channel.unwrapScoped,
+      Stream.fromChannel
     )
-  const tell = (entry: Entry) =>
-    readers.size === 0
-      ? Effect.void
-      : Effect.forEach(
-          readers,
-          ({ payloads, queue, wants }) =>
-            wants(entry._tag) ? Queue.offer(queue, payloads ? entry : withoutPayload(entry)) : Effect.void,
-          { discard: true }
-        )
+  const tell = (entry: Entry) => {
+    for (const { feed, payloads, wants } of readers) {
+      if (wants(entry._tag)) feed.offer(payloads ? entry : withoutPayload(entry))
+    }
+  }
 
   return {
     append: (unstamped) =>
       Effect.withFiberRuntime((fiber) => {
         const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
         const entry = { ...unstamped, at: clock.unsafeCurrentTimeMillis() } as Entry
-        if (isFrequent(entry._tag)) return tell(entry)
+        tell(entry)
+        if (isFrequent(entry._tag)) return Effect.void
         entries.push(entry)
         if (entries.length >= capacity * 2) entries.splice(0, entries.length - capacity)
         const logged = EntryText.log(entry, fiber)
-        if (logged === undefined) return tell(entry)
         // A logger that throws must not stop a stop, and could not be told of by logging.
-        return Effect.zipRight(tell(entry), Effect.exit(logged))
+        return logged === undefined ? Effect.void : Effect.exit(logged)
       }),
     reads: (kind) => {
       for (const reader of readers) {

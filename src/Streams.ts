@@ -1,11 +1,11 @@
 /** The streams of one event. They never slow a sender. */
+import * as Channel from "effect/Channel"
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
-import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Envelope } from "./Envelope.ts"
+import * as Feed from "./Feed.ts"
 import type * as Journal from "./Journal.ts"
 import * as Tally from "./Tally.ts"
 
@@ -16,27 +16,56 @@ export interface Streams {
   readonly end: Effect.Effect<unknown>
 }
 
-/** How far a stream may fall behind: a burst of some seconds; the buffer is 32 kB. */
+/** How far a stream may fall behind: a burst of some seconds, 32 kB. */
 const capacity = 4_096
 
-/** One `PubSub` for all of them. An exit carries what was sent or, with none, the end. */
-export const make = (event: string, journal: Journal.Journal["Type"]): Effect.Effect<Streams> =>
-  Effect.map(PubSub.sliding<Exit.Exit<Envelope, Option.Option<never>>>(capacity), (pubsub) => {
-    const drops = Tally.make((count) =>
-      journal.append({
-        _tag: "EventsDropped",
-        service: "EventBus.stream",
-        event,
-        count,
-        reason: "queue full"
-      })
-    )
-    return {
-      send: (sent) =>
-        Effect.flatMap(pubsub.isFull, (isFull) =>
-          Effect.zipRight(isFull ? drops.add(1) : Effect.void, PubSub.publish(pubsub, Exit.succeed(sent)))
-        ),
-      subscribe: Effect.map(Stream.fromPubSub(pubsub, { scoped: true }), Stream.flattenExitOption),
-      end: Effect.zipRight(drops.end, PubSub.publish(pubsub, Exit.fail(Option.none())))
-    }
+/** No streams yet. */
+export const make = (event: string, journal: Journal.Journal["Type"]): Streams => {
+  const feeds = new Set<Feed.Feed<Envelope>>()
+  const drops = Tally.make((count) =>
+    journal.append({
+      _tag: "EventsDropped",
+      service: "EventBus.stream",
+      event,
+      count,
+      reason: "queue full"
+    })
+  )
+  const add = Effect.sync(() => {
+    const feed = Feed.make<Envelope>(capacity)
+    feeds.add(feed)
+    return feed
   })
+  const leave = (feed: Feed.Feed<Envelope>) =>
+    Effect.sync(() => {
+      feeds.delete(feed)
+      feed.close()
+    })
+  return {
+    send: (sent) =>
+      Effect.suspend(() => {
+        let isLost = false
+        for (const feed of feeds) {
+          if (!feed.offer(sent)) isLost = true
+        }
+        return isLost ? drops.add(1) : Effect.void
+      }),
+    // One that has been read to its end, or as far as somebody wanted, loses nothing more.
+    subscribe: Effect.map(Effect.acquireRelease(add, leave), (feed) =>
+      Stream.ensuring(feed.stream, leave(feed))
+    ),
+    end: Effect.zipRight(
+      drops.end,
+      Effect.sync(() => feeds.forEach((feed) => feed.end()))
+    )
+  }
+}
+
+/** What came first, and then the rest. `Stream.concat` would bring what runs streams into each bundle. */
+export const after = (
+  first: ReadonlyArray<Envelope>,
+  rest: Stream.Stream<Envelope>
+): Stream.Stream<Envelope> =>
+  Stream.fromChannel(
+    Channel.flatMap(Channel.write(Chunk.unsafeFromArray(first)), () => Stream.toChannel(rest))
+  )

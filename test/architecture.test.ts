@@ -15,6 +15,7 @@ const levels = [
     "Monotonic",
     "Tally",
     "Backlog",
+    "Feed",
     "Keys",
     "Budget",
     "Changes",
