@@ -63,6 +63,7 @@ const levels = [
   ["TaskRuns", "TimedWork", "Startup"],
   ["Task", "Incarnation"],
   ["HealthCheck", "Subscription", "Slot"],
+  ["Trouble"],
   ["Supervisor"],
   ["Child"],
   ["Adoption"],
