@@ -9,6 +9,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
+import { Few } from "./Few.ts"
 import * as Gate from "./Gate.ts"
 import * as HeadStart from "./HeadStart.ts"
 import type * as Journal from "./Journal.ts"
@@ -56,7 +57,7 @@ export class Incarnation implements Owner.Owner {
   readonly path: string
   readonly isCritical: boolean
   readonly parent: Owner.Owner
-  readonly members = new Set<Owner.Member>()
+  readonly members: Owner.Members = new Few()
   readonly offers = new Map<string, { readonly path: string; readonly shape: unknown }>()
   readonly labels: Labels.Labels
   private readonly plan: Plan
