@@ -137,25 +137,26 @@ class Owned implements ServiceScope.OwnedChild {
 }
 
 class Handle implements Child<unknown> {
-  private readonly slot: Slot.Slot
-  private readonly supervisor: Supervisor.Supervisor
-  private readonly timeoutMillis: number
+  // With `#`, so that who prints it does not print all services.
+  readonly #slot: Slot.Slot
+  readonly #supervisor: Supervisor.Supervisor
+  readonly #timeoutMillis: number
 
   constructor(slot: Slot.Slot, supervisor: Supervisor.Supervisor, timeoutMillis: number) {
-    this.slot = slot
-    this.supervisor = supervisor
-    this.timeoutMillis = timeoutMillis
+    this.#slot = slot
+    this.#supervisor = supervisor
+    this.#timeoutMillis = timeoutMillis
   }
 
   get name(): string {
-    return Slot.nameOf(this.slot)
+    return Slot.nameOf(this.#slot)
   }
 
   get current(): Child<unknown>["current"] {
     return Effect.suspend(() =>
-      Slot.offered(this.slot) === undefined
+      Slot.offered(this.#slot) === undefined
         ? Effect.flatMap(
-            Deadline.within(this.whenUp(), this.timeoutMillis),
+            Deadline.within(this.whenUp(), this.#timeoutMillis),
             Option.getOrElse((): Child<unknown>["current"] => this.tookTooLong())
           )
         : this.whenUp()
@@ -163,28 +164,31 @@ class Handle implements Child<unknown> {
   }
 
   get status(): Effect.Effect<State> {
-    return Effect.sync(() => Slot.state(this.slot))
+    return Effect.sync(() => Slot.state(this.#slot))
   }
 
   get stop(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.supervisor.stop(this.slot)
-      return this.unlessWithin(this.slot.over.await)
+      this.#supervisor.stop(this.#slot)
+      return this.unlessWithin(this.#slot.over.await)
     })
   }
 
   get restart(): Child<unknown>["restart"] {
     return Effect.suspend(() =>
       // A parent that stops its children begins none any more.
-      ServiceScope.admits(this.slot.plan.parent, "children")
-        ? Effect.zipRight(this.supervisor.restart(this.slot), this.unlessWithin(Effect.asVoid(this.whenUp())))
+      ServiceScope.admits(this.#slot.plan.parent, "children")
+        ? Effect.zipRight(
+            this.#supervisor.restart(this.#slot),
+            this.unlessWithin(Effect.asVoid(this.whenUp()))
+          )
         : this.stopped()
     )
   }
 
   get await(): Child<unknown>["await"] {
-    return Effect.map(this.slot.over.await, () => {
-      const reason = Slot.reasonOf(this.slot)
+    return Effect.map(this.#slot.over.await, () => {
+      const reason = Slot.reasonOf(this.#slot)
       return reason === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason }
     })
   }
@@ -192,7 +196,7 @@ class Handle implements Child<unknown> {
   /** Waits until it is up, and fails when it is over. */
   private whenUp(): Effect.Effect<unknown, ChildStoppedError> {
     return Effect.suspend(() => {
-      const { slot } = this
+      const slot = this.#slot
       const context = Slot.offered(slot)
       if (context !== undefined) return Effect.succeed(offeredBy(context, slot))
       if (slot.wanted._tag === "Down") return this.stopped()
@@ -203,24 +207,24 @@ class Handle implements Child<unknown> {
   /** Work of the child, or what it waits for, must not wait for the child's end. */
   private unlessWithin<E>(waits: Effect.Effect<void, E>): Effect.Effect<void, E> {
     return Effect.flatMap(Work.current, (caller) =>
-      this.slot.owner !== undefined && Work.isWithin(caller, this.slot.owner) ? Effect.void : waits
+      this.#slot.owner !== undefined && Work.isWithin(caller, this.#slot.owner) ? Effect.void : waits
     )
   }
 
   private stopped(): ChildStoppedError {
-    return new ChildStoppedError({ ...this.names(), reason: Slot.reasonOf(this.slot) })
+    return new ChildStoppedError({ ...this.names(), reason: Slot.reasonOf(this.#slot) })
   }
 
   private tookTooLong(): ChildRestartingError {
     return new ChildRestartingError({
       ...this.names(),
-      waited: Duration.millis(this.timeoutMillis),
-      reason: Slot.reasonOf(this.slot) ?? "it has not started yet"
+      waited: Duration.millis(this.#timeoutMillis),
+      reason: Slot.reasonOf(this.#slot) ?? "it has not started yet"
     })
   }
 
   private names() {
-    return { service: this.slot.plan.parent.path, child: this.name }
+    return { service: this.#slot.plan.parent.path, child: this.name }
   }
 }
 

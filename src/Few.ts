@@ -2,33 +2,34 @@
 
 /** As a `Set`, a quarter its size while it has no more than one. */
 export class Few<A extends object | string> {
-  private only: A | undefined = undefined
-  private all: Set<A> | undefined = undefined
+  // With `#`, so that who prints a service does not print all services.
+  #only: A | undefined = undefined
+  #all: Set<A> | undefined = undefined
 
   get size(): number {
-    return this.all?.size ?? (this.only === undefined ? 0 : 1)
+    return this.#all?.size ?? (this.#only === undefined ? 0 : 1)
   }
 
   has(item: A): boolean {
-    return this.all?.has(item) ?? this.only === item
+    return this.#all?.has(item) ?? this.#only === item
   }
 
   add(item: A): void {
-    if (this.all !== undefined) this.all.add(item)
-    else if (this.only === undefined) this.only = item
-    else if (this.only !== item) {
-      this.all = new Set([this.only, item])
-      this.only = undefined
+    if (this.#all !== undefined) this.#all.add(item)
+    else if (this.#only === undefined) this.#only = item
+    else if (this.#only !== item) {
+      this.#all = new Set([this.#only, item])
+      this.#only = undefined
     }
   }
 
   delete(item: A): void {
-    if (this.all !== undefined) this.all.delete(item)
-    else if (this.only === item) this.only = undefined
+    if (this.#all !== undefined) this.#all.delete(item)
+    else if (this.#only === item) this.#only = undefined
   }
 
   /** In the order in which they were added. */
   [Symbol.iterator](): Iterator<A> {
-    return (this.all ?? (this.only === undefined ? [] : [this.only]))[Symbol.iterator]()
+    return (this.#all ?? (this.#only === undefined ? [] : [this.#only]))[Symbol.iterator]()
   }
 }

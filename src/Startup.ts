@@ -6,7 +6,6 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
-import * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
@@ -198,24 +197,18 @@ const run = <A, E, R>(
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>, never, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.runtime<R>(), (ambient) => {
-      const { context, fiberRefs } = ambient
       const runtime = Runtime.make({
-        ...ambient,
-        context: contextOf(service, context, Work.of(context)),
-        fiberRefs: Captured.named(fiberRefs, service.path)
+        context: contextOf(service, ambient.context, Work.of(ambient.context)),
+        fiberRefs: Captured.shared(
+          service.runtime.fiberRefs,
+          Captured.named(ambient.fiberRefs, service.path)
+        ),
+        runtimeFlags: ambient.runtimeFlags
       })
+      Captured.remember(runtime)
       const fiber = HeadStart.unsafeFork(runtime, restore(onStart))
-      // As a start in this fiber would, but for its context and the name in its logs.
-      const inherited = Effect.zipRight(
-        Fiber.inheritAll(fiber),
-        Effect.zipRight(
-          FiberRef.set(FiberRef.currentContext, context),
-          FiberRef.set(
-            FiberRef.currentLogAnnotations,
-            FiberRefs.getOrDefault(fiberRefs, FiberRef.currentLogAnnotations)
-          )
-        )
-      )
+      // As a start in this fiber would, but for the name in its logs.
+      const inherited = Captured.inherit(fiber, runtime, FiberRef.currentLogAnnotations)
       const exit = fiber.unsafePoll()
       if (exit !== null) return Effect.as(inherited, Option.some(exit))
       const interrupt = () => fiber.unsafeInterruptAsFork(fiber.id())
