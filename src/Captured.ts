@@ -47,6 +47,8 @@ export const named = (fiberRefs: FiberRefs.FiberRefs, path: string): FiberRefs.F
   // Without `updateAs`, which hashes them.
   const locals = new Map(fiberRefs.locals)
   locals.set(FiberRef.currentLogAnnotations, [[FiberId.none, lastNamed.to]])
+  // Each fiber is given its own, and this holds all contexts that it came through.
+  locals.delete(FiberRef.currentContext)
   return FiberRefs.unsafeMake(locals)
 }
 

@@ -120,7 +120,7 @@ const begun = ({ definition, stopTimeout }: Settings) =>
     Effect.tap(
       ServiceScope.make(definition, Context.get(context, Owner.Owner), stopTimeout, Shutdown.stop),
       // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
-      (service) => Scope.addFinalizer(Context.get(context, Scope.Scope), service.stop)
+      (service) => Scope.addFinalizerExit(Context.get(context, Scope.Scope), () => service.stop)
     )
   )
 
