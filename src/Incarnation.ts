@@ -66,6 +66,7 @@ export class Incarnation implements Owner.Owner {
   private scope: Scope.CloseableScope | undefined = undefined
   /** Until it has ended. */
   private building: Fiber.RuntimeFiber<Context.Context<unknown>, unknown> | undefined = undefined
+  /** What that began with. */
   private begun: Runtime.Runtime<any> | undefined = undefined
   private ended: Exit.Exit<Context.Context<unknown>, unknown> | undefined = undefined
   private isClosing = false

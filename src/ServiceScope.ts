@@ -211,7 +211,7 @@ export class Lifetime implements Owner.Member {
     }
   }
 
-  status(): ServiceStatus {
+  readonly status = (): ServiceStatus => {
     return {
       name: this.label,
       path: this.path,
