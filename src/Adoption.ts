@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Child from "./Child.ts"
 import * as Failure from "./Failure.ts"
+import { Few } from "./Few.ts"
 import * as Input from "./Input.ts"
 import * as Restarts from "./Restarts.ts"
 import type { Class } from "./ServiceClass.ts"
@@ -174,7 +175,7 @@ const slotOf = (
     parent,
     layer,
     label: (service) => (name === undefined ? service : `${service}[${name}]`),
-    claim: { labels: new Set(), isOver: false },
+    claim: { labels: new Few(), isOver: false },
     isCritical: parent.owner.isCritical && Failure.escalates(policy)
   })
 }

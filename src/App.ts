@@ -19,6 +19,7 @@ import * as AppNotes from "./AppNotes.ts"
 import * as BootReport from "./BootReport.ts"
 import * as Deadline from "./Deadline.ts"
 import * as EventBus from "./EventBus.ts"
+import { Few } from "./Few.ts"
 import * as Input from "./Input.ts"
 import * as Journal from "./Journal.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -111,7 +112,7 @@ export const make = (options: Options = {}): App => {
   Input.options(where, options)
   const name = Input.name(where, "name", options.name ?? "App")
   const stopTimeout = Input.positiveMillis(where, "stopTimeout", options.stopTimeout ?? "30 seconds")
-  const members = new Set<Owner.Member>()
+  const members: Owner.Members = new Few()
   const unfinished = () => Owner.unfinished(members).map(Owner.describe)
   const end = Deferred.unsafeMake<AppEnd.End>(Gate.ours)
   const stop = (reason: string) => Deferred.unsafeDone(end, Effect.succeed({ _tag: "Asked", reason }))

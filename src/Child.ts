@@ -8,7 +8,7 @@ import * as Deadline from "./Deadline.ts"
 import * as Owner from "./Owner.ts"
 import type { Instance } from "./ServiceClass.ts"
 import * as ServiceScope from "./ServiceScope.ts"
-import type { State } from "./ServiceStatus.ts"
+import type { ServiceStatus, State } from "./ServiceStatus.ts"
 import * as Slot from "./Slot.ts"
 import type * as Supervisor from "./Supervisor.ts"
 import * as Work from "./Work.ts"
@@ -98,67 +98,133 @@ export const own = (
   supervisor: Supervisor.Supervisor,
   timeoutMillis: number
 ): Child<unknown> => {
-  const { parent } = slot.plan
-  const over = slot.over.await
-  const askStop = Effect.sync(() => supervisor.stop(slot))
-  slot.owned = {
-    stop: Effect.zipRight(askStop, over),
-    // One that is down may come up before it is stopped.
-    stopLimit: () => slot.life?.stopLimit() ?? parent.stopTimeout,
-    unfinished: () => (slot.life === undefined ? [] : Owner.unfinished(slot.life.members)),
-    status: () => Slot.status(slot)
-  }
-  parent.children.add(slot.owned)
+  slot.owned = new Owned(slot, supervisor)
+  slot.plan.parent.children.add(slot.owned)
+  return new Handle(slot, supervisor, timeoutMillis)
+}
 
-  const names = () => ({ service: parent.path, child: Slot.nameOf(slot) })
-  const stopped = () => new ChildStoppedError({ ...names(), reason: Slot.reasonOf(slot) })
-  /** Work of the child, or what it waits for, must not wait for the child's end. */
-  const unlessWithin = <A, E>(waits: Effect.Effect<A, E>): Effect.Effect<A | void, E> =>
-    Effect.flatMap(Work.current, (caller) =>
-      slot.owner !== undefined && Work.isWithin(caller, slot.owner) ? Effect.void : waits
-    )
-  /** Waits until it is up, and fails when it is over. */
-  const whenUp: Effect.Effect<unknown, ChildStoppedError> = Effect.suspend(() => {
-    const context = Slot.offered(slot)
-    if (context !== undefined) return Effect.succeed(offeredBy(context, slot))
-    if (slot.wanted._tag === "Down") return stopped()
-    return Effect.zipRight(slot.ready.await, whenUp)
-  })
-  const tookTooLong = Effect.suspend(
-    () =>
-      new ChildRestartingError({
-        ...names(),
-        waited: Duration.millis(timeoutMillis),
-        reason: Slot.reasonOf(slot) ?? "it has not started yet"
-      })
-  )
-  const current: Child<unknown>["current"] = Effect.suspend(() =>
-    Slot.offered(slot) === undefined
-      ? Effect.flatMap(
-          Deadline.within(whenUp, timeoutMillis),
-          Option.getOrElse(
-            (): Effect.Effect<unknown, ChildStoppedError | ChildRestartingError> => tookTooLong
+/** A child as its parent has it: there may be very many, and mostly nobody keeps their handles. */
+class Owned implements ServiceScope.OwnedChild {
+  private readonly slot: Slot.Slot
+  private readonly supervisor: Supervisor.Supervisor
+
+  constructor(slot: Slot.Slot, supervisor: Supervisor.Supervisor) {
+    this.slot = slot
+    this.supervisor = supervisor
+  }
+
+  get stop(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.supervisor.stop(this.slot)
+      return this.slot.over.await
+    })
+  }
+
+  stopLimit(): number {
+    const { life, plan } = this.slot
+    // One that is down may come up before it is stopped.
+    return life?.stopLimit() ?? plan.parent.stopTimeout
+  }
+
+  unfinished(): ReadonlyArray<Owner.Unfinished> {
+    const { life } = this.slot
+    return life === undefined ? [] : Owner.unfinished(life.members)
+  }
+
+  status(): ReadonlyArray<ServiceStatus> {
+    return Slot.status(this.slot)
+  }
+}
+
+class Handle implements Child<unknown> {
+  // With `#`, so that who prints it does not print all services.
+  readonly #slot: Slot.Slot
+  readonly #supervisor: Supervisor.Supervisor
+  readonly #timeoutMillis: number
+
+  constructor(slot: Slot.Slot, supervisor: Supervisor.Supervisor, timeoutMillis: number) {
+    this.#slot = slot
+    this.#supervisor = supervisor
+    this.#timeoutMillis = timeoutMillis
+  }
+
+  get name(): string {
+    return Slot.nameOf(this.#slot)
+  }
+
+  get current(): Child<unknown>["current"] {
+    return Effect.suspend(() =>
+      Slot.offered(this.#slot) === undefined
+        ? Effect.flatMap(
+            Deadline.within(this.whenUp(), this.#timeoutMillis),
+            Option.getOrElse((): Child<unknown>["current"] => this.tookTooLong())
           )
-        )
-      : whenUp
-  )
-  return {
-    get name() {
-      return Slot.nameOf(slot)
-    },
-    current,
-    status: Effect.sync(() => Slot.state(slot)),
-    stop: Effect.zipRight(askStop, unlessWithin(over)),
-    restart: Effect.suspend(() =>
+        : this.whenUp()
+    )
+  }
+
+  get status(): Effect.Effect<State> {
+    return Effect.sync(() => Slot.state(this.#slot))
+  }
+
+  get stop(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#supervisor.stop(this.#slot)
+      return this.unlessWithin(this.#slot.over.await)
+    })
+  }
+
+  get restart(): Child<unknown>["restart"] {
+    return Effect.suspend(() =>
       // A parent that stops its children begins none any more.
-      ServiceScope.admits(parent, "children")
-        ? Effect.zipRight(supervisor.restart(slot), unlessWithin(Effect.asVoid(whenUp)))
-        : stopped()
-    ),
-    await: Effect.map(over, () => {
-      const reason = Slot.reasonOf(slot)
+      ServiceScope.admits(this.#slot.plan.parent, "children")
+        ? Effect.zipRight(
+            this.#supervisor.restart(this.#slot),
+            this.unlessWithin(Effect.asVoid(this.whenUp()))
+          )
+        : this.stopped()
+    )
+  }
+
+  get await(): Child<unknown>["await"] {
+    return Effect.map(this.#slot.over.await, () => {
+      const reason = Slot.reasonOf(this.#slot)
       return reason === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason }
     })
+  }
+
+  /** Waits until it is up, and fails when it is over. */
+  private whenUp(): Effect.Effect<unknown, ChildStoppedError> {
+    return Effect.suspend(() => {
+      const slot = this.#slot
+      const context = Slot.offered(slot)
+      if (context !== undefined) return Effect.succeed(offeredBy(context, slot))
+      if (slot.wanted._tag === "Down") return this.stopped()
+      return Effect.zipRight(slot.ready.await, this.whenUp())
+    })
+  }
+
+  /** Work of the child, or what it waits for, must not wait for the child's end. */
+  private unlessWithin<E>(waits: Effect.Effect<void, E>): Effect.Effect<void, E> {
+    return Effect.flatMap(Work.current, (caller) =>
+      this.#slot.owner !== undefined && Work.isWithin(caller, this.#slot.owner) ? Effect.void : waits
+    )
+  }
+
+  private stopped(): ChildStoppedError {
+    return new ChildStoppedError({ ...this.names(), reason: Slot.reasonOf(this.#slot) })
+  }
+
+  private tookTooLong(): ChildRestartingError {
+    return new ChildRestartingError({
+      ...this.names(),
+      waited: Duration.millis(this.#timeoutMillis),
+      reason: Slot.reasonOf(this.#slot) ?? "it has not started yet"
+    })
+  }
+
+  private names() {
+    return { service: this.#slot.plan.parent.path, child: this.name }
   }
 }
 

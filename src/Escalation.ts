@@ -194,7 +194,7 @@ export const fail = (
       become(service, { _tag: "Failed", onStop: state.onStop, reason })
     } else {
       service.state = { _tag: "Starting", pending: cause }
-      service.interruptStart()
+      service.interruptStart?.()
     }
     return Effect.zipRight(failed, service.owner.failed(service, origin, cause))
   })

@@ -5,10 +5,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
-import * as FiberRef from "effect/FiberRef"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
+import { Few } from "./Few.ts"
+import * as Captured from "./Captured.ts"
 import * as Gate from "./Gate.ts"
 import * as HeadStart from "./HeadStart.ts"
 import type * as Journal from "./Journal.ts"
@@ -56,7 +57,7 @@ export class Incarnation implements Owner.Owner {
   readonly path: string
   readonly isCritical: boolean
   readonly parent: Owner.Owner
-  readonly members = new Set<Owner.Member>()
+  readonly members: Owner.Members = new Few()
   readonly offers = new Map<string, { readonly path: string; readonly shape: unknown }>()
   readonly labels: Labels.Labels
   private readonly plan: Plan
@@ -65,6 +66,8 @@ export class Incarnation implements Owner.Owner {
   private scope: Scope.CloseableScope | undefined = undefined
   /** Until it has ended. */
   private building: Fiber.RuntimeFiber<Context.Context<unknown>, unknown> | undefined = undefined
+  /** What that began with. */
+  private begun: Runtime.Runtime<any> | undefined = undefined
   private ended: Exit.Exit<Context.Context<unknown>, unknown> | undefined = undefined
   private isClosing = false
   private isGivenUp = false
@@ -121,6 +124,7 @@ export class Incarnation implements Owner.Owner {
         const runtime = Runtime.make({ ...ambient, context: Context.unsafeMake<any>(context) })
         const fiber = HeadStart.unsafeFork(runtime, built)
         this.building = fiber
+        this.begun = runtime
         // It may have been given up before it first waited.
         if (this.isGivenUp) fiber.unsafeInterruptAsFork(fiber.id())
         fiber.addObserver((exit) => {
@@ -139,11 +143,12 @@ export class Incarnation implements Owner.Owner {
 
   /** Takes over what the build has changed in its fiber, as a build in this fiber would. */
   get inherit(): Effect.Effect<void> {
-    return Effect.contextWithEffect((context: Context.Context<never>) => {
-      const { building } = this
+    return Effect.suspend(() => {
+      const { building, begun } = this
       this.building = undefined
-      if (building === undefined) return Effect.void
-      return Effect.zipRight(Fiber.inheritAll(building), FiberRef.set(FiberRef.currentContext, context))
+      this.begun = undefined
+      if (building === undefined || begun === undefined) return Effect.void
+      return Captured.inherit(building, begun)
     })
   }
 

@@ -1,4 +1,5 @@
 /** What the children of one service are called: each name once, and kept by its child over restarts. */
+import type { Few } from "./Few.ts"
 
 /** The labels that are taken, and who asks. */
 export interface Labels {
@@ -8,7 +9,7 @@ export interface Labels {
 
 /** The claim of a child to its labels. */
 export interface Claim {
-  readonly labels: Set<string>
+  readonly labels: Few<string>
   /** Nothing of the child will start any more. */
   isOver: boolean
 }
@@ -16,7 +17,7 @@ export interface Claim {
 /** Who bears labels: the services of one life of a child. */
 interface Bearers {
   readonly labels: Labels | undefined
-  readonly members: ReadonlySet<{ readonly label: string }>
+  readonly members: Iterable<{ readonly label: string }>
 }
 
 /** Takes a label for a service, if it is free, or was left by an earlier life of the same child. */

@@ -18,6 +18,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Changes from "./Changes.ts"
+import { Few } from "./Few.ts"
 import * as Journal from "./Journal.ts"
 import type { Labels } from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -36,7 +37,7 @@ export interface Owner {
   /** The owner of the service that is this owner; none for an app. */
   readonly parent: Owner | undefined
   /** Its services that have begun to start and have not yet stopped. */
-  readonly members: Set<Member>
+  readonly members: Members
   /** What its services have offered, by key; that of those that have stopped stays. */
   readonly offers: Map<string, { readonly path: string; readonly shape: unknown }>
   /** The labels that are taken, where a label must be unique: among the children of one service. */
@@ -122,6 +123,9 @@ export interface Member {
   readonly status: () => ServiceStatus
 }
 
+/** The services of an owner. */
+export type Members = Few<Member>
+
 /** A service that has not stopped. */
 export interface Unfinished {
   readonly path: string
@@ -134,7 +138,7 @@ export interface Unfinished {
 }
 
 /** What has not stopped of several services, and of what they own. */
-export const unfinished = (members: ReadonlySet<Member>): ReadonlyArray<Unfinished> =>
+export const unfinished = (members: Iterable<Member>): ReadonlyArray<Unfinished> =>
   [...members].flatMap((member) => member.unfinished())
 
 /** A service that has not stopped, as text. */
@@ -155,7 +159,7 @@ export class DuplicateServiceError extends Data.TaggedError("DuplicateServiceErr
 }
 
 /** Stops services one after another, where closing their scope does not reach them. */
-export const stopMembers = (members: ReadonlySet<Member>): Effect.Effect<void> =>
+export const stopMembers = (members: Iterable<Member>): Effect.Effect<void> =>
   // Dependents come after what they need, so they are stopped before.
   Effect.suspend(() => Effect.forEach([...members].toReversed(), (member) => member.stop, { discard: true }))
 
@@ -207,7 +211,7 @@ export const makeShared = (
   })
 
 /** Forgets the services that did not start, when the app is up all the same. */
-export const forgetStopped = ({ root }: Shared, members: ReadonlySet<Member>): void => {
+export const forgetStopped = ({ root }: Shared, members: Members): void => {
   for (const service of root.services) {
     if (!members.has(service)) root.services.delete(service)
   }
@@ -225,13 +229,13 @@ export const become = ({ changes, root }: Shared, state: State): Effect.Effect<v
 /** The paths of the services in a context, of this owner and of those above it. */
 export const pathsIn = (owner: Owner, context: Context.Context<never>): ReadonlyArray<string> => {
   const paths: Array<string> = []
-  for (const [key, shape] of context.unsafeMap) {
+  context.unsafeMap.forEach((shape, key) => {
     let above: Owner | undefined = owner
     while (above !== undefined && !above.offers.has(key)) above = above.parent
     const offer = above?.offers.get(key)
     // A key alone tells little: a mock may have been given in its place.
     if (offer !== undefined && offer.shape === shape) paths.push(offer.path)
-  }
+  })
   return paths
 }
 
@@ -289,7 +293,7 @@ const standalone = (journal: Journal.Journal["Type"]): Effect.Effect<Owner> =>
       path: "",
       isCritical: true,
       parent: undefined,
-      members: new Set(),
+      members: new Few(),
       offers: new Map(),
       labels: undefined,
       label: (name: string) => name,

@@ -193,7 +193,8 @@ export const addCleanup = <A, E, R>(
     Input.effect("Service.addCleanup", "cleanup", cleanup)
     if (service.state._tag === "Stopped") ServiceScope.admit(service, "cleanups", "a cleanup")
     // A failure is journaled as the step's; `orDie` only fits it into the type of a finalizer.
-    return Scope.addFinalizer(service.scope, Effect.orDie(Effect.provide(cleanup, Spans.outside(context))))
+    const run = () => Effect.orDie(Effect.provide(cleanup, Spans.outside(context)))
+    return Scope.addFinalizerExit(service.scope, run)
   })
 
 /**

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Captured from "./Captured.ts"
+import { Few } from "./Few.ts"
 import * as Finalizers from "./Finalizers.ts"
 import * as Gate from "./Gate.ts"
 import type * as Listener from "./Listener.ts"
@@ -116,7 +117,7 @@ export class Lifetime implements Owner.Member {
   readonly label: string
   readonly path: string
   /** The paths of the services that it was given. */
-  readonly dependencies: Set<string>
+  readonly dependencies = new Few<string>()
   readonly stopTimeout: number
   readonly clock: Clock.Clock
   readonly metrics: ServiceMetrics
@@ -125,20 +126,18 @@ export class Lifetime implements Owner.Member {
   readonly runtime: Runtime.Runtime<never>
   /** Where `onStart` adds its finalizers. */
   readonly scope: Scope.CloseableScope
-  readonly work = new Set<OwnedWork>()
+  readonly work = new Few<OwnedWork>()
   readonly runs: Runs
-  readonly listeners = new Set<Listener.Listener>()
-  readonly children = new Set<OwnedChild>()
+  readonly listeners = new Few<Listener.Listener>()
+  readonly children = new Few<OwnedChild>()
   /** Services that its own work has provided to itself, as for one request. */
-  readonly provided = new Set<Owner.Member>()
+  readonly provided: Owner.Members = new Few()
   /** The last of those children that failed for good: what is left of them to see. */
   readonly lostChildren: Array<ServiceStatus> = []
-  /** What the services among its children are called. */
-  readonly childLabels = new Map<string, Labels.Claim>()
   /** Open when the last step of stopping is done. */
   readonly stopped = Gate.make()
   /** Ends `onStart`, when something has failed the service before its start is done. */
-  interruptStart = () => {}
+  interruptStart: (() => void) | undefined = undefined
   state: State = { _tag: "Starting" }
   /** When it came into its state. */
   since: number
@@ -146,6 +145,7 @@ export class Lifetime implements Owner.Member {
   startTook: Duration.Duration | undefined = undefined
   lastFailure: LastFailure | undefined = undefined
   private readonly startedAfter: number
+  private labelsOfChildren: Labels.Labels["taken"] | undefined = undefined
   private readonly stopOf: (service: Lifetime) => Effect.Effect<void>
 
   constructor(
@@ -162,7 +162,7 @@ export class Lifetime implements Owner.Member {
     this.key = definition.name
     this.label = label
     this.path = made.path
-    this.dependencies = new Set(Owner.pathsIn(owner, runtime.context))
+    for (const path of Owner.pathsIn(owner, runtime.context)) this.dependencies.add(path)
     this.stopTimeout = made.stopTimeout
     this.clock = clock
     this.metrics = metrics(definition.name)
@@ -177,6 +177,11 @@ export class Lifetime implements Owner.Member {
 
   get stop(): Effect.Effect<void> {
     return this.stopOf(this)
+  }
+
+  /** What the services among its children are called. Most have none. */
+  get childLabels(): Labels.Labels["taken"] {
+    return (this.labelsOfChildren ??= new Map())
   }
 
   stopLimit(): number {

@@ -6,17 +6,16 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
-import * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Captured from "./Captured.ts"
 import * as Deadline from "./Deadline.ts"
-import * as Escalation from "./Escalation.ts"
 import * as HeadStart from "./HeadStart.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
+import { OwnerWithin } from "./OwnerWithin.ts"
 import * as Reason from "./Reason.ts"
 import { type Replacement, Replacements } from "./Replacements.ts"
 import * as ServiceScope from "./ServiceScope.ts"
@@ -121,7 +120,7 @@ const begun = ({ definition, stopTimeout }: Settings) =>
     Effect.tap(
       ServiceScope.make(definition, Context.get(context, Owner.Owner), stopTimeout, Shutdown.stop),
       // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
-      (service) => Scope.addFinalizer(Context.get(context, Scope.Scope), service.stop)
+      (service) => Scope.addFinalizerExit(Context.get(context, Scope.Scope), () => service.stop)
     )
   )
 
@@ -135,7 +134,7 @@ const contextOf = <R>(
   const all = new Map(ambient.unsafeMap)
   all.set(ServiceScope.ServiceScope.key, service)
   all.set(Scope.Scope.key, service.scope)
-  all.set(Owner.Owner.key, ownerWithin(service))
+  all.set(Owner.Owner.key, new OwnerWithin(service))
   all.set(Work.CurrentWork.key, { service: path, owner, source: service, awaitedBy } satisfies Work.Work)
   return Context.unsafeMake(all)
 }
@@ -185,25 +184,6 @@ const didNotStart = <E>(
   )
 }
 
-/** Who the services answer to that work of this service provides to itself, as for one request. */
-const ownerWithin = (service: ServiceScope.Lifetime): Owner.Owner => ({
-  shared: service.owner.shared,
-  path: service.path,
-  isCritical: service.owner.isCritical,
-  parent: service.owner,
-  members: service.provided,
-  offers: new Map(),
-  // Many at a time may be alike.
-  labels: undefined,
-  label: (name) => name,
-  // One that has not started yet fails whoever provides it, who may handle that.
-  failed: (member, origin, cause) =>
-    member.shown()._tag === "Starting"
-      ? Effect.void
-      : Escalation.fail(service, `service ${member.label}`, cause, origin),
-  stopAsked: ({ path }) => service.owner.shared.journal.append({ _tag: "StopNotPossible", service: path })
-})
-
 /**
  * The exit of `onStart`, or none when it has passed its timeout. It has a fiber
  * of its own, since work that the service owns may fail it while `onStart`
@@ -217,29 +197,24 @@ const run = <A, E, R>(
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>, never, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.runtime<R>(), (ambient) => {
-      const { context, fiberRefs } = ambient
       const runtime = Runtime.make({
-        ...ambient,
-        context: contextOf(service, context, Work.of(context)),
-        fiberRefs: Captured.named(fiberRefs, service.path)
+        context: contextOf(service, ambient.context, Work.of(ambient.context)),
+        fiberRefs: Captured.shared(
+          service.runtime.fiberRefs,
+          Captured.named(ambient.fiberRefs, service.path)
+        ),
+        runtimeFlags: ambient.runtimeFlags
       })
+      Captured.remember(runtime)
       const fiber = HeadStart.unsafeFork(runtime, restore(onStart))
-      // As a start in this fiber would, but for its context and the name in its logs.
-      const inherited = Effect.zipRight(
-        Fiber.inheritAll(fiber),
-        Effect.zipRight(
-          FiberRef.set(FiberRef.currentContext, context),
-          FiberRef.set(
-            FiberRef.currentLogAnnotations,
-            FiberRefs.getOrDefault(fiberRefs, FiberRef.currentLogAnnotations)
-          )
-        )
-      )
+      // As a start in this fiber would, but for the name in its logs.
+      const inherited = Captured.inherit(fiber, runtime, FiberRef.currentLogAnnotations)
       const exit = fiber.unsafePoll()
       if (exit !== null) return Effect.as(inherited, Option.some(exit))
-      service.interruptStart = () => fiber.unsafeInterruptAsFork(fiber.id())
+      const interrupt = () => fiber.unsafeInterruptAsFork(fiber.id())
+      service.interruptStart = interrupt
       // It may have been failed before it first waited.
-      if (failureOf(service) !== undefined) service.interruptStart()
+      if (failureOf(service) !== undefined) interrupt()
       const awaited =
         startTimeout === undefined
           ? Effect.asSome(Fiber.await(fiber))

@@ -29,10 +29,14 @@ export class TaskRecord {
 
   status(): TaskStatus {
     const { clock } = this.keeper
+    const { kind, name, schedule } = this.task
     const left =
       typeof this.nextRun === "number" ? this.nextRun - Monotonic.unsafeMillis(clock) : this.nextRun?.left()
+    // One by one: V8 would make a class of its own, of 400 bytes, for each that begins with a spread.
     return {
-      ...this.task,
+      kind,
+      name,
+      schedule,
       runs: this.runs,
       failures: this.failures,
       skipped: this.skipped,

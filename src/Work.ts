@@ -5,6 +5,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Overlay from "./Overlay.ts"
 import type * as Owner from "./Owner.ts"
 
 /** Work of a service: its start, a task, or the handling of an event. */
@@ -19,8 +20,11 @@ export interface Work {
   readonly awaitedBy: Work | undefined
 }
 
-/** The work that runs in this context. */
-export class CurrentWork extends Context.Tag("effect-services/CurrentWork")<CurrentWork, Work>() {}
+/** The work that runs in this context; undefined, as if it were not there, for what is no part of any. */
+export class CurrentWork extends Context.Tag("effect-services/CurrentWork")<
+  CurrentWork,
+  Work | undefined
+>() {}
 
 /** The work that asks, if it is work of a service that asks. */
 export const current: Effect.Effect<Work | undefined> = Effect.contextWith(
@@ -33,10 +37,7 @@ export const of = (context: Context.Context<never>): Work | undefined =>
 
 /** The context for what is not part of the work that begins it. */
 export const outside = <R>(context: Context.Context<R>): Context.Context<R> =>
-  context.unsafeMap.has(CurrentWork.key)
-    ? // Nothing needs the current work: it is always optional.
-      (Context.omit(CurrentWork)(context as Context.Context<R | CurrentWork>) as Context.Context<R>)
-    : context
+  of(context) === undefined ? context : Overlay.add(context, CurrentWork, undefined)
 
 /** Some work, what waits for it, what waits for that, and so on. */
 function* andWaiters(work: Work | undefined): Generator<Work> {

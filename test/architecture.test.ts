@@ -4,7 +4,7 @@ import { dirname, join, normalize } from "node:path"
 
 /** Low to high. A module imports only from levels below its own. */
 const levels = [
-  ["Gate", "HeadStart", "Overlay", "Refusal", "Finalizers"],
+  ["Gate", "HeadStart", "Overlay", "Few", "Refusal", "Finalizers"],
   [
     "Input",
     "Reason",
@@ -61,9 +61,11 @@ const levels = [
   ["Listener", "Health"],
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],
-  ["OwnedRun", "TaskRuns", "TimedWork", "Startup"],
+  ["OwnerWithin", "OwnedRun"],
+  ["TaskRuns", "TimedWork", "Startup"],
   ["Task", "Incarnation"],
   ["HealthCheck", "Subscription", "Slot"],
+  ["Trouble"],
   ["Supervisor"],
   ["Child"],
   ["Adoption"],
