@@ -3,6 +3,7 @@ import type * as Clock from "effect/Clock"
 import * as Cron from "effect/Cron"
 import * as Either from "effect/Either"
 import * as Input from "./Input.ts"
+import * as Monotonic from "./Monotonic.ts"
 
 /** Reads an expression. Throws `InputError` when it or the zone is malformed, or when it never matches. */
 export const parse = (expression: string, timeZone: string | undefined, now: number): Cron.Cron => {
@@ -40,9 +41,10 @@ export class CronSlots {
     this.next()
   }
 
-  /** How many milliseconds are left until the slot, as the wall clock is now. */
-  left(): number {
-    return this.slot - this.clock.unsafeCurrentTimeMillis()
+  /** When the slot is, in monotonic milliseconds, as the wall clock is now. */
+  at(): number {
+    const { clock } = this
+    return Monotonic.unsafeMillis(clock) + this.slot - clock.unsafeCurrentTimeMillis()
   }
 
   /** Goes on to the next slot, and gives how many were missed. */

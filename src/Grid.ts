@@ -18,9 +18,9 @@ export class Grid {
     this.slot = first === "atOnce" ? 0 : 1
   }
 
-  /** How many milliseconds are left until the slot. */
-  left(): number {
-    return this.start + this.slot * this.millis - Monotonic.unsafeMillis(this.clock)
+  /** When the slot is, in monotonic milliseconds. */
+  at(): number {
+    return this.start + this.slot * this.millis
   }
 
   /** Goes on to the next slot, and gives how many were missed. */

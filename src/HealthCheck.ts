@@ -12,12 +12,12 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.ts"
 import * as Grid from "./Grid.ts"
+import * as Handle from "./Handle.ts"
 import * as Input from "./Input.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Reason from "./Reason.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import type { CheckState, CheckStatus } from "./ServiceStatus.ts"
-import * as Task from "./Task.ts"
 import * as TimedWork from "./TimedWork.ts"
 
 /** Options of `health`. */
@@ -53,7 +53,7 @@ export interface Options {
 export const health = <A, E, R>(
   check: Effect.Effect<A, E, R>,
   options: Options = {}
-): Effect.Effect<Task.Handle, never, Exclude<R, Scope.Scope> | ServiceScope.ServiceScope> =>
+): Effect.Effect<Handle.Handle, never, Exclude<R, Scope.Scope> | ServiceScope.ServiceScope> =>
   Effect.flatMap(ServiceScope.lifetime, (service) => {
     const where = "Service.health"
     Input.effect(where, "check", check)
@@ -88,7 +88,7 @@ export const health = <A, E, R>(
     return Effect.map(TimedWork.own(service, timed), (owned) => {
       // Counted while it is owned.
       uncount = record.counted()
-      return Task.handle(owned)
+      return Handle.of(owned)
     })
   })
 

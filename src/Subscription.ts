@@ -15,7 +15,7 @@ import type * as Listener from "./Listener.ts"
 import * as Restarts from "./Restarts.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Shutdown from "./Shutdown.ts"
-import type { Handle } from "./Task.ts"
+import type { Handle } from "./Handle.ts"
 import * as Work from "./Work.ts"
 
 /** Options of `listen`. */

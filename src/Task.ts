@@ -14,10 +14,11 @@ import type * as Scope from "effect/Scope"
 import * as CronSlots from "./CronSlots.ts"
 import * as Failure from "./Failure.ts"
 import * as Grid from "./Grid.ts"
+import * as Handle from "./Handle.ts"
 import * as Input from "./Input.ts"
 import * as Restarts from "./Restarts.ts"
 import * as OwnedRun from "./OwnedRun.ts"
-import type { OwnedWork, Shown } from "./OwnedWork.ts"
+import type { Shown } from "./OwnedWork.ts"
 import type { RunWorker } from "./Runs.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import type { TaskStatus } from "./ServiceStatus.ts"
@@ -25,23 +26,8 @@ import * as Tally from "./Tally.ts"
 import type * as TaskRecord from "./TaskRecord.ts"
 import * as TaskRuns from "./TaskRuns.ts"
 import * as TimedWork from "./TimedWork.ts"
-import * as Work from "./Work.ts"
 
-/** Owned work that can be ended before its service. */
-export interface Handle {
-  readonly name: string
-  /**
-   * Ends the work and waits until it has ended; a run in progress is
-   * interrupted. Called from within the work itself, it does not wait.
-   */
-  readonly cancel: Effect.Effect<void>
-}
-
-/** A spawned effect. */
-export interface Spawned<out A, out E> extends Handle {
-  /** Waits for the effect to end, and tells how it did. */
-  readonly await: Effect.Effect<Exit.Exit<A, E>>
-}
+export type { Handle, Spawned } from "./Handle.ts"
 
 /** Options of all work. */
 export interface Options<E, out R = never> {
@@ -110,7 +96,7 @@ export const interval = <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
   every: Duration.DurationInput,
   options: IntervalOptions<NoInfer<E>, R2> = {}
-): Effect.Effect<Handle, never, Requirements<R, R2>> =>
+): Effect.Effect<Handle.Handle, never, Requirements<R, R2>> =>
   Effect.flatMap(ServiceScope.lifetime, (service) => {
     const millis = Input.positiveMillis("Service.interval", "every", every)
     Input.options("Service.interval", options)
@@ -138,7 +124,7 @@ export const cron = <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
   expression: string,
   options: CronOptions<NoInfer<E>, R2> = {}
-): Effect.Effect<Handle, never, Requirements<R, R2>> =>
+): Effect.Effect<Handle.Handle, never, Requirements<R, R2>> =>
   Effect.flatMap(ServiceScope.lifetime, (service) => {
     const { clock } = service
     const { timeZone } = Input.options("Service.cron", options)
@@ -155,12 +141,12 @@ export const timeout = <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
   after: Duration.DurationInput,
   options: Options<NoInfer<E>, R2> = {}
-): Effect.Effect<Handle, never, Requirements<R, R2>> =>
+): Effect.Effect<Handle.Handle, never, Requirements<R, R2>> =>
   Effect.flatMap(ServiceScope.lifetime, (service) => {
     const millis = Input.positiveMillis("Service.timeout", "after", after)
     Input.options("Service.timeout", options)
     const grid = new Grid.Grid(service.clock, millis, "afterOnePeriod")
-    const once = { left: () => grid.left(), next: () => undefined }
+    const once = { at: () => grid.at(), next: () => undefined }
     return background(service, "timeout", Duration.format(millis), once, effect, options)
   })
 
@@ -176,11 +162,11 @@ export const spawn: {
   <A, E, R, R2 = never>(
     effect: Effect.Effect<A, E, R>,
     options: FallibleSpawnOptions<NoInfer<E>, R2>
-  ): Effect.Effect<Spawned<A, E>, never, Requirements<R, R2>>
+  ): Effect.Effect<Handle.Spawned<A, E>, never, Requirements<R, R2>>
   <A, R, R2 = never>(
     effect: Effect.Effect<A, never, R>,
     options?: SpawnOptions<never, R2>
-  ): Effect.Effect<Spawned<A, never>, never, Requirements<R, R2>>
+  ): Effect.Effect<Handle.Spawned<A, never>, never, Requirements<R, R2>>
   // `any`: no single signature is assignable to both overloads. Each gives `spawned` what it takes.
 } = (effect: Effect.Effect<any, any, any>, options?: any): any =>
   spawned(effect, options === undefined ? {} : options)
@@ -193,24 +179,24 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
     const until = Input.oneOf("Service.spawn", "until", ["done", "stop"], options.until ?? "done")
     const policy = Failure.check("Service.spawn", options.onFailure) ?? Failure.escalate
     const record = TaskRuns.recordOf(service, { kind: "spawn", name, schedule: "" })
-    const endless = Effect.flatMap(Effect.exit(effect), (exit) => {
-      // Interrupted by its own code, it has ended too. It may have been told that its service is stopping.
-      const hasEnded = Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)
-      return hasEnded && service.state._tag !== "Stopping"
-        ? Effect.die(new TaskEndedError({ service: service.path, task: name }))
-        : exit
-    })
+    const whole = until === "stop" ? endless(service, name, effect) : effect
     const answer = Restarts.answerOf(policy)
     const once = {
       name,
       shown: { task: () => record.status() },
-      run: (worker: RunWorker) =>
-        TaskRuns.runs(service, record, worker, until === "stop" ? endless : effect, answer)
+      run: (worker: RunWorker) => TaskRuns.runs(service, record, worker, whole, answer)
     }
-    return Effect.map(OwnedRun.own(service, once), (task): Spawned<A, E> => ({
-      ...handle(task),
-      await: Effect.map(task.await, Exit.flatten)
-    }))
+    return Effect.map(OwnedRun.own(service, once), Handle.spawned)
+  })
+
+/** Fails when the effect ends before its service does. */
+const endless = <A, E, R>(service: ServiceScope.Lifetime, name: string, effect: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(Effect.exit(effect), (exit) => {
+    // Interrupted by its own code, it has ended too. It may have been told that its service is stopping.
+    const hasEnded = Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)
+    return hasEnded && service.state._tag !== "Stopping"
+      ? Effect.die(new TaskEndedError({ service: service.path, task: name }))
+      : exit
   })
 
 /** Owns work whose runs are isolated from it: a run that fails is answered, and the next one comes when it is due. */
@@ -221,7 +207,7 @@ const background = <A, E, R, R2>(
   plan: TimedWork.Plan,
   effect: Effect.Effect<A, E, R>,
   options: Options<E, R2>
-): Effect.Effect<Handle, never, Exclude<R, Scope.Scope> | R2> => {
+): Effect.Effect<Handle.Handle, never, Exclude<R, Scope.Scope> | R2> => {
   const name =
     options.name === undefined ? `${kind} ${schedule}` : Input.name(`Service.${kind}`, "name", options.name)
   Input.effect(`Service.${kind}`, "effect", effect)
@@ -229,7 +215,7 @@ const background = <A, E, R, R2>(
   const record = TaskRuns.recordOf(service, { kind, name, schedule })
   return Effect.map(
     TimedWork.own(service, new Repeated(service, record, plan, effect, Restarts.answerOf(policy))),
-    handle
+    Handle.of
   )
 }
 
@@ -286,12 +272,3 @@ class Repeated<A, E, R, R2> implements TimedWork.Timed<Exclude<R, Scope.Scope> |
     return this.skipped?.end
   }
 }
-
-/** The handle of work. */
-export const handle = (work: OwnedWork): Handle => ({
-  name: work.name,
-  cancel: Effect.flatMap(Work.current, (caller) => {
-    work.end(true)
-    return Work.isOf(caller, work.source) ? Effect.void : Effect.asVoid(work.await)
-  })
-})

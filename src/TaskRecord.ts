@@ -30,8 +30,8 @@ export class TaskRecord {
   status(): TaskStatus {
     const { clock } = this.keeper
     const { kind, name, schedule } = this.task
-    const left =
-      typeof this.nextRun === "number" ? this.nextRun - Monotonic.unsafeMillis(clock) : this.nextRun?.left()
+    const at = typeof this.nextRun === "number" ? this.nextRun : this.nextRun?.at()
+    const left = at === undefined ? undefined : at - Monotonic.unsafeMillis(clock)
     // One by one: V8 would make a class of its own, of 400 bytes, for each that begins with a spread.
     return {
       kind,
@@ -89,9 +89,9 @@ export class TaskRecord {
   }
 }
 
-/** What tells how many milliseconds are left until a run. */
+/** What tells when a run is due, in monotonic milliseconds. */
 interface Planned {
-  readonly left: () => number
+  readonly at: () => number
 }
 
 /** For whom a record is kept. */

@@ -40,7 +40,7 @@ export const runs = <A, E, R, R2>(
   const isTick = kind !== "spawn"
   const { clock } = service
   const { around, journal } = service.owner.shared
-  const ended = (exit: Exit.Exit<A, E>, took: number): typeof again => {
+  const ended = (exit: Exit.Exit<A, E>, took: number): ReturnType<typeof run> => {
     if (Exit.isSuccess(exit)) {
       record.end(Math.round(took))
       if (answer._tag === "Restart") answer.restarts.reset()
@@ -52,27 +52,21 @@ export const runs = <A, E, R, R2>(
     const answered = Escalation.answered(service, name, answer)
     const responded = Escalation.respond(answered, exit.cause, took, (millis) => record.again(millis))
     return Effect.flatMap(Effect.zipRight(worker.afterwards, responded), (isAgain) =>
-      isAgain ? again : Effect.succeed(exit)
+      isAgain ? run(false) : Effect.succeed(exit)
     )
   }
   const decorated = around(service, "run", name, effect)
-  let isFirst = true
-  const again: Effect.Effect<Exit.Exit<A, E>, never, Exclude<R, Scope.Scope> | R2> = Effect.withFiberRuntime(
-    ({ currentTracer }) => {
-      const start = Monotonic.unsafeMillis(clock)
-      record.begin()
-      const settle = (exit: Exit.Exit<A, E>) => ended(exit, Monotonic.unsafeMillis(clock) - start)
-      const isTraced = isTick && Spans.isShown(currentTracer)
-      // Mostly it is the only one, and has the scope of its worker.
-      if (isFirst && !isTraced) {
-        isFirst = false
-        return worker.settled(decorated, settle)
-      }
-      const once = Effect.scoped(decorated)
-      const span = { service: service.path, task: name }
-      const traced = isTraced ? Spans.around(`${service.key} ${name}`, span)(once) : once
-      return Effect.flatMap(Effect.exit(traced), settle)
-    }
-  )
-  return again
+  const run = (isFirst: boolean): Effect.Effect<Exit.Exit<A, E>, never, Exclude<R, Scope.Scope> | R2> => {
+    const start = Monotonic.unsafeMillis(clock)
+    record.begin()
+    const settle = (exit: Exit.Exit<A, E>) => ended(exit, Monotonic.unsafeMillis(clock) - start)
+    const isTraced = isTick && worker.isTraced
+    // Mostly it is the only one, and has the scope of its worker.
+    if (isFirst && !isTraced) return worker.settled(decorated, settle)
+    const once = Effect.scoped(decorated)
+    const span = { service: service.path, task: name }
+    const traced = isTraced ? Spans.around(`${service.key} ${name}`, span)(once) : once
+    return Effect.flatMap(Effect.exit(traced), settle)
+  }
+  return run(true)
 }

@@ -23,7 +23,7 @@ export interface Timed<R> {
   readonly shown: Shown
   readonly plan: Plan
   /** One run, which answers its own failures. */
-  run(worker: RunWorker): Effect.Effect<void, never, R>
+  run(worker: RunWorker): Effect.Effect<unknown, never, R>
   /** So many slots came due while a run was still going. */
   missed(slots: number): Effect.Effect<void>
   /** The next run is due as planned. */
@@ -34,8 +34,8 @@ export interface Timed<R> {
 
 /** When it runs. */
 export interface Plan {
-  /** How many milliseconds are left until the next run. */
-  left(): number
+  /** When the next run is due, in monotonic milliseconds. */
+  at(): number
   /** A run has ended: goes on to the next slot, and gives how many were missed; none when that was the last. */
   next(): number | undefined
 }
@@ -94,21 +94,21 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork, Run {
   wait(): void {
     this.state = "waiting"
     this.timed.due()
-    this.service.timers.add(this, this.timed.plan.left())
+    this.service.timers.add(this, this.timed.plan.at())
   }
 
-  fire(): void {
-    const left = this.timed.plan.left()
+  fire(now: number): void {
+    const at = this.timed.plan.at()
     // The clock it goes by has been set back.
-    if (left > 0) return this.service.timers.add(this, left)
+    if (at > now) return this.service.timers.add(this, at)
     this.state = "running"
     const worker = Worker.assign(this.service.runs, this)
     this.worker = worker
     worker.begin(true)
   }
 
-  perform(worker: RunWorker): Effect.Effect<boolean, never, R> {
-    return Effect.flatMap(this.timed.run(worker), () => this.next())
+  perform(worker: RunWorker): Effect.Effect<unknown, never, R> {
+    return this.timed.run(worker)
   }
 
   end(cuts: boolean): void {
@@ -123,22 +123,19 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork, Run {
     return Effect.suspend(() => (this.state === "over" ? Effect.void : (this.finished ??= Gate.make()).await))
   }
 
-  ended(exit: Exit.Exit<boolean>): void {
+  ended(exit: Exit.Exit<unknown>): void {
     this.worker = undefined
-    if (Exit.isSuccess(exit) && exit.value && !this.isEnding) return this.wait()
-    this.isEnding = true
-    this.finish(Exit.isSuccess(exit) ? undefined : Escalation.leaked(this.service, this.name, exit.cause))
-  }
-
-  /** Goes on to the next slot. Gives whether there is one. */
-  private next(): Effect.Effect<boolean> {
+    if (Exit.isFailure(exit)) return this.finish(Escalation.leaked(this.service, this.name, exit.cause))
     const missed = this.timed.plan.next()
-    if (missed === undefined) return Effect.succeed(false)
-    return missed === 0 ? Effect.succeed(true) : Effect.as(this.timed.missed(missed), true)
+    const told = missed === undefined || missed === 0 ? undefined : this.timed.missed(missed)
+    if (missed === undefined || this.isEnding) return this.finish(told)
+    if (told !== undefined) HeadStart.unsafeFork(this.service.runtime, told)
+    this.wait()
   }
 
   /** Nothing of it runs any more, and it is owned until all has been told. */
   private finish(told: Effect.Effect<void> | undefined): void {
+    this.isEnding = true
     const left = this.timed.over()
     if (told === undefined && left === undefined) return this.isOver()
     this.state = "telling"

@@ -19,7 +19,7 @@ export abstract class Timer {
   /** Its place among those that wait; below zero when it does not wait. */
   place = -1
   /** It is due, and waits no more. Must not throw, nor take long. */
-  abstract fire(): void
+  abstract fire(now: number): void
 }
 
 /** The timers of a clock, soonest first: a binary heap, each above two that are due no sooner. */
@@ -38,9 +38,9 @@ export class Timers {
     this.runtime = runtime
   }
 
-  /** Fires a timer in so many milliseconds, never at once. */
-  add(timer: Timer, inMillis: number): void {
-    timer.at = Monotonic.unsafeMillis(this.clock) + inMillis
+  /** Fires a timer when it is due, never at once. */
+  add(timer: Timer, at: number): void {
+    timer.at = at
     if (timer.order === 0) timer.order = ++this.added
     this.waiting.push(timer)
     this.rise(timer, this.waiting.length - 1)
@@ -93,7 +93,7 @@ export class Timers {
       // It may have been taken off meanwhile.
       if (first === undefined || first.at > now) return
       this.takeFirst(first)
-      first.fire()
+      first.fire(now)
     })
     return Effect.whileLoop({ while: due, body: () => fire, step: () => {} })
   }

@@ -21,6 +21,7 @@ import * as Gate from "./Gate.ts"
 import * as HeadStart from "./HeadStart.ts"
 import * as Overlay from "./Overlay.ts"
 import type * as Owner from "./Owner.ts"
+import * as Spans from "./Spans.ts"
 import * as Work from "./Work.ts"
 
 /** What a worker does. */
@@ -114,6 +115,11 @@ export class Worker<J extends Job<R>, A, R> {
   /** Whether it can do a job: what flags a fiber has cannot be changed from outside. */
   isFor({ runtime }: J): boolean {
     return runtime.runtimeFlags === this.runtime?.runtimeFlags
+  }
+
+  /** Whether anybody is shown the spans of a job. */
+  get isTraced(): boolean {
+    return this.fiber !== undefined && Spans.isShown(this.fiber.currentTracer)
   }
 
   /** What follows a job is still its work, but has no scope. */
@@ -246,11 +252,10 @@ export class Worker<J extends Job<R>, A, R> {
     }
     this.work = work
     this.scope = scope
-    this.refs = FiberRefs.updateAs(this.base, {
-      fiberId,
-      fiberRef: FiberRef.currentContext,
-      value: Overlay.add(this.contextOf(work), Scope.Scope, scope)
-    })
+    const context = Overlay.add(this.contextOf(work), Scope.Scope, scope)
+    this.refs = FiberRefs.unsafeMake(
+      new Map(this.base.locals).set(FiberRef.currentContext, [[fiberId, context]])
+    )
   }
 
   private contextOf(work: Work.Work): Context.Context<R> {

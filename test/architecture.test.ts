@@ -62,6 +62,7 @@ const levels = [
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],
   ["OwnerWithin", "OwnedRun"],
+  ["Handle"],
   ["TaskRuns", "TimedWork", "Startup"],
   ["Task", "Incarnation"],
   ["HealthCheck", "Subscription", "Slot"],
