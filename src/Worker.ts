@@ -259,8 +259,8 @@ export class Worker<J extends Job<R>, A, R> {
   }
 
   private contextOf(work: Work.Work): Context.Context<R> {
-    // Nothing needs the current work: it is always optional. The runtime is there since the fiber has begun.
-    return Overlay.add(this.runtime!.context, Work.CurrentWork, work) as Context.Context<R>
+    // The runtime is there since the fiber has begun.
+    return Overlay.add(this.runtime!.context, Work.CurrentWork, work)
   }
 }
 

@@ -12,9 +12,9 @@ it("is what the copy would be, however many are on top of each other", () => {
     over = Overlay.add(over, tags[index]!, value)
     copy = Context.add(copy, tags[index]!, value)
     const [one, other] = [over.unsafeMap, copy.unsafeMap]
-    assert.deepStrictEqual(new Map([...one].toSorted()), new Map([...other].toSorted()))
-    assert.deepStrictEqual([...one.keys()].toSorted(), [...other.keys()].toSorted())
-    assert.deepStrictEqual([...one.values()].toSorted(), [...other.values()].toSorted())
+    assert.deepStrictEqual(new Map(one), new Map(other))
+    assert.sameMembers([...one.keys()], [...other.keys()])
+    assert.sameMembers([...one.values()], [...other.values()])
     const each: Array<[string, unknown]> = []
     one.forEach((value, key) => each.push([key, value]))
     assert.deepStrictEqual(each, [...one.entries()])
@@ -27,11 +27,14 @@ it("changes nothing below it, whoever changes it", () => {
   const below = Context.make(tags[0]!, 0)
   const over = Overlay.add(below, tags[1]!, 1)
   over.unsafeMap.set("a", 2).set("b", 3).set("c", 4)
-  assert.deepStrictEqual([...over.unsafeMap].toSorted(), [
-    ["a", 2],
-    ["b", 3],
-    ["c", 4]
-  ])
+  assert.sameDeepMembers(
+    [...over.unsafeMap],
+    [
+      ["a", 2],
+      ["b", 3],
+      ["c", 4]
+    ]
+  )
   assert.deepStrictEqual([...below.unsafeMap], [["a", 0]])
   assert.throws(() => over.unsafeMap.delete("a"), TypeError)
   assert.throws(() => over.unsafeMap.clear(), TypeError)
