@@ -191,7 +191,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
   return {
     emit: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<Receipt> =>
       sent("emit", event, payload, (envelope, listeners) => {
-        const outcomes: Array<Delivery.Outcome> = Array.from({ length: listeners.length })
+        const outcomes: Array<Delivery.Outcome> = []
         let left = listeners.length
         const whole = () => Effect.succeed(receipt(event.name, outcomes))
         let resume: ((receipt: Effect.Effect<Receipt>) => void) | undefined
@@ -213,7 +213,11 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
     publish: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<void> =>
       sent("publish", event, payload, (envelope, listeners) => {
         // All are asked before any is waited for, so a full one does not hold up the others.
-        const left = listeners.flatMap((listener) => listener.queue(envelope) ?? [])
+        const left: Array<Listener.Queued> = []
+        for (const listener of listeners) {
+          const queued = listener.queue(envelope)
+          if (queued !== undefined) left.push(queued)
+        }
         if (left.length === 0) return Effect.void
         return Effect.forEach(left, ({ room }) => room, { discard: true }).pipe(
           Effect.onInterrupt(() => Effect.sync(() => left.forEach(({ withdraw }) => withdraw())))

@@ -64,19 +64,21 @@ export interface Handler<Payload, E, R> {
   atOnce: Delivery.Outcome | undefined
 }
 
-/** Handles an event, again for as long as the service's answer to failures says so. */
+/** Handles an event that is begun with now, again for as long as the service's answer to failures says so. */
 export const run = <Payload, E, R>(
   handler: Handler<Payload, E, R>,
   envelope: Envelope,
   worker: Worker.Worker<Handling<R>, Delivery.Outcome, R>,
+  start: number,
   respond?: Respond<E, R>
 ): Effect.Effect<Delivery.Outcome, never, R | Scope.Scope> => {
-  const start = Monotonic.unsafeMillis(handler.spec.clock)
   const settle = (exit: Exit.Exit<unknown, E | Cause.TimeoutException>) => {
     const took = Math.round(Monotonic.unsafeMillis(handler.spec.clock) - start)
     return Exit.isSuccess(exit)
       ? succeeded(handler, envelope, took)
-      : failed(handler, envelope, exit.cause, took, respond, (next) => run(handler, envelope, worker, next))
+      : failed(handler, envelope, exit.cause, took, respond, (next) =>
+          run(handler, envelope, worker, Monotonic.unsafeMillis(handler.spec.clock), next)
+        )
   }
   return worker.settled(handled(handler, envelope), settle)
 }

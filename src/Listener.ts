@@ -18,6 +18,7 @@ import * as Handling from "./Handling.ts"
 import { ListenerRecord } from "./ListenerRecord.ts"
 import * as Keys from "./Keys.ts"
 import * as LongWait from "./LongWait.ts"
+import * as Monotonic from "./Monotonic.ts"
 import type * as Owner from "./Owner.ts"
 import type { ListenerStatus } from "./ServiceStatus.ts"
 import * as Tally from "./Tally.ts"
@@ -36,7 +37,7 @@ export interface Answers<E, R> extends Handling.Answers<E, R> {
 }
 
 /** An event that waits for room. */
-interface Queued {
+export interface Queued {
   readonly room: Effect.Effect<void>
   /** Takes the event back, if it still waits for room. */
   readonly withdraw: () => void
@@ -223,8 +224,9 @@ class Subscribed<Payload, E, R>
   }
 
   perform({ envelope, isPublished }: Handling.Handling<R>, worker: HandlingWorker<R>) {
-    if (isPublished) this.record.taken(envelope)
-    return Handling.run(this, envelope, worker)
+    const now = Monotonic.unsafeMillis(this.spec.clock)
+    if (isPublished) this.record.taken(envelope, now)
+    return Handling.run(this, envelope, worker, now)
   }
 
   done({ isPublished, key, tell }: Handling.Handling<R>, outcome: Delivery.Outcome): void {

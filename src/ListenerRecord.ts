@@ -37,7 +37,9 @@ export class ListenerRecord {
       failed: this.countFailed,
       queued: this.countQueued,
       dropped: this.countDropped,
-      lag: Duration.millis(oldest === undefined ? 0 : this.waited(oldest))
+      lag: Duration.millis(
+        oldest === undefined ? 0 : waited(oldest, Monotonic.unsafeMillis(this.keeper.clock))
+      )
     }
   }
 
@@ -68,15 +70,13 @@ export class ListenerRecord {
   }
 
   /** A published event is about to be handled. */
-  taken(event: Queued): void {
-    this.keeper.metrics.waited(this.waited(event))
+  taken(event: Queued, now: number): void {
+    this.keeper.metrics.waited(waited(event, now))
   }
 
   private changed(): void {
     this.keeper.owner.shared.changes.note()
   }
-
-  private waited({ at }: Queued): number {
-    return Math.max(0, Math.round(Monotonic.unsafeMillis(this.keeper.clock) - at))
-  }
 }
+
+const waited = ({ at }: Queued, now: number): number => Math.max(0, Math.round(now - at))
