@@ -105,7 +105,7 @@ const inService = async (
     Owner.layer.pipe(Layer.provide(EventBus.layer), Layer.provide(Layer.succeed(Counter, count)))
   )
   const run = Runtime.runPromise(runtime)
-  const before = heap()
+  const before = await atRest()
   await run(Effect.forEach(range(n), one, { discard: true }))
   await turn()
   const each = (heap() - before) / n
@@ -116,10 +116,16 @@ const inService = async (
   return each
 }
 
+/** What is in use when all that the last variant has left has ended. */
+const atRest = async (): Promise<number> => {
+  await new Promise((resolve) => void setTimeout(resolve, 100))
+  return heap()
+}
+
 const parked = async (n: number): Promise<number> => {
   let begun = 0
   const one = () => Effect.forkScoped(Effect.async<never>(() => void begun++))
-  const before = heap()
+  const before = await atRest()
   const { stop } = await launch(
     Layer.scopedDiscard(Effect.forEach(range(n), one, { discard: true })),
     Layer.launch
@@ -144,7 +150,7 @@ const layers = (n: number) =>
 
 const built = async (n: number, all: ReturnType<typeof layers>): Promise<number> => {
   cleaned = 0
-  const before = heap()
+  const before = await atRest()
   const { stop } = await launch(Layer.mergeAll(all[0]!, ...all.slice(1)), Layer.launch)
   const each = (heap() - before) / n
   await stop()

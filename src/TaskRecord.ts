@@ -2,6 +2,7 @@
 import type * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
+import type { Changes } from "./Changes.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Reason from "./Reason.ts"
 import type * as ServiceMetrics from "./ServiceMetrics.ts"
@@ -11,6 +12,7 @@ import type { TaskStatus } from "./ServiceStatus.ts"
 export class TaskRecord {
   readonly task: Pick<TaskStatus, "kind" | "name" | "schedule">
   private readonly keeper: Keeper
+  private readonly metrics: ServiceMetrics.OfTask
   private runs = 0
   private failures = 0
   private skipped = 0
@@ -22,9 +24,14 @@ export class TaskRecord {
   private nextRun: number | Planned | undefined = undefined
 
   /** A task that has not run yet. */
-  constructor(task: Pick<TaskStatus, "kind" | "name" | "schedule">, keeper: Keeper) {
+  constructor(
+    task: Pick<TaskStatus, "kind" | "name" | "schedule">,
+    keeper: Keeper,
+    metrics: ServiceMetrics.OfTask
+  ) {
     this.task = task
     this.keeper = keeper
+    this.metrics = metrics
   }
 
   status(): TaskStatus {
@@ -54,38 +61,42 @@ export class TaskRecord {
     this.isRunning = true
     this.lastStart = this.keeper.clock.unsafeCurrentTimeMillis()
     this.nextRun = undefined
-    this.keeper.changed()
+    this.changed()
   }
 
   /** A run has ended, and with a cause has failed. */
   end(tookMillis: number, cause?: Cause.Cause<unknown>): void {
     this.isRunning = false
     this.lastDuration = tookMillis
-    if (cause === undefined) this.keeper.metrics.succeeded(tookMillis)
+    if (cause === undefined) this.metrics.succeeded(tookMillis)
     else {
       this.failures++
       this.lastError = Reason.ofCause(cause)
-      this.keeper.metrics.failed(tookMillis)
+      this.metrics.failed(tookMillis)
     }
-    this.keeper.changed()
+    this.changed()
   }
 
   /** Slots were missed. When the next run is due changes with it, and that is told of. */
   skip(slots: number): void {
     this.skipped += slots
-    this.keeper.metrics.skipped(slots)
+    this.metrics.skipped(slots)
   }
 
   /** What failed is run again in so many milliseconds. */
   again(inMillis: number): void {
     this.nextRun = Monotonic.unsafeMillis(this.keeper.clock) + inMillis
-    this.keeper.changed()
+    this.changed()
   }
 
   /** The next run is due as planned. */
   due(planned: Planned): void {
     this.nextRun = planned
-    this.keeper.changed()
+    this.changed()
+  }
+
+  private changed(): void {
+    this.keeper.owner.shared.changes.note()
   }
 }
 
@@ -97,6 +108,5 @@ interface Planned {
 /** For whom a record is kept. */
 export interface Keeper {
   readonly clock: Clock.Clock
-  readonly metrics: ServiceMetrics.OfTask
-  readonly changed: () => void
+  readonly owner: { readonly shared: { readonly changes: Pick<Changes, "note"> } }
 }

@@ -17,12 +17,7 @@ import * as TaskRecord from "./TaskRecord.ts"
 export const recordOf = (
   service: ServiceScope.Lifetime,
   task: Pick<TaskStatus, "kind" | "name" | "schedule">
-) =>
-  new TaskRecord.TaskRecord(task, {
-    clock: service.clock,
-    metrics: service.metrics.task(task.name),
-    changed: service.owner.shared.changes.note
-  })
+) => new TaskRecord.TaskRecord(task, service, service.metrics.task(task.name))
 
 /**
  * Runs an effect, each time in a scope of its own, until its policy does not
