@@ -77,13 +77,30 @@ describe("interval", () => {
 
   it.effect("releases what a run acquires when the run ends", () => {
     const { lines, say } = timeline()
-    const tick = Effect.acquireRelease(say("acquire"), () => say("release"))
+    const tick = Effect.zipRight(
+      Effect.acquireRelease(say("acquire"), () => say("release")),
+      say("use")
+    )
     return during(Service.interval(tick, "1 second"), () =>
       Effect.gen(function* () {
         yield* TestClock.adjust("2 seconds")
-        assert.deepStrictEqual(lines, ["acquire", "release", "acquire", "release"])
+        assert.deepStrictEqual(lines, ["acquire", "use", "release", "acquire", "use", "release"])
       })
     )
+  })
+
+  it.effect("releases what the answer to a failure acquires when the service stops", () => {
+    const { lines, say } = timeline()
+    const onFailure = Failure.handle(() => Effect.acquireRelease(say("acquire"), () => say("release")))
+    const tick = Effect.suspend(() =>
+      Effect.zipRight(say("run"), lines.length > 1 ? Effect.void : Effect.fail("no"))
+    )
+    return Effect.gen(function* () {
+      yield* during(Service.interval(tick, "1 second", { onFailure }), () =>
+        Effect.zipRight(TestClock.adjust("3 seconds"), say("stop"))
+      )
+      assert.deepStrictEqual(lines, ["run", "acquire", "run", "run", "stop", "release"])
+    })
   })
 
   it.effect("may own more work", () => {
