@@ -144,6 +144,22 @@ describe("emit", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("has an event handled by all before one that a handler of it has emitted", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const bus = yield* listening({
+        Inner: Service.listen(Pong, () => say("inner")),
+        One: Service.listen(Ping, ({ n }) => Effect.zipRight(say("one"), EventBus.emit(Pong, { n }))),
+        Two: Service.listen(Ping, () => say("two"))
+      })
+      yield* bus.inside(EventBus.emit(Ping, { n: 1 }))
+      // By workers that begin, and by workers that are woken.
+      yield* bus.inside(EventBus.emit(Ping, { n: 2 }))
+      assert.deepStrictEqual(lines, ["one", "two", "inner", "one", "two", "inner"])
+      yield* bus.stop
+    }).pipe(leavesNothing)
+  )
+
   it.effect("is safe for the stack in a chain of 2,000", () =>
     Effect.gen(function* () {
       const bus = yield* listening({

@@ -356,6 +356,9 @@ describe("without App", () => {
 
   const closers = {
     "one of their own tasks": (close: Effect.Effect<void>) => Service.timeout(close, "1 second"),
+    "a tick of their own": (close: Effect.Effect<void>) => Service.interval(close, "1 second"),
+    "a spawned effect of their own": (close: Effect.Effect<void>) =>
+      Service.spawn(Effect.delay(close, "1 second")),
     "one of their own listeners": (close: Effect.Effect<void>) =>
       Effect.all([
         Service.listen(Ping, () => close),

@@ -19,6 +19,26 @@ const during = <A, E, R>(onStart: Effect.Effect<A, E, R>, test: (started: A) => 
 
 const stamp = (times: Array<number>) => Effect.map(Clock.currentTimeMillis, (now) => void times.push(now))
 
+/** A clock whose sleeps are seen, and whose wall time may be set. */
+const watchedClock = Effect.map(Effect.clock, (clock) => {
+  const sleeps: Array<number> = []
+  const watched: Clock.Clock = Object.assign(Object.create(clock) as Clock.Clock, {
+    sleep: (duration: Duration.Duration) => {
+      sleeps.push(Duration.toMillis(duration))
+      return clock.sleep(duration)
+    },
+    currentTimeMillis: Effect.sync(() => watched.unsafeCurrentTimeMillis()),
+    unsafeCurrentTimeMillis: () => watch.wallMillis ?? clock.unsafeCurrentTimeMillis(),
+    // Of `TestClock`, this is else what the former says.
+    unsafeCurrentTimeNanos: () => clock.unsafeCurrentTimeNanos()
+  })
+  const watch: { readonly clock: Clock.Clock; readonly sleeps: Array<number>; wallMillis?: number } = {
+    clock: watched,
+    sleeps
+  }
+  return watch
+})
+
 describe("interval", () => {
   it.effect("ticks at once when told to, and then on the grid", () => {
     const times: Array<number> = []
@@ -26,6 +46,21 @@ describe("interval", () => {
       Effect.gen(function* () {
         yield* TestClock.adjust("2500 millis")
         assert.deepStrictEqual(times, [0, 1000, 2000])
+      })
+    )
+  })
+
+  it.effect("ticks before those that were made after it, when both are due", () => {
+    const { lines, say } = timeline()
+    const intervals = Effect.all([
+      Service.interval(say("a"), "2 seconds"),
+      Service.interval(say("b"), "1 second"),
+      Service.interval(say("c"), "2 seconds")
+    ])
+    return during(intervals, () =>
+      Effect.gen(function* () {
+        yield* TestClock.adjust("2 seconds")
+        assert.deepStrictEqual(lines, ["b", "a", "b", "c"])
       })
     )
   })
@@ -62,6 +97,27 @@ describe("interval", () => {
     )
   })
 
+  it.effect("is not waited for by a run that cancels it and cannot be interrupted", () => {
+    const { lines, say } = timeline()
+    let cancel: Effect.Effect<void> = Effect.void
+    const tick = Effect.uninterruptible(
+      Effect.zipRight(
+        Effect.suspend(() => cancel),
+        say("cancelled")
+      )
+    )
+    return during(
+      Effect.tap(Service.interval(tick, "1 second"), (interval) =>
+        Effect.sync(() => (cancel = interval.cancel))
+      ),
+      () =>
+        Effect.gen(function* () {
+          yield* TestClock.adjust("10 seconds")
+          assert.deepStrictEqual(lines, ["cancelled"])
+        })
+    )
+  })
+
   it.effect("goes on after a run that interrupts itself, and does not call that a failure", () => {
     const times: Array<number> = []
     return Effect.gen(function* () {
@@ -77,13 +133,30 @@ describe("interval", () => {
 
   it.effect("releases what a run acquires when the run ends", () => {
     const { lines, say } = timeline()
-    const tick = Effect.acquireRelease(say("acquire"), () => say("release"))
+    const tick = Effect.zipRight(
+      Effect.acquireRelease(say("acquire"), () => say("release")),
+      say("use")
+    )
     return during(Service.interval(tick, "1 second"), () =>
       Effect.gen(function* () {
         yield* TestClock.adjust("2 seconds")
-        assert.deepStrictEqual(lines, ["acquire", "release", "acquire", "release"])
+        assert.deepStrictEqual(lines, ["acquire", "use", "release", "acquire", "use", "release"])
       })
     )
+  })
+
+  it.effect("releases what the answer to a failure acquires when the service stops", () => {
+    const { lines, say } = timeline()
+    const onFailure = Failure.handle(() => Effect.acquireRelease(say("acquire"), () => say("release")))
+    const tick = Effect.suspend(() =>
+      Effect.zipRight(say("run"), lines.length > 1 ? Effect.void : Effect.fail("no"))
+    )
+    return Effect.gen(function* () {
+      yield* during(Service.interval(tick, "1 second", { onFailure }), () =>
+        Effect.zipRight(TestClock.adjust("3 seconds"), say("stop"))
+      )
+      assert.deepStrictEqual(lines, ["run", "acquire", "run", "run", "stop", "release"])
+    })
   })
 
   it.effect("may own more work", () => {
@@ -94,23 +167,6 @@ describe("interval", () => {
         assert.deepStrictEqual(times, [1100, 2100])
       })
     )
-  })
-
-  /** A clock whose sleeps are seen, and whose wall time may be set. */
-  const watchedClock = Effect.map(Effect.clock, (clock) => {
-    const sleeps: Array<number> = []
-    const watched: Clock.Clock = Object.assign(Object.create(clock) as Clock.Clock, {
-      sleep: (duration: Duration.Duration) => {
-        sleeps.push(Duration.toMillis(duration))
-        return clock.sleep(duration)
-      },
-      currentTimeMillis: Effect.sync(() => watch.wallMillis ?? clock.unsafeCurrentTimeMillis())
-    })
-    const watch: { readonly clock: Clock.Clock; readonly sleeps: Array<number>; wallMillis?: number } = {
-      clock: watched,
-      sleeps
-    }
-    return watch
   })
 
   it.effect("may be longer than a timer of JavaScript, of 24.8 days", () =>
@@ -198,6 +254,30 @@ describe("cron", () => {
       )
     })
   })
+
+  it.effect("waits again when the wall clock is set back before a slot", () =>
+    Effect.gen(function* () {
+      const ticks: Array<number> = []
+      const watch = yield* watchedClock
+      watch.wallMillis = 30_000
+      const cron = Service.cron(
+        Effect.sync(() => ticks.push(watch.wallMillis ?? 0)),
+        "* * * * *"
+      )
+      const test = Effect.gen(function* () {
+        watch.wallMillis = 0
+        yield* TestClock.adjust("30 seconds")
+        assert.deepStrictEqual(ticks, [])
+        watch.wallMillis = 60_000
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(ticks, [60_000])
+      })
+      yield* Effect.withClock(
+        during(cron, () => test),
+        watch.clock
+      )
+    })
+  )
 
   it.effect("skips and counts what comes due during a run, and runs what is due as one ends", () =>
     Effect.gen(function* () {

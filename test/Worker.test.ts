@@ -1,5 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FastCheck, Fiber, FiberRef, Layer, Logger, Schema } from "effect"
+import {
+  Context,
+  Effect,
+  Exit,
+  FastCheck,
+  Fiber,
+  FiberRef,
+  Layer,
+  Logger,
+  RuntimeFlags,
+  RuntimeFlagsPatch,
+  Schema
+} from "effect"
 import { App, Event, EventBus, Journal, Service } from "effect-services"
 import * as VirtualTime from "../src/testing/VirtualTime.ts"
 import * as Work from "../src/Work.ts"
@@ -84,6 +96,7 @@ describe("a handler cannot tell that its fiber has handled others", () => {
                 case "acquires":
                   yield* hold("resource")
                   yield* Effect.sleep("5 millis")
+                  expect(held.includes("resource"), "a resource is released before its end")
                   break
                 case "sets a ref":
                   yield* FiberRef.set(ref, "stale")
@@ -205,6 +218,65 @@ describe("a handler cannot tell that its fiber has handled others", () => {
       yield* Fiber.interrupt(fibers[0]!)
       assert.strictEqual(yield* emits, 1)
       assert.isFalse(fibers[1] === fibers[2], "another fiber")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("and an app keeps 256 such fibers at most", () =>
+    Effect.gen(function* () {
+      const fibers: Array<Fiber.RuntimeFiber<unknown, unknown>> = []
+      const note = Effect.withFiberRuntime<void>((fiber) => Effect.sync(() => void fibers.push(fiber)))
+      const running = yield* doing(
+        "L",
+        Effect.replicateEffect(
+          Service.listen(Job, () => note),
+          300
+        )
+      )
+      const emit = Effect.provide(EventBus.emit(Job, { id: 1, act: "nothing" }), running.context)
+      for (const round of [1, 2]) {
+        assert.strictEqual((yield* emit).handled, 300)
+        yield* Effect.repeatN(Effect.yieldNow(), 20)
+        const kept = new Set(fibers.filter((fiber) => fiber.unsafePoll() === null))
+        assert.strictEqual(kept.size, 256, `round ${round}`)
+      }
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("a run cannot tell that its fiber has had others", () => {
+  class Name extends Context.Tag("Name")<Name, string>() {}
+
+  it.effect("which had other values, services and flags", () =>
+    Effect.gen(function* () {
+      const fibers: Array<unknown> = []
+      const seen = Effect.gen(function* () {
+        yield* Effect.withFiberRuntime((fiber) => Effect.sync(() => fibers.push(fiber)))
+        const flags = yield* Effect.getRuntimeFlags
+        return [
+          yield* Name,
+          yield* FiberRef.get(ref),
+          RuntimeFlags.isEnabled(flags, RuntimeFlags.OpSupervision)
+        ]
+      })
+      const spawned = Effect.flatMap(Service.spawn(seen), (run) => run.await)
+      const flagged = Effect.withRuntimeFlagsPatch(RuntimeFlagsPatch.enable(RuntimeFlags.OpSupervision))
+      const running = yield* doing(
+        "L",
+        Effect.all([
+          spawned.pipe(Effect.provideService(Name, "one"), Effect.locally(ref, "its")),
+          spawned.pipe(Effect.provideService(Name, "two")),
+          spawned.pipe(flagged, Effect.provideService(Name, "three"))
+        ])
+      )
+      assert.deepStrictEqual(running.value, [
+        Exit.succeed(["one", "its", false]),
+        Exit.succeed(["two", "fresh", false]),
+        Exit.succeed(["three", "fresh", true])
+      ])
+      assert.isTrue(fibers[0] === fibers[1], "one fiber")
+      assert.isFalse(fibers[1] === fibers[2], "another fiber, as flags stay")
       yield* running.stop
     }).pipe(leavesNothing)
   )

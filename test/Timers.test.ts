@@ -1,0 +1,69 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, FastCheck, TestClock } from "effect"
+import * as Monotonic from "../src/Monotonic.ts"
+import * as Timers from "../src/Timers.ts"
+import { leavesNothing } from "./support.ts"
+
+class Noted extends Timers.Timer {
+  readonly note: () => void
+
+  constructor(note: () => void) {
+    super()
+    this.note = note
+  }
+
+  fire(): void {
+    this.note()
+  }
+}
+
+/** Timers of the test's clock, each with the time at which it is due, and what has fired. */
+const made = (times: ReadonlyArray<number>) =>
+  Effect.zipWith(Effect.clock, Effect.runtime(), (clock, runtime) => {
+    const fired: Array<number> = []
+    const timers = new Timers.Timers(clock, runtime)
+    const start = Monotonic.unsafeMillis(clock)
+    const all = times.map((at, index) => {
+      const timer = new Noted(() => fired.push(index))
+      timers.add(timer, start + at)
+      return timer
+    })
+    return { all, fired, start, timers }
+  })
+
+describe("timers", () => {
+  it.effect.prop(
+    "fire in the order of their times, and then of their making, but for those that are taken off",
+    {
+      of: FastCheck.array(
+        FastCheck.record({ at: FastCheck.integer({ min: -99, max: 0 }), isOff: FastCheck.boolean() }),
+        { maxLength: 60, size: "max" }
+      )
+    },
+    ({ of }) =>
+      Effect.gen(function* () {
+        const { all, fired, timers } = yield* made(of.map(({ at }) => at))
+        for (const [index, { isOff }] of of.entries()) if (isOff) timers.remove(all[index]!)
+        // All are due, but none has fired yet.
+        yield* Effect.repeatN(Effect.yieldNow(), 20)
+        const left = of.map(({ at, isOff }, index) => ({ at, index, isOff })).filter(({ isOff }) => !isOff)
+        assert.deepStrictEqual(
+          fired,
+          left
+            .toSorted((one, other) => one.at - other.at || one.index - other.index)
+            .map(({ index }) => index)
+        )
+      }).pipe(leavesNothing)
+  )
+
+  it.effect("fire that are added when all others have been taken off", () =>
+    Effect.gen(function* () {
+      const { all, fired, start, timers } = yield* made([10])
+      yield* TestClock.adjust("5 millis")
+      timers.remove(all[0]!)
+      timers.add(all[0]!, start + 20)
+      yield* TestClock.adjust("15 millis")
+      assert.deepStrictEqual(fired, [0])
+    }).pipe(leavesNothing)
+  )
+})
