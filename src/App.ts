@@ -112,7 +112,7 @@ export const make = (options: Options = {}): App => {
   Input.options(where, options)
   const name = Input.name(where, "name", options.name ?? "App")
   const stopTimeout = Input.positiveMillis(where, "stopTimeout", options.stopTimeout ?? "30 seconds")
-  const members: Owner.Members = new Few()
+  const members = new Few<Owner.Member>()
   const unfinished = () => Owner.unfinished(members).map(Owner.describe)
   const end = Deferred.unsafeMake<AppEnd.End>(Gate.ours)
   const stop = (reason: string) => Deferred.unsafeDone(end, Effect.succeed({ _tag: "Asked", reason }))

@@ -28,7 +28,7 @@ export interface Backlog<A> {
 }
 
 /** An item that waits for room. */
-interface Waiting {
+export interface Waiting {
   /** Waits until it is in the queue, or the queue is cleared. */
   readonly room: Effect.Effect<void>
   /** Takes the item back, if it still waits. */

@@ -25,7 +25,7 @@ export const runtime = <R>(): Effect.Effect<Runtime.Runtime<R>, never, R> =>
     return remember(Runtime.make({ context, runtimeFlags, fiberRefs }))
   })
 
-/** What captures the runtime of a fiber that begins with this one shares with it. */
+/** Notes the runtime that a fiber is about to begin with: what is captured in that fiber shares it. Gives it outside its span. */
 export const remember = <R>(begun: Runtime.Runtime<R>): Runtime.Runtime<R> => {
   const outside = Spans.runtimeOutside(begun)
   last.set(begun.context, outside)

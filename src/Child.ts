@@ -100,7 +100,19 @@ export const own = (
 ): Child<unknown> => {
   slot.owned = new Owned(slot, supervisor)
   slot.plan.parent.children.add(slot.owned)
-  return new Handle(slot, supervisor, timeoutMillis)
+  const handle = new Handle(slot, supervisor, timeoutMillis)
+  const { current, restart, status, stop, await: end } = handle
+  // Plain data, for whoever makes more of it.
+  return {
+    get name() {
+      return handle.name
+    },
+    current,
+    status,
+    stop,
+    restart,
+    await: end
+  }
 }
 
 /** A child as its parent has it: there may be very many, and mostly nobody keeps their handles. */

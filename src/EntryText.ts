@@ -6,6 +6,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as HashMap from "effect/HashMap"
 import * as LogLevel from "effect/LogLevel"
+// By name: taken out of the namespace, a bundle would keep all of it.
 import { Debug, Error, Info, Trace, Warning } from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as BootReport from "./BootReport.ts"

@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import type * as Backlog from "./Backlog.ts"
 import { BusDecorator } from "./BusDecorator.ts"
 import type * as Delivery from "./Delivery.ts"
 import type { Envelope } from "./Envelope.ts"
@@ -202,7 +203,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
             if (--left === 0) resume?.(whole())
           })
         )
-        for (const taker of takers) taker?.begin(true)
+        for (const taker of takers) taker?.beginAtOnce()
         if (left === 0) return whole()
         return Effect.async<Receipt>((go) => {
           resume = go
@@ -213,7 +214,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
     publish: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<void> =>
       sent("publish", event, payload, (envelope, listeners) => {
         // All are asked before any is waited for, so a full one does not hold up the others.
-        const left: Array<Listener.Queued> = []
+        const left: Array<Backlog.Waiting> = []
         for (const listener of listeners) {
           const queued = listener.queue(envelope)
           if (queued !== undefined) left.push(queued)
@@ -270,7 +271,7 @@ const all = (topics: ReadonlyArray<Topic>): Listener.Topic => ({
   event: topics.map(({ event }) => event).join(", "),
   listeners: {
     add: (listener) => topics.forEach(({ listeners }) => listeners.add(listener)),
-    delete: (listener) => topics.map(({ listeners }) => listeners.delete(listener)).includes(true)
+    delete: (listener) => topics.forEach(({ listeners }) => listeners.delete(listener))
   },
   boot: topics.flatMap(({ boot }) => boot).toSorted((one, other) => one.before - other.before)
 })

@@ -1,7 +1,7 @@
 /**
  * What a reader has not read yet, as a stream. It slides: of one that is too far
  * behind, the oldest is lost, so a reader never slows who writes. (Effect's
- * `Queue` and `PubSub` would do it, at 2 and 7 kB of each bundle.)
+ * `Queue` and `PubSub` would do it, at 2 and 5 kB more of each bundle.)
  */
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"

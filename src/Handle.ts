@@ -21,35 +21,17 @@ export interface Spawned<out A, out E> extends Handle {
   readonly await: Effect.Effect<Exit.Exit<A, E>>
 }
 
-/** The handle of work. */
-export const of = (work: OwnedWork): Handle => new HandleOfWork(work)
+/** The handle of work. Plain data, for whoever prints it or makes more of it. */
+export const of = (work: OwnedWork): Handle => ({
+  name: work.name,
+  cancel: Effect.flatMap(Work.current, (caller) => {
+    work.end(true)
+    return Work.isOf(caller, work.source) ? Effect.void : Effect.asVoid(work.await)
+  })
+})
 
 /** The handle of a spawned effect. */
-export const spawned = <A, E>(run: OwnedRun<Exit.Exit<A, E>, any>): Spawned<A, E> => new HandleOfRun(run)
-
-/** Mostly nobody uses it, so it makes its effects when asked. */
-class HandleOfWork<Owned extends OwnedWork> implements Handle {
-  protected readonly work: Owned
-
-  constructor(work: Owned) {
-    this.work = work
-  }
-
-  get name(): string {
-    return this.work.name
-  }
-
-  get cancel(): Effect.Effect<void> {
-    const { work } = this
-    return Effect.flatMap(Work.current, (caller) => {
-      work.end(true)
-      return Work.isOf(caller, work.source) ? Effect.void : Effect.asVoid(work.await)
-    })
-  }
-}
-
-class HandleOfRun<A, E> extends HandleOfWork<OwnedRun<Exit.Exit<A, E>, any>> implements Spawned<A, E> {
-  get await(): Effect.Effect<Exit.Exit<A, E>> {
-    return Effect.map(this.work.await, Exit.flatten)
-  }
-}
+export const ofRun = <A, E>(run: OwnedRun<Exit.Exit<A, E>, any>): Spawned<A, E> => ({
+  ...of(run),
+  await: Effect.suspend(() => Effect.map(run.await, Exit.flatten))
+})

@@ -52,6 +52,7 @@ export interface Handling<in R> extends Worker.Job<R> {
   readonly isPublished: boolean
   /** No other published event of this key is handled meanwhile. */
   readonly key: unknown
+  hasBegun: boolean
   /** Hears once what became of an emitted event; nobody waits for a published one. */
   tell: ((outcome: Delivery.Outcome) => void) | undefined
 }
@@ -76,7 +77,7 @@ export const run = <Payload, E, R>(
     const took = Math.round(Monotonic.unsafeMillis(handler.spec.clock) - start)
     return Exit.isSuccess(exit)
       ? succeeded(handler, envelope, took)
-      : failed(handler, envelope, exit.cause, took, respond, (next) =>
+      : failed(handler, envelope, exit.cause, took, respond, worker, (next) =>
           run(handler, envelope, worker, Monotonic.unsafeMillis(handler.spec.clock), next)
         )
   }
@@ -145,6 +146,7 @@ const failed = <Payload, E, R>(
   cause: Cause.Cause<E | Cause.TimeoutException>,
   millis: number,
   begun: Respond<E, R> | undefined,
+  worker: Worker.Worker<Handling<R>, Delivery.Outcome, R>,
   again: (respond: Respond<E, R>) => Effect.Effect<Delivery.Outcome, never, R | Scope.Scope>
 ): Effect.Effect<Delivery.Outcome, never, R | Scope.Scope> => {
   const at = { service: spec.service, took: Duration.millis(millis) }
@@ -155,7 +157,7 @@ const failed = <Payload, E, R>(
       : Delivery.Outcome.Failed({ ...at, cause })
   if (outcome._tag !== "Interrupted") record.failed()
   const respond = begun ?? spec.answers.respond(event.name)
-  return Effect.flatMap(respond(cause, millis), (isAgain) =>
+  return Effect.flatMap(worker.afterwards(respond(cause, millis)), (isAgain) =>
     isAgain ? again(respond) : Effect.succeed(outcome)
   )
 }

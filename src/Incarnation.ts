@@ -57,7 +57,7 @@ export class Incarnation implements Owner.Owner {
   readonly path: string
   readonly isCritical: boolean
   readonly parent: Owner.Owner
-  readonly members: Owner.Members = new Few()
+  readonly members = new Few<Owner.Member>()
   readonly offers = new Map<string, { readonly path: string; readonly shape: unknown }>()
   readonly labels: Labels.Labels
   private readonly plan: Plan

@@ -2,11 +2,9 @@
  * One listener of one event: runs its handler for emitted events at once, and
  * for published events from a bounded queue of its own.
  *
- * It has a queue of its own because a `PubSub` has one answer to a full buffer
- * for all its subscribers, and here each listener gives its own.
+ * It has a queue of its own since each listener gives its own answer to a full one.
  */
 import * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
 import * as Backlog from "./Backlog.ts"
@@ -17,30 +15,19 @@ import * as Gate from "./Gate.ts"
 import * as Handling from "./Handling.ts"
 import { ListenerRecord } from "./ListenerRecord.ts"
 import * as Keys from "./Keys.ts"
-import * as LongWait from "./LongWait.ts"
 import * as Monotonic from "./Monotonic.ts"
+import * as Overflow from "./Overflow.ts"
 import type * as Owner from "./Owner.ts"
 import type { ListenerStatus } from "./ServiceStatus.ts"
-import * as Tally from "./Tally.ts"
 import * as Work from "./Work.ts"
 import * as Worker from "./Worker.ts"
 
 /** What a listener does, and for whom. */
 export interface Spec<Payload, E, R> extends Handling.Spec<Payload, E, R> {
-  readonly answers: Answers<E, R>
-}
-
-/** What the listener's service makes of it. */
-export interface Answers<E, R> extends Handling.Answers<E, R> {
-  /** Notes the listener. Throws when the service takes none any more. */
-  readonly own: (listener: Listener) => void
-}
-
-/** An event that waits for room. */
-export interface Queued {
-  readonly room: Effect.Effect<void>
-  /** Takes the event back, if it still waits for room. */
-  readonly withdraw: () => void
+  readonly answers: Handling.Answers<E, R> & {
+    /** Notes the listener. Throws when the service takes none any more. */
+    readonly own: (listener: Listener) => void
+  }
 }
 
 /** A listener that has subscribed. */
@@ -52,9 +39,9 @@ export interface Listener {
   readonly handle: (
     envelope: Envelope,
     tell: (outcome: Delivery.Outcome) => void
-  ) => Pick<HandlingWorker<never>, "begin"> | undefined
+  ) => Pick<HandlingWorker<never>, "beginAtOnce"> | undefined
   /** Queues a published event, as `onFull` says. Gives how to wait for room, if there is none. */
-  readonly queue: (envelope: Envelope) => Queued | undefined
+  readonly queue: (envelope: Envelope) => Backlog.Waiting | undefined
   /** Takes no more events. */
   readonly close: () => void
   /** Takes no more events, and waits until those it has taken are handled. */
@@ -68,14 +55,11 @@ export interface Listener {
   readonly source: object
 }
 
-/** A publisher that has waited this long is no longer just a burst: a third of the stop deadline of a service. */
-const longWait = Duration.seconds(3)
-
 /** Where a listener listens: the others there, and what was sent while the boot is held. */
 export interface Topic {
   /** The name of its event, or of several. */
   readonly event: string
-  readonly listeners: Pick<Set<Listener>, "delete"> & { readonly add: (listener: Listener) => unknown }
+  readonly listeners: Record<"add" | "delete", (listener: Listener) => unknown>
   readonly boot: ReadonlyArray<Envelope>
 }
 
@@ -110,6 +94,8 @@ class Subscribed<Payload, E, R>
   atOnce: Delivery.Outcome | undefined
   private state: "open" | "closed" | "abandoned" = "open"
   private work: Work.Work | undefined
+  /** How many have been taken, and not begun yet. */
+  private unbegun = 0
   /** How many events are being handled, and how many of them are published ones. */
   private handling = 0
   private consuming = 0
@@ -117,8 +103,7 @@ class Subscribed<Payload, E, R>
   private readonly keys: Keys.Keys<Envelope> | undefined
   /** Published events that wait for their turn. */
   private backlog: Backlog.Backlog<Envelope> | undefined
-  private drops: Tally.Tally | undefined
-  private warned: ReturnType<typeof LongWait.make> | undefined
+  private overflow: Overflow.Overflow | undefined
   /** Opens when it is closed and has handled all. */
   private finished: Gate.Gate | undefined
 
@@ -143,16 +128,19 @@ class Subscribed<Payload, E, R>
   }
 
   handle(envelope: Envelope, tell: (outcome: Delivery.Outcome) => void) {
-    if (this.state === "open") return this.assign(envelope, tell)
-    tell(Handling.interrupted(this.spec.service))
-    return undefined
+    if (this.state !== "open") return void tell(Handling.interrupted(this.spec.service))
+    const isNext = this.unbegun === 0
+    const worker = this.assign(envelope, tell)
+    if (isNext) return worker
+    // Those that came before begin before.
+    return void worker.begin()
   }
 
-  queue(envelope: Envelope): Queued | undefined {
+  queue(envelope: Envelope): Backlog.Waiting | undefined {
     if (this.state !== "open") return undefined
     // Then nothing is queued that must come before it.
-    if (this.consuming < this.concurrency() && this.keys?.isFree(envelope) !== false) {
-      this.assign(envelope, undefined).begin(false)
+    if (this.isFree() && this.keys?.isFree(envelope) !== false) {
+      this.assign(envelope, undefined).begin()
       return undefined
     }
     const backlog = this.queued()
@@ -160,17 +148,15 @@ class Subscribed<Payload, E, R>
     this.record.queued(backlog.size())
     if (became === "dropped") {
       this.record.dropped(1)
-      this.drops ??= Tally.make((count) => this.dropped("queue full", count))
       // In a fiber of its own: the publisher may wait for other listeners first, or be interrupted.
-      return void Runtime.runFork(this.runtime)(this.drops.add(1))
+      return void Runtime.runFork(this.runtime)(this.overflowing().lost)
     }
     if (typeof became === "string") return undefined
     const withdraw = () => {
       became.withdraw()
       this.record.queued(backlog.size())
     }
-    this.warned ??= LongWait.make(this.warn(), longWait)
-    return { room: this.warned(became.room), withdraw }
+    return { room: this.overflowing().waiting(became.room), withdraw }
   }
 
   close(): void {
@@ -185,7 +171,7 @@ class Subscribed<Payload, E, R>
     return Effect.suspend(() => {
       this.close()
       const handled = this.handling === 0 ? Effect.void : (this.finished ??= Gate.make()).await
-      return Effect.zipRight(handled, this.tellDrops())
+      return Effect.zipRight(handled, this.toldDrops())
     })
   }
 
@@ -206,8 +192,8 @@ class Subscribed<Payload, E, R>
         job.tell = undefined
         if (!isCaller) worker.interrupt(id)
       }
-      const told = unhandled === 0 ? Effect.void : this.dropped("service stopped", unhandled)
-      return Effect.zipRight(this.tellDrops(), told)
+      const told = unhandled === 0 ? Effect.void : this.overflowing().abandoned(unhandled)
+      return Effect.zipRight(this.toldDrops(), told)
     })
   }
 
@@ -223,7 +209,9 @@ class Subscribed<Payload, E, R>
     return this.spec.owner.shared.spares
   }
 
-  perform({ envelope, isPublished }: Handling.Handling<R>, worker: HandlingWorker<R>) {
+  perform(job: Handling.Handling<R>, worker: HandlingWorker<R>) {
+    const { envelope, isPublished } = job
+    this.begins(job)
     const now = Monotonic.unsafeMillis(this.spec.clock)
     if (isPublished) this.record.taken(envelope, now)
     return Handling.run(this, envelope, worker, now)
@@ -241,15 +229,23 @@ class Subscribed<Payload, E, R>
   }
 
   cut(job: Handling.Handling<R>, cause: Cause.Cause<unknown>): void {
+    this.begins(job)
     // What a handler fails in when it is cut is nowhere else to be seen.
     if (!Cause.isInterruptedOnly(cause))
       Runtime.runFork(this.runtime)(this.spec.answers.leaked(job.envelope.event.name, cause))
     this.done(job, Handling.interrupted(this.spec.service))
   }
 
+  private begins(job: Handling.Handling<R>): void {
+    if (job.hasBegun) return
+    job.hasBegun = true
+    this.unbegun--
+  }
+
   private assign(envelope: Envelope, tell: Handling.Handling<R>["tell"]): HandlingWorker<R> {
     const isPublished = tell === undefined
     this.handling++
+    this.unbegun++
     if (isPublished) this.consuming++
     const key = isPublished ? this.keys?.take(envelope) : undefined
     const work = this.workFor(isPublished ? undefined : envelope.sender)
@@ -258,6 +254,7 @@ class Subscribed<Payload, E, R>
       isPublished,
       key,
       tell,
+      hasBegun: false,
       work,
       runtime: this.runtime
     })
@@ -266,18 +263,17 @@ class Subscribed<Payload, E, R>
   /** One for all that the same work waits for: mostly that is none. */
   private workFor(awaitedBy: Work.Work | undefined): Work.Work {
     if (this.work !== undefined && this.work.awaitedBy === awaitedBy) return this.work
-    const { owner, service } = this.spec
-    return (this.work = { service, owner, source: this, awaitedBy })
+    return (this.work = new Work.Work(this.spec.service, this.spec.owner, this, awaitedBy))
   }
 
   /** Begins with the published events that can be handled by now. */
   private next(): void {
     const { backlog } = this
     if (backlog === undefined || backlog.isEmpty()) return
-    while (this.consuming < this.concurrency()) {
+    while (this.isFree()) {
       const envelope = backlog.take(this.keys?.isFree)
       if (envelope === undefined) break
-      this.assign(envelope, undefined).begin(false)
+      this.assign(envelope, undefined).begin()
     }
     this.record.queued(backlog.size())
   }
@@ -288,8 +284,8 @@ class Subscribed<Payload, E, R>
     this.finished?.unsafeOpen()
   }
 
-  private concurrency(): number {
-    return this.spec.options.concurrency ?? 1
+  private isFree(): boolean {
+    return this.consuming < (this.spec.options.concurrency ?? 1)
   }
 
   private queued(): Backlog.Backlog<Envelope> {
@@ -297,19 +293,11 @@ class Subscribed<Payload, E, R>
     return (this.backlog ??= Backlog.make<Envelope>(capacity, onFull))
   }
 
-  private dropped(reason: "queue full" | "service stopped", count: number): Effect.Effect<void> {
-    const { owner, service } = this.spec
-    const { event } = this.topic
-    return owner.shared.journal.append({ _tag: "EventsDropped", service, event, count, reason })
+  private overflowing(): Overflow.Overflow {
+    return (this.overflow ??= Overflow.make(this.spec, this.topic.event))
   }
 
-  private tellDrops(): Effect.Effect<void> {
-    return this.drops?.end ?? Effect.void
-  }
-
-  private warn(): Effect.Effect<void> {
-    const { owner, service } = this.spec
-    const { event } = this.topic
-    return owner.shared.journal.append({ _tag: "PublishWaiting", service, event, waited: longWait })
+  private toldDrops(): Effect.Effect<void> {
+    return this.overflow?.end ?? Effect.void
   }
 }

@@ -12,12 +12,19 @@ export const add = <R, I, S>(
   service: NoInfer<S>
 ): Context.Context<R | I> => Context.unsafeMake(on(context.unsafeMap, tag.key, service))
 
-const on = <K, V>(below: Map<K, V>, key: K, value: V): Map<K, V> => {
-  if (!(below instanceof Overlay)) return new Overlay(below, key, value, 1)
+/** The same, with a service that is made when it is first asked for. */
+export const addMade = <R, I, S>(
+  context: Context.Context<R>,
+  tag: Context.Tag<I, S>,
+  make: () => NoInfer<S>
+): Context.Context<R | I> => Context.unsafeMake(on(context.unsafeMap, tag.key, undefined, make))
+
+const on = <K, V>(below: Map<K, V>, key: K, value: V, make?: () => V): Map<K, V> => {
+  if (!(below instanceof Overlay)) return new Overlay(below, key, value, make, 1)
   // Each further one makes looking up slower.
   return below.depth < deepest
-    ? new Overlay(below, key, value, below.depth + 1)
-    : new Overlay(new Map(below), key, value, 1)
+    ? new Overlay(below, key, value, make, below.depth + 1)
+    : new Overlay(new Map(below), key, value, make, 1)
 }
 
 const deepest = 4
@@ -27,16 +34,18 @@ class Overlay<K, V> implements Map<K, V> {
   private below: Map<K, V>
   private readonly key: K
   private value: V
+  private make: (() => V) | undefined
 
-  constructor(below: Map<K, V>, key: K, value: V, depth: number) {
+  constructor(below: Map<K, V>, key: K, value: V, make: (() => V) | undefined, depth: number) {
     this.below = below
     this.key = key
     this.value = value
+    this.make = make
     this.depth = depth
   }
 
   get(key: K): V | undefined {
-    return key === this.key ? this.value : this.below.get(key)
+    return key === this.key ? this.own() : this.below.get(key)
   }
 
   has(key: K): boolean {
@@ -51,12 +60,12 @@ class Overlay<K, V> implements Map<K, V> {
     this.below.forEach((value, key) => {
       if (key !== this.key) f(value, key, this)
     })
-    f(this.value, this.key, this)
+    f(this.own(), this.key, this)
   }
 
   *entries(): MapIterator<[K, V]> {
     for (const entry of this.below) if (entry[0] !== this.key) yield entry
-    yield [this.key, this.value]
+    yield [this.key, this.own()]
   }
 
   *keys(): MapIterator<K> {
@@ -78,8 +87,11 @@ class Overlay<K, V> implements Map<K, V> {
   // Whoever changes it does so for itself: what is below may be others' too.
 
   set(key: K, value: V): this {
-    if (key === this.key) this.value = value
-    else this.below = new Map(this.below).set(key, value)
+    if (key !== this.key) this.below = new Map(this.below).set(key, value)
+    else {
+      this.value = value
+      this.make = undefined
+    }
     return this
   }
 
@@ -89,5 +101,13 @@ class Overlay<K, V> implements Map<K, V> {
 
   clear(): never {
     return this.delete()
+  }
+
+  private own(): V {
+    if (this.make !== undefined) {
+      this.value = this.make()
+      this.make = undefined
+    }
+    return this.value
   }
 }

@@ -11,7 +11,7 @@ import * as HeadStart from "./HeadStart.ts"
 import type { OwnedWork, Shown } from "./OwnedWork.ts"
 import type { Run, RunWorker } from "./Runs.ts"
 import * as ServiceScope from "./ServiceScope.ts"
-import type * as Work from "./Work.ts"
+import * as Work from "./Work.ts"
 import * as Worker from "./Worker.ts"
 
 /** Work that runs once. */
@@ -24,7 +24,7 @@ export interface Once<out A, out R> {
 
 /**
  * Runs work that the service owns: it is interrupted and awaited when the
- * service stops. Throws when the service takes none any more.
+ * service stops. Dies with `ServiceStoppedError` when the service takes none any more.
  */
 export const own = <A, R>(
   service: ServiceScope.Lifetime,
@@ -53,7 +53,7 @@ export class OwnedRun<A, R> implements OwnedWork, Run {
     this.service = service
     this.once = once
     this.runtime = runtime
-    this.work = { service: service.path, owner: service.owner, source: this, awaitedBy: undefined }
+    this.work = new Work.Work(service.path, service.owner, this, undefined)
   }
 
   get name(): string {
@@ -70,7 +70,7 @@ export class OwnedRun<A, R> implements OwnedWork, Run {
 
   begin(): void {
     this.worker = Worker.assign(this.service.runs, this)
-    this.worker.begin(false)
+    this.worker.begin()
   }
 
   perform(worker: RunWorker): Effect.Effect<A, never, R> {

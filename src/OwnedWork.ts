@@ -9,7 +9,7 @@ export interface OwnedWork {
   readonly source: object
   /** How it is, if it is a task, or a health check. */
   readonly shown: Shown
-  /** Whether it has a fiber now. */
+  /** Whether it runs now, or has run and is still told of. */
   readonly isRunning: boolean
   /** Begins no more of it, and cuts what runs, or lets it come to its end. Does not wait. */
   readonly end: (cuts: boolean) => void

@@ -37,7 +37,7 @@ export interface Owner {
   /** The owner of the service that is this owner; none for an app. */
   readonly parent: Owner | undefined
   /** Its services that have begun to start and have not yet stopped. */
-  readonly members: Members
+  readonly members: Few<Member>
   /** What its services have offered, by key; that of those that have stopped stays. */
   readonly offers: Map<string, { readonly path: string; readonly shape: unknown }>
   /** The labels that are taken, where a label must be unique: among the children of one service. */
@@ -61,7 +61,7 @@ export interface Shared {
   readonly snapshot: Effect.Effect<Snapshot>
   /** The timers of a clock. Mostly all go by one. */
   readonly timers: (clock: Clock.Clock) => Timers.Timers
-  /** Fibers that have run work, and are kept to run more. */
+  /** Workers that have done a job, and are kept for more. */
   readonly spares: Set<{ readonly dismiss: () => void }>
   /** What is measured of a service class. */
   readonly metrics: (service: string) => ServiceMetrics.ServiceMetrics
@@ -122,9 +122,6 @@ export interface Member {
   readonly shown: () => State
   readonly status: () => ServiceStatus
 }
-
-/** The services of an owner. */
-export type Members = Few<Member>
 
 /** A service that has not stopped. */
 export interface Unfinished {
@@ -211,7 +208,7 @@ export const makeShared = (
   })
 
 /** Forgets the services that did not start, when the app is up all the same. */
-export const forgetStopped = ({ root }: Shared, members: Members): void => {
+export const forgetStopped = ({ root }: Shared, members: Few<Member>): void => {
   for (const service of root.services) {
     if (!members.has(service)) root.services.delete(service)
   }

@@ -2,6 +2,7 @@
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Escalation from "./Escalation.ts"
+import type { Few } from "./Few.ts"
 import type * as Owner from "./Owner.ts"
 import type * as ServiceScope from "./ServiceScope.ts"
 
@@ -31,7 +32,7 @@ export class OwnerWithin implements Owner.Owner {
     return this.service.owner
   }
 
-  get members(): Owner.Members {
+  get members(): Few<Owner.Member> {
     return this.service.provided
   }
 

@@ -1,4 +1,4 @@
-/** The runs of what a service owns, as of a task: each in one of the workers of the service. */
+/** The workers of a service, in which whatever it owns runs but its listeners. */
 import type * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -14,7 +14,7 @@ export interface Run extends Worker.Job<any> {
 
 export type RunWorker = Worker.Worker<Run, unknown, any>
 
-/** The workers of a service. */
+/** None until something runs. */
 export class Runs implements Worker.Crew<Run, unknown, any> {
   readonly spares: Owner.Shared["spares"]
   workers: Set<RunWorker> | undefined = undefined

@@ -131,7 +131,7 @@ export class Lifetime implements Owner.Member {
   readonly listeners = new Few<Listener.Listener>()
   readonly children = new Few<OwnedChild>()
   /** Services that its own work has provided to itself, as for one request. */
-  readonly provided: Owner.Members = new Few()
+  readonly provided = new Few<Owner.Member>()
   /** The last of those children that failed for good: what is left of them to see. */
   readonly lostChildren: Array<ServiceStatus> = []
   /** Open when the last step of stopping is done. */
@@ -182,6 +182,11 @@ export class Lifetime implements Owner.Member {
   /** What the services among its children are called. Most have none. */
   get childLabels(): Labels.Labels["taken"] {
     return (this.labelsOfChildren ??= new Map())
+  }
+
+  /** Who prints a context does not print all services. */
+  toJSON(): unknown {
+    return { path: this.path, state: this.state._tag }
   }
 
   stopLimit(): number {

@@ -135,7 +135,7 @@ const contextOf = <R>(
   all.set(ServiceScope.ServiceScope.key, service)
   all.set(Scope.Scope.key, service.scope)
   all.set(Owner.Owner.key, new OwnerWithin(service))
-  all.set(Work.CurrentWork.key, { service: path, owner, source: service, awaitedBy } satisfies Work.Work)
+  all.set(Work.CurrentWork.key, new Work.Work(path, owner, service, awaitedBy))
   return Context.unsafeMake(all)
 }
 

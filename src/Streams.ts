@@ -66,6 +66,8 @@ export const after = (
   first: ReadonlyArray<Envelope>,
   rest: Stream.Stream<Envelope>
 ): Stream.Stream<Envelope> =>
-  Stream.fromChannel(
-    Channel.flatMap(Channel.write(Chunk.unsafeFromArray(first)), () => Stream.toChannel(rest))
-  )
+  first.length === 0
+    ? rest
+    : Stream.fromChannel(
+        Channel.flatMap(Channel.write(Chunk.unsafeFromArray(first)), () => Stream.toChannel(rest))
+      )

@@ -125,8 +125,10 @@ const subscribed = <A, B, E, R, R2>(
     }
   })
 
+type Answering<E, R> = Listener.Spec<never, E, R>["answers"]
+
 /** How a service answers for a listener. A class, as there may be very many. */
-class Answers<E, R> implements Listener.Answers<E, R> {
+class Answers<E, R> implements Answering<E, R> {
   private readonly service: ServiceScope.Lifetime
   private readonly event: string
   private readonly policy: Failure.Policy<E | Cause.TimeoutException, R>

@@ -186,7 +186,7 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
       shown: { task: () => record.status() },
       run: (worker: RunWorker) => TaskRuns.runs(service, record, worker, whole, answer)
     }
-    return Effect.map(OwnedRun.own(service, once), Handle.spawned)
+    return Effect.map(OwnedRun.own(service, once), Handle.ofRun)
   })
 
 /** Fails when the effect ends before its service does. */
@@ -255,7 +255,7 @@ class Repeated<A, E, R, R2> implements TimedWork.Timed<Exclude<R, Scope.Scope> |
   }
 
   run(worker: RunWorker) {
-    return Effect.asVoid(TaskRuns.runs(this.service, this.record, worker, this.effect, this.answer))
+    return TaskRuns.runs(this.service, this.record, worker, this.effect, this.answer)
   }
 
   missed(slots: number): Effect.Effect<void> {

@@ -46,22 +46,18 @@ export const runs = <A, E, R, R2>(
     record.end(Math.round(took), Cause.isInterruptedOnly(exit.cause) ? undefined : exit.cause)
     const answered = Escalation.answered(service, name, answer)
     const responded = Escalation.respond(answered, exit.cause, took, (millis) => record.again(millis))
-    return Effect.flatMap(Effect.zipRight(worker.afterwards, responded), (isAgain) =>
-      isAgain ? run(false) : Effect.succeed(exit)
-    )
+    return Effect.flatMap(worker.afterwards(responded), (isAgain) => (isAgain ? run() : Effect.succeed(exit)))
   }
   const decorated = around(service, "run", name, effect)
-  const run = (isFirst: boolean): Effect.Effect<Exit.Exit<A, E>, never, Exclude<R, Scope.Scope> | R2> => {
+  const run = (): Effect.Effect<Exit.Exit<A, E>, never, Exclude<R, Scope.Scope> | R2> => {
     const start = Monotonic.unsafeMillis(clock)
     record.begin()
     const settle = (exit: Exit.Exit<A, E>) => ended(exit, Monotonic.unsafeMillis(clock) - start)
-    const isTraced = isTick && worker.isTraced
-    // Mostly it is the only one, and has the scope of its worker.
-    if (isFirst && !isTraced) return worker.settled(decorated, settle)
-    const once = Effect.scoped(decorated)
+    if (!isTick || !worker.isTraced) return worker.settled(decorated, settle)
+    // Its span ends when all is released.
     const span = { service: service.path, task: name }
-    const traced = isTraced ? Spans.around(`${service.key} ${name}`, span)(once) : once
+    const traced = Spans.around(`${service.key} ${name}`, span)(Effect.scoped(decorated))
     return Effect.flatMap(Effect.exit(traced), settle)
   }
-  return run(true)
+  return run()
 }

@@ -14,7 +14,7 @@ import type { OwnedWork, Shown } from "./OwnedWork.ts"
 import type { Run, RunWorker } from "./Runs.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Timers from "./Timers.ts"
-import type * as Work from "./Work.ts"
+import * as Work from "./Work.ts"
 import * as Worker from "./Worker.ts"
 
 /** What runs, and when. */
@@ -40,7 +40,7 @@ export interface Plan {
   next(): number | undefined
 }
 
-/** Work that a service owns until it has ended. Throws when the service takes none any more. */
+/** Work that a service owns until it has ended. Dies with `ServiceStoppedError` when the service takes none any more. */
 export const own = <R>(service: ServiceScope.Lifetime, timed: Timed<R>): Effect.Effect<OwnedWork, never, R> =>
   Effect.map(Captured.runtime<R>(), (runtime) => {
     ServiceScope.admit(service, "work", timed.name)
@@ -79,7 +79,7 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork, Run {
 
   get work(): Work.Work {
     const { owner, path } = this.service
-    return (this.known ??= { service: path, owner, source: this, awaitedBy: undefined })
+    return (this.known ??= new Work.Work(path, owner, this, undefined))
   }
 
   get shown(): Shown {
@@ -104,7 +104,7 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork, Run {
     this.state = "running"
     const worker = Worker.assign(this.service.runs, this)
     this.worker = worker
-    worker.begin(true)
+    worker.beginAtOnce()
   }
 
   perform(worker: RunWorker): Effect.Effect<unknown, never, R> {
@@ -137,13 +137,13 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork, Run {
   private finish(told: Effect.Effect<void> | undefined): void {
     this.isEnding = true
     const left = this.timed.over()
-    if (told === undefined && left === undefined) return this.isOver()
+    if (told === undefined && left === undefined) return this.close()
     this.state = "telling"
     const all = Effect.zipRight(told ?? Effect.void, left ?? Effect.void)
-    HeadStart.unsafeFork(this.service.runtime, all).addObserver(() => this.isOver())
+    HeadStart.unsafeFork(this.service.runtime, all).addObserver(() => this.close())
   }
 
-  private isOver(): void {
+  private close(): void {
     this.state = "over"
     ServiceScope.disown(this.service, this)
     this.finished?.unsafeOpen()

@@ -59,14 +59,14 @@ export class Timers {
     if (last !== undefined && last !== timer) this.settle(last, place)
     if (this.waiting.length > 0) return
     this.sleeper?.unsafeInterruptAsFork(FiberId.none)
-    this.isIdle()
+    this.rest()
   }
 
   /** Until nothing waits. Looks again when it wakes: JavaScript's timers may be early, and end at 24.8 days. */
   private readonly sleep: Effect.Effect<void> = Effect.suspend(() => {
     const now = Monotonic.unsafeMillis(this.clock)
     const [first] = this.waiting
-    if (first === undefined) return Effect.sync(() => this.isIdle())
+    if (first === undefined) return Effect.sync(() => this.rest())
     this.looksAt = first.at
     const left = first.at - now
     return Effect.zipRight(
@@ -77,7 +77,8 @@ export class Timers {
     )
   })
 
-  private isIdle(): void {
+  /** Nothing waits, so nobody sleeps. */
+  private rest(): void {
     this.sleeper = undefined
     this.looksAt = Number.POSITIVE_INFINITY
   }

@@ -9,15 +9,27 @@ import * as Overlay from "./Overlay.ts"
 import type * as Owner from "./Owner.ts"
 
 /** Work of a service: its start, a task, or the handling of an event. */
-export interface Work {
+export class Work {
   /** The path of the service. */
   readonly service: string
   /** The owner of the service. */
   readonly owner: Owner.Owner
-  /** The task or listener itself. */
+  /** The service that starts, or the owned work or listener itself. */
   readonly source: object
   /** The work that waits for this: it has emitted the event, or adopts the child. */
   readonly awaitedBy: Work | undefined
+
+  constructor(service: string, owner: Owner.Owner, source: object, awaitedBy: Work | undefined) {
+    this.service = service
+    this.owner = owner
+    this.source = source
+    this.awaitedBy = awaitedBy
+  }
+
+  /** Who prints a context does not print all services. */
+  toJSON(): unknown {
+    return { service: this.service }
+  }
 }
 
 /** The work that runs in this context; undefined, as if it were not there, for what is no part of any. */

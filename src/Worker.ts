@@ -15,12 +15,14 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import * as Runtime from "effect/Runtime"
-import * as Scope from "effect/Scope"
-import * as Finalizers from "./Finalizers.ts"
+import type * as RuntimeFlags from "effect/RuntimeFlags"
+import type * as Scope from "effect/Scope"
+import type * as Supervisor from "effect/Supervisor"
 import * as Gate from "./Gate.ts"
 import * as HeadStart from "./HeadStart.ts"
 import * as Overlay from "./Overlay.ts"
 import type * as Owner from "./Owner.ts"
+import { RunScope } from "./RunScope.ts"
 import * as Spans from "./Spans.ts"
 import * as Work from "./Work.ts"
 
@@ -43,7 +45,7 @@ export interface Crew<J extends Job<R>, A, R> {
   workers: Set<Worker<J, A, R>> | undefined
   /** Those of them who have nothing to do. */
   spare: Array<Worker<J, A, R>> | undefined
-  /** The spare workers of all crews of an app. */
+  /** The workers of all crews of an app that are kept: spare ones, and some that have been given a job since. */
   readonly spares: Owner.Shared["spares"]
 }
 
@@ -80,22 +82,29 @@ export class Worker<J extends Job<R>, A, R> {
   /** Its last job has ended with this, and so will the fiber. */
   private last: { readonly value: A } | undefined
   /** In its context: what work it does, and the scope of that. */
-  private work: Work.Work
-  private scope!: Scope.CloseableScope
-  /** The runtime it has come from, the values it has as a fiber of it, and with that context. */
-  private runtime: Runtime.Runtime<R> | undefined
-  private base!: FiberRefs.FiberRefs
+  private work: Work.Work | undefined
+  /** With the work in it, and without a scope. */
+  private context!: Context.Context<R>
+  private scope: RunScope | undefined
+  /** The runtime it is in, and the values it has as a fiber of it, which nobody else has. */
+  private runtime: Runtime.Runtime<R>
   private refs!: FiberRefs.FiberRefs
+  private flags: RuntimeFlags.RuntimeFlags | undefined
 
   constructor(crew: Crew<J, A, R>, job: J) {
     this.crew = crew
     this.job = job
-    this.work = job.work
+    this.runtime = job.runtime
   }
 
-  /** Begins with its job in a later turn, or `now`, on the stack of whoever asks, if that is not taken. */
-  begin(now: boolean): void {
-    if (!now || !HeadStart.atOnce(() => this.proceed(true))) this.proceed(false)
+  /** Begins with its job in a later turn. */
+  begin(): void {
+    this.proceed(false)
+  }
+
+  /** Begins with its job at once, on the stack of whoever asks; in a later turn, if that is taken. */
+  beginAtOnce(): void {
+    if (!HeadStart.atOnce(() => this.proceed(true))) this.begin()
   }
 
   interrupt(by: FiberId.FiberId): void {
@@ -105,16 +114,18 @@ export class Worker<J extends Job<R>, A, R> {
 
   /** Ends it, if it has nothing to do. */
   dismiss(): void {
-    if (this.isSpare()) this.end()
+    if (this.leaveSpares()) this.end()
   }
 
   end(): void {
     this.interrupt(FiberId.none)
   }
 
-  /** Whether it can do a job: what flags a fiber has cannot be changed from outside. */
+  /** Whether it can do a job: its flags, and who supervises it, cannot be changed from outside. */
   isFor({ runtime }: J): boolean {
-    return runtime.runtimeFlags === this.runtime?.runtimeFlags
+    if (runtime === this.runtime) return true
+    const supervisor = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentSupervisor)
+    return runtime.runtimeFlags === this.runtime.runtimeFlags && supervisor === this.fiber?.currentSupervisor
   }
 
   /** Whether anybody is shown the spans of a job. */
@@ -122,25 +133,29 @@ export class Worker<J extends Job<R>, A, R> {
     return this.fiber !== undefined && Spans.isShown(this.fiber.currentTracer)
   }
 
-  /** What follows a job is still its work, but has no scope. */
-  get afterwards(): Effect.Effect<void> {
-    return FiberRef.set(FiberRef.currentContext, this.contextOf(this.work))
+  /** Runs what follows a job: it is still its work, but has the scope of whoever began that, and not its own. */
+  afterwards<B, E, R1>(effect: Effect.Effect<B, E, R1>): Effect.Effect<B, E, R1> {
+    // What it needs the runtime has, so this is more than `R1`.
+    return Effect.mapInputContext(effect, () => this.context as Context.Context<any>)
   }
 
   /**
-   * Runs what a job does, which has its scope in its context. When all that it
-   * has acquired is released, goes on with how it ended. A failure to release is
-   * one of the job.
+   * Runs what a job does, with a scope in its context. When all that it has
+   * acquired is released, goes on with how it ended. A failure to release is one
+   * of the job.
    */
   settled<B, E, R1, C, R2>(
     effect: Effect.Effect<B, E, R1>,
     settle: (exit: Exit.Exit<B, E>) => Effect.Effect<C, never, R2>
   ): Effect.Effect<C, never, Exclude<R1, Scope.Scope> | R2> {
+    const scope = new RunScope()
+    this.scope = scope
+    this.enter(scope.within(this.context))
     const released = (exit: Exit.Exit<B, E>) => {
-      if (Finalizers.of(this.scope).size === 0) return settle(exit)
-      const closed = Effect.exit(Effect.uninterruptible(Scope.close(this.scope, exit)))
-      const fresh = Effect.zipWith(closed, this.provided, (ended) => Exit.zipLeft(exit, ended))
-      return Effect.flatMap(fresh, settle)
+      const closing = scope.close(exit)
+      if (closing === undefined) return settle(exit)
+      const closed = Effect.exit(Effect.uninterruptible(closing))
+      return Effect.flatMap(closed, (ended) => settle(Exit.zipLeft(exit, ended)))
     }
     return Effect.matchCauseEffect(effect as Effect.Effect<B, E, Exclude<R1, Scope.Scope>>, {
       onFailure: (cause) => released(Exit.failCause(cause)),
@@ -153,12 +168,15 @@ export class Worker<J extends Job<R>, A, R> {
     if (fiber === undefined) {
       // It has been given its first job.
       const forked = Runtime.runFork(job!.runtime)(Effect.interruptible(this.life), { immediate })
+      // Begun at once, it has noted its fiber itself, before it is known here.
       this.fiber ??= forked as Inner
       return forked.addObserver((exit) => this.ended(exit))
     }
     // It may not wait yet, and finds the job when it would.
-    if (wake === undefined) return
+    if (wake === undefined || job === undefined) return
     this.wake = undefined
+    // While it waits, so that the scheduler of the job wakes it.
+    this.prepare(job)
     if (immediate) HeadStart.wake(fiber, () => wake(this.doing))
     else wake(this.doing)
   }
@@ -169,10 +187,12 @@ export class Worker<J extends Job<R>, A, R> {
       body: () => (this.job === undefined ? this.waiting : this.next(this.job)),
       step: (value) => this.did(value)
     })
-    return Effect.zipRight(
-      this.provided,
-      Effect.onExit(jobs, (exit) => Scope.close(this.scope, exit))
-    )
+    return Effect.withFiberRuntime((fiber) => {
+      this.fiber ??= fiber as Inner
+      this.flags = this.fiber.currentRuntimeFlags
+      this.refs = FiberRefs.forkAs(this.runtime.fiberRefs, fiber.id())
+      return Effect.onExit(jobs, (exit) => this.scope?.close(exit) ?? Effect.void)
+    })
   }
 
   private readonly waiting = Effect.async<A, never, R>((resume) => {
@@ -185,20 +205,20 @@ export class Worker<J extends Job<R>, A, R> {
   private readonly doing: Effect.Effect<A, never, R> = Effect.suspend(() => this.next(this.job!))
 
   private next(job: J): Effect.Effect<A, never, R> {
-    // A fiber runs this.
-    const fiber = this.fiber!
-    if (job.work !== this.work) this.provide(fiber, job, this.scope)
-    if (fiber._fiberRefs !== this.refs) fiber.setFiberRefs(this.refs)
-    // The scope is in its context.
+    this.prepare(job)
+    // What else it needs is in its context when it is run.
     return this.crew.perform(job, this) as Effect.Effect<A, never, R>
   }
 
   private did(value: A): void {
-    const { crew, fiber, job } = this
-    if (fiber !== undefined && fiber.getChildren().size > 0) {
+    const { crew, job } = this
+    // A fiber runs this.
+    const fiber = this.fiber!
+    if (fiber.getChildren().size > 0 || fiber.currentRuntimeFlags !== this.flags) {
       this.last = { value }
       return
     }
+    if (fiber._fiberRefs !== this.refs) fiber.setFiberRefs(this.refs)
     this.job = undefined
     crew.spare ??= []
     crew.spare.push(this)
@@ -214,8 +234,8 @@ export class Worker<J extends Job<R>, A, R> {
     for (const oldest of spares) return oldest.dismiss()
   }
 
-  /** Is no spare one any more. Gives whether it was. */
-  private isSpare(): boolean {
+  /** Gives whether it was a spare one. */
+  private leaveSpares(): boolean {
     const { spare, spares } = this.crew
     spares.delete(this)
     const place = spare === undefined ? -1 : spare.indexOf(this)
@@ -228,46 +248,44 @@ export class Worker<J extends Job<R>, A, R> {
     this.job = undefined
     crew.workers?.delete(this)
     if (crew.workers?.size === 0) crew.workers = undefined
-    this.isSpare()
+    this.leaveSpares()
     if (job === undefined) return
     if (Exit.isFailure(exit)) crew.cut(job, exit.cause)
     else if (last !== undefined) crew.done(job, last.value)
   }
 
-  /** A scope that is new. */
-  private readonly provided = Effect.withFiberRuntime<void>((fiber) =>
-    Effect.map(Scope.make(), (scope) => {
-      this.fiber ??= fiber as Inner
-      // It is its job that asks.
-      this.provide(this.fiber, this.job!, scope)
-      this.fiber.setFiberRefs(this.refs)
-    })
-  )
-
-  private provide(fiber: Inner, { runtime, work }: J, scope: Scope.CloseableScope): void {
-    const fiberId = fiber.id()
+  /** Becomes a fiber of a job, as it is before it does anything. */
+  private prepare({ runtime, work }: J): void {
+    if (work === this.work) return
     if (runtime !== this.runtime) {
-      this.base = FiberRefs.forkAs(runtime.fiberRefs, fiberId)
       this.runtime = runtime
+      // It has one since it has begun.
+      this.refs = FiberRefs.forkAs(runtime.fiberRefs, this.fiber!.id())
     }
     this.work = work
-    this.scope = scope
-    const context = Overlay.add(this.contextOf(work), Scope.Scope, scope)
-    this.refs = FiberRefs.unsafeMake(
-      new Map(this.base.locals).set(FiberRef.currentContext, [[fiberId, context]])
-    )
+    this.context = Overlay.add(runtime.context, Work.CurrentWork, work)
+    this.enter(this.context)
   }
 
-  private contextOf(work: Work.Work): Context.Context<R> {
-    // The runtime is there since the fiber has begun.
-    return Overlay.add(this.runtime!.context, Work.CurrentWork, work)
+  /** Has a context, and nothing of what was changed since it began. */
+  private enter<S>(context: Context.Context<S>): void {
+    const fiber = this.fiber!
+    // A copy is made by whoever asks a fiber for them, so that they can be changed in place.
+    const locals = this.refs.locals as Map<FiberRef.FiberRef<any>, readonly [readonly [FiberId.Single, any]]>
+    locals.set(FiberRef.currentContext, [[fiber.id(), context]])
+    // The span in it is that of its runtime.
+    if (fiber._fiberRefs === this.refs) fiber.currentContext = context
+    else fiber.setFiberRefs(this.refs)
   }
 }
 
 /** What each fiber is inside: the effects that ask and set the same take turns, and copies of all that a fiber has. */
-interface Inner extends Fiber.RuntimeFiber<void> {
+interface Inner extends Omit<Fiber.RuntimeFiber<void>, "currentContext"> {
   // Effect has one implementation of `RuntimeFiber`, which has these.
   readonly _fiberRefs: FiberRefs.FiberRefs
+  currentContext: Context.Context<any>
+  readonly currentRuntimeFlags: RuntimeFlags.RuntimeFlags
+  readonly currentSupervisor: Supervisor.Supervisor<any>
   readonly getChildren: () => ReadonlySet<unknown>
   readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
 }

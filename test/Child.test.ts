@@ -41,6 +41,7 @@ describe("adopt", () => {
         ])
       )
       assert.deepStrictEqual([a.name, (yield* a.current).id], ["Worker[a]", "a"])
+      assert.strictEqual((yield* { ...a }.current).id, "a")
       yield* TestClock.adjust("1 second")
       yield* a.stop
       yield* TestClock.adjust("1 second")

@@ -12,6 +12,7 @@ import {
   Option,
   Redacted,
   Schema,
+  type Scope,
   Stream,
   TestClock,
   Chunk
@@ -22,7 +23,7 @@ import { build, journalLines, launch, leavesNothing, timeline } from "./support.
 const Ping = Event.make("ping", { n: Schema.Number })
 const Pong = Event.make("pong", { n: Schema.Number })
 
-type OnStart = Effect.Effect<unknown, never, Service.Scope | EventBus.EventBus>
+type OnStart = Effect.Effect<unknown, never, Service.Scope | EventBus.EventBus | Scope.Scope>
 
 /** Runs a test beside services that listen; `stop` stops the one named so, under the journal and the bus. */
 const listening = (services: Record<string, OnStart>) =>
@@ -158,6 +159,25 @@ describe("emit", () => {
       assert.deepStrictEqual(lines, ["one", "two", "inner", "one", "two", "inner"])
       yield* bus.stop
     }).pipe(leavesNothing)
+  )
+
+  it.effect(
+    "begins after what was published before, and releases with its service what an answer acquires",
+    () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        const answer = Failure.handle(() => Effect.acquireRelease(say("answer"), () => say("released")))
+        const bus = yield* listening({
+          L: Service.listen(Ping, ({ n }) => Effect.zipRight(say(String(n)), Effect.fail("no")), {
+            onFailure: answer
+          })
+        })
+        yield* bus.inside(EventBus.emit(Ping, { n: 1 }))
+        yield* bus.inside(Effect.zipRight(EventBus.publish(Ping, { n: 2 }), EventBus.emit(Ping, { n: 3 })))
+        assert.deepStrictEqual(lines, ["1", "answer", "2", "answer", "3", "answer"])
+        yield* bus.stop
+        assert.deepStrictEqual(lines.slice(6), ["released", "released", "released"])
+      }).pipe(leavesNothing)
   )
 
   it.effect("is safe for the stack in a chain of 2,000", () =>

@@ -1,6 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
+  Chunk,
   Context,
+  Deferred,
   Effect,
   Exit,
   FastCheck,
@@ -10,12 +12,16 @@ import {
   Logger,
   RuntimeFlags,
   RuntimeFlagsPatch,
-  Schema
+  Scheduler,
+  Schema,
+  type Scope,
+  Supervisor,
+  TestClock
 } from "effect"
 import { App, Event, EventBus, Journal, Service } from "effect-services"
 import * as VirtualTime from "../src/testing/VirtualTime.ts"
 import * as Work from "../src/Work.ts"
-import { doing, leavesNothing } from "./support.ts"
+import { doing, leavesNothing, timeline } from "./support.ts"
 
 /** What a handler does besides to note itself. */
 const acts = [
@@ -277,6 +283,86 @@ describe("a run cannot tell that its fiber has had others", () => {
       ])
       assert.isTrue(fibers[0] === fibers[1], "one fiber")
       assert.isFalse(fibers[1] === fibers[2], "another fiber, as flags stay")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("and has a scope that is closed when it has ended, whoever asks for it later", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const late = yield* Deferred.make<void>()
+      const leaving = (name: string) =>
+        Effect.flatMap(Effect.context<Scope.Scope>(), (context) =>
+          Effect.acquireRelease(say(`${name} opened`), () => say(`${name} closed`)).pipe(
+            Effect.provide(context),
+            (opened) => Effect.forkDaemon(Effect.zipRight(Deferred.await(late), opened))
+          )
+        )
+      const running = yield* doing(
+        "L",
+        Effect.gen(function* () {
+          yield* Service.listen(Job, () => leaving("event"))
+          yield* Service.interval(leaving("tick"), "1 second")
+          yield* Effect.flatMap(Service.spawn(leaving("task")), (run) => run.await)
+        })
+      )
+      yield* Effect.provide(EventBus.emit(Job, { id: 1, act: "nothing" }), running.context)
+      yield* TestClock.adjust("1 second")
+      yield* Deferred.succeed(late, undefined)
+      yield* TestClock.adjust("1 milli")
+      assert.deepStrictEqual(
+        lines.toSorted(),
+        ["event", "task", "tick"].flatMap((name) => [`${name} closed`, `${name} opened`])
+      )
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("nor who was asked to run it, who watched it, and whether it could be interrupted", () =>
+    Effect.gen(function* () {
+      const controlled = new Scheduler.ControlledScheduler()
+      const disable = Effect.patchRuntimeFlags(RuntimeFlagsPatch.disable(RuntimeFlags.Interruption))
+      const watcher = yield* Supervisor.track
+      const running = yield* doing(
+        "L",
+        Effect.gen(function* () {
+          const elsewhere = yield* Effect.withScheduler(Service.spawn(Effect.void), controlled)
+          controlled.step()
+          yield* Effect.yieldNow()
+          controlled.step()
+          const disabling = yield* Service.spawn(disable)
+          yield* disabling.await
+          const never = yield* Service.spawn(Effect.never)
+          yield* Effect.yieldNow()
+          yield* never.cancel
+          const watched = yield* Effect.supervised(Service.spawn(Effect.never), watcher)
+          yield* Effect.yieldNow()
+          const count = Chunk.size(Chunk.fromIterable(yield* watcher.value))
+          yield* watched.cancel
+          return [yield* elsewhere.await, count]
+        })
+      )
+      assert.deepStrictEqual(running.value, [Exit.void, 1])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("nor does who prints its context or its handle print all services", () =>
+    Effect.gen(function* () {
+      const print = Effect.map(Effect.context<never>(), (context) => JSON.stringify(context))
+      const running = yield* doing(
+        "L",
+        Effect.gen(function* () {
+          const run = yield* Service.spawn(print)
+          const tick = yield* Service.interval(Effect.void, "1 hour")
+          return [Object.keys(run), Object.keys(tick), JSON.stringify({ ...run }).length, yield* run.await]
+        })
+      )
+      const [run, tick, size, printed] = running.value
+      assert.deepStrictEqual(run, ["name", "cancel", "await"])
+      assert.deepStrictEqual(tick, ["name", "cancel"])
+      assert.isBelow(Number(size), 1_000)
+      assert.isTrue(Exit.isExit(printed) && Exit.isSuccess(printed))
       yield* running.stop
     }).pipe(leavesNothing)
   )

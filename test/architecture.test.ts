@@ -27,7 +27,7 @@ const levels = [
     "node/Connections",
     "node/ListenError"
   ],
-  ["Way", "Captured"],
+  ["Way", "Captured", "RunScope"],
   [
     "CronSlots",
     "Grid",
@@ -57,7 +57,7 @@ const levels = [
   ["Owner", "AppEnd", "AppNotes"],
   ["Work", "ServiceRegistry", "OwnedWork"],
   ["Envelope", "Worker"],
-  ["Handling", "Runs", "Streams"],
+  ["Handling", "Runs", "Streams", "Overflow"],
   ["Listener", "Health"],
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],
