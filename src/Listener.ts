@@ -128,12 +128,16 @@ class Subscribed<Payload, E, R>
   }
 
   handle(envelope: Envelope, tell: (outcome: Delivery.Outcome) => void) {
-    if (this.state !== "open") return void tell(Handling.interrupted(this.spec.service))
+    if (this.state !== "open") {
+      tell(Handling.interrupted(this.spec.service))
+      return undefined
+    }
     const isNext = this.unbegun === 0
     const worker = this.assign(envelope, tell)
     if (isNext) return worker
     // Those that came before begin before.
-    return void worker.begin()
+    worker.begin()
+    return undefined
   }
 
   queue(envelope: Envelope): Backlog.Waiting | undefined {
