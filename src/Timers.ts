@@ -47,7 +47,9 @@ export class Timers {
     if (timer.at >= this.looksAt) return
     this.sleeper?.unsafeInterruptAsFork(FiberId.none)
     this.looksAt = timer.at
-    this.sleeper = Runtime.runFork(this.runtime)(Effect.interruptible(this.sleep), { immediate: false })
+    this.sleeper = Runtime.runFork(this.runtime)(Effect.interruptible(this.sleep(false)), {
+      immediate: false
+    })
   }
 
   /** Takes a timer off, if it waits. */
@@ -63,19 +65,19 @@ export class Timers {
   }
 
   /** Until nothing waits. Looks again when it wakes: JavaScript's timers may be early, and end at 24.8 days. */
-  private readonly sleep: Effect.Effect<void> = Effect.suspend(() => {
-    const now = Monotonic.unsafeMillis(this.clock)
-    const [first] = this.waiting
-    if (first === undefined) return Effect.sync(() => this.rest())
-    this.looksAt = first.at
-    const left = first.at - now
-    return Effect.zipRight(
-      left > 0
-        ? this.clock.sleep(Duration.millis(Math.min(Math.ceil(left), Monotonic.longestSleepMillis)))
-        : this.fireUntil(now),
-      this.sleep
-    )
-  })
+  private sleep(hasFired: boolean): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const now = Monotonic.unsafeMillis(this.clock)
+      const [first] = this.waiting
+      if (first === undefined) return Effect.sync(() => this.rest())
+      this.looksAt = first.at
+      const left = first.at - now
+      if (left <= 0 && !hasFired) return Effect.zipRight(this.fireUntil(now), this.sleep(true))
+      // Where more comes due than can be done, a turn of the event loop: all else must go on.
+      const millis = Math.min(Math.max(0, Math.ceil(left)), Monotonic.longestSleepMillis)
+      return Effect.zipRight(this.clock.sleep(Duration.millis(millis)), this.sleep(false))
+    })
+  }
 
   /** Nothing waits, so nobody sleeps. */
   private rest(): void {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, FastCheck, TestClock } from "effect"
+import { type Clock, Duration, Effect, FastCheck, TestClock } from "effect"
 import * as Monotonic from "../src/Monotonic.ts"
 import * as Timers from "../src/Timers.ts"
 import { leavesNothing } from "./support.ts"
@@ -64,6 +64,27 @@ describe("timers", () => {
       timers.add(all[0]!, start + 20)
       yield* TestClock.adjust("15 millis")
       assert.deepStrictEqual(fired, [0])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("leave a turn to all else, where more comes due than can be done", () =>
+    Effect.gen(function* () {
+      const sleeps: Array<number> = []
+      let now = 0
+      const clock: Clock.Clock = {
+        ...(yield* Effect.clock),
+        unsafeCurrentTimeNanos: () => BigInt(now) * 1_000_000n,
+        sleep: (duration) => Effect.sync(() => void sleeps.push(Duration.toMillis(duration)))
+      }
+      const timers = new Timers.Timers(clock, yield* Effect.runtime())
+      let left = 3
+      const late = new Noted(() => {
+        now += 10
+        if (--left > 0) timers.add(late, now - 5)
+      })
+      timers.add(late, now)
+      yield* Effect.repeatN(Effect.yieldNow(), 20)
+      assert.deepStrictEqual([left, sleeps], [0, [0, 0]])
     }).pipe(leavesNothing)
   )
 })
