@@ -2,12 +2,12 @@
  * Tells readers that something has changed. Whatever changes is not slowed by
  * them: a reader looks once, however often it happened while it was away.
  */
-import * as Channel from "effect/Channel"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Gate from "./Gate.ts"
+import * as LeanStream from "./LeanStream.ts"
 
 /** Something that changes. */
 export interface Changes {
@@ -35,11 +35,9 @@ export const make = (): Changes => {
           const pause = Effect.zipRight(reader.await, Effect.delay(reader.close, after))
           const next = (before: Effect.Effect<unknown>) =>
             Effect.map(Effect.zipRight(before, look), (seen) => Option.some([seen, pause] as const))
-          return Stream.toChannel(Stream.unfoldEffect(Effect.void, next))
+          return Stream.unfoldEffect(Effect.void, next)
         }),
-        // `Stream.unwrapScoped` would bring what runs streams into each bundle: 10 kB.
-        Channel.unwrapScoped,
-        Stream.fromChannel
+        LeanStream.unwrapScoped
       )
   }
 }

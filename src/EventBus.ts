@@ -20,6 +20,7 @@ import * as Event from "./Event.ts"
 import type * as Journal from "./Journal.ts"
 import * as Gate from "./Gate.ts"
 import * as Input from "./Input.ts"
+import * as LeanStream from "./LeanStream.ts"
 import * as Listener from "./Listener.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
@@ -239,7 +240,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
           both.clear()
           return true
         }
-        return Streams.after(boot, Stream.filter(live, isNew)).pipe(Stream.map((sent) => sent.payload))
+        return LeanStream.after(boot, Stream.filter(live, isNew)).pipe(Stream.map((sent) => sent.payload))
       }),
 
     listen: <A, E, R>(events: ReadonlyArray<Event.Event<string, A>>, spec: Listener.Spec<A, E, R>) =>

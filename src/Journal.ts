@@ -11,7 +11,6 @@
  * Payloads of events are there only for a reader that asks for them. A cause
  * may quote one, and what is `Redacted` stays so.
  */
-import * as Channel from "effect/Channel"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -22,6 +21,7 @@ import { type Entry, type Frequent, frequent, type Unstamped } from "./Entry.ts"
 import * as EntryText from "./EntryText.ts"
 import * as Feed from "./Feed.ts"
 import * as Input from "./Input.ts"
+import * as LeanStream from "./LeanStream.ts"
 
 export type { Answered, At, Entry, Frequent, OfService, Sent, Unstamped } from "./Entry.ts"
 export { format } from "./EntryText.ts"
@@ -101,12 +101,8 @@ export const make: Effect.Effect<Journal["Type"]> = Effect.sync(() => {
       return Effect.acquireRelease(
         Effect.sync(() => readers.add(reader)),
         () => Effect.sync(() => readers.delete(reader))
-      ).pipe(Effect.as(Stream.toChannel(reader.feed.stream)))
-    }).pipe(
-      // `Stream.unwrapScoped` would bring what runs streams into each bundle: 10 kB.
-      Channel.unwrapScoped,
-      Stream.fromChannel
-    )
+      ).pipe(Effect.as(reader.feed.stream))
+    }).pipe(LeanStream.unwrapScoped)
   const tell = (entry: Entry) => {
     for (const { feed, payloads, wants } of readers) {
       if (wants(entry._tag)) feed.offer(payloads ? entry : withoutPayload(entry))

@@ -1,6 +1,4 @@
 /** The streams of one event. They never slow a sender. */
-import * as Channel from "effect/Channel"
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -60,14 +58,3 @@ export const make = (event: string, journal: Journal.Journal["Type"]): Streams =
     )
   }
 }
-
-/** What came first, and then the rest. `Stream.concat` would bring what runs streams into each bundle. */
-export const after = (
-  first: ReadonlyArray<Envelope>,
-  rest: Stream.Stream<Envelope>
-): Stream.Stream<Envelope> =>
-  first.length === 0
-    ? rest
-    : Stream.fromChannel(
-        Channel.flatMap(Channel.write(Chunk.unsafeFromArray(first)), () => Stream.toChannel(rest))
-      )

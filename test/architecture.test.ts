@@ -4,7 +4,7 @@ import { dirname, join, normalize } from "node:path"
 
 /** Low to high. A module imports only from levels below its own. */
 const levels = [
-  ["Gate", "HeadStart", "Overlay", "Few", "Refusal", "Finalizers"],
+  ["Gate", "HeadStart", "Overlay", "Few", "LeanStream", "Refusal", "Finalizers"],
   [
     "Input",
     "Reason",
