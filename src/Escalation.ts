@@ -145,10 +145,15 @@ const taskFailed =
 /**
  * Work that answers its own failures can still fail: by a bug in a policy or
  * schedule, which fails the service, or in what it does when it is interrupted,
- * which is journaled. Neither is to be silent.
+ * which is journaled. Neither is to be silent. Nothing, when there is nothing to tell.
  */
-export const leaked = (service: Lifetime, work: string, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
-  if (Cause.isInterruptedOnly(cause)) return Effect.void
+export const leaked = (
+  service: Lifetime,
+  work: string,
+  exit: Exit.Exit<unknown, unknown>
+): Effect.Effect<void> | undefined => {
+  if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return undefined
+  const { cause } = exit
   const entry = taskFailed(service, work)
   if (Cause.isInterrupted(cause)) return tell(service, work, cause, entry(cause, "Log"))
   return Effect.zipRight(tell(service, work, cause, entry(cause, "Escalate")), fail(service, work, cause))
@@ -158,7 +163,7 @@ export const leaked = (service: Lifetime, work: string, cause: Cause.Cause<unkno
 export const guarded =
   (service: Lifetime, work: string) =>
   <A, R>(effect: Effect.Effect<A, never, R>): Effect.Effect<A, never, R> =>
-    Effect.onExit(effect, (exit) => (Exit.isSuccess(exit) ? Effect.void : leaked(service, work, exit.cause)))
+    Effect.onExit(effect, (exit) => leaked(service, work, exit) ?? Effect.void)
 
 /** Asks the owner to stop the service; one that still starts is stopped when it has started. */
 export const askStop = (service: Lifetime): Effect.Effect<void> =>

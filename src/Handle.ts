@@ -33,5 +33,5 @@ export const of = (work: OwnedWork): Handle => ({
 /** The handle of a spawned effect. */
 export const ofRun = <A, E>(run: OwnedRun<Exit.Exit<A, E>, any>): Spawned<A, E> => ({
   ...of(run),
-  await: Effect.suspend(() => Effect.map(run.await, Exit.flatten))
+  await: Effect.map(run.await, Exit.flatten)
 })

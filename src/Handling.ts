@@ -52,6 +52,7 @@ export interface Handling<in R> extends Worker.Job<R> {
   readonly isPublished: boolean
   /** No other published event of this key is handled meanwhile. */
   readonly key: unknown
+  /** Until then, what is emitted to its listener waits for its turn. */
   hasBegun: boolean
   /** Hears once what became of an emitted event; nobody waits for a published one. */
   tell: ((outcome: Delivery.Outcome) => void) | undefined

@@ -1,8 +1,7 @@
 /**
  * One listener of one event: runs its handler for emitted events at once, and
- * for published events from a bounded queue of its own.
- *
- * It has a queue of its own since each listener gives its own answer to a full one.
+ * for published events from a bounded queue of its own, since each listener gives
+ * its own answer to a full one.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -17,7 +16,6 @@ import { ListenerRecord } from "./ListenerRecord.ts"
 import * as Keys from "./Keys.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Overflow from "./Overflow.ts"
-import type * as Owner from "./Owner.ts"
 import type { ListenerStatus } from "./ServiceStatus.ts"
 import * as Work from "./Work.ts"
 import * as Worker from "./Worker.ts"
@@ -207,10 +205,6 @@ class Subscribed<Payload, E, R>
 
   status(): ListenerStatus {
     return this.record.status(this.topic.event, this.backlog?.peek())
-  }
-
-  get spares(): Owner.Shared["spares"] {
-    return this.spec.owner.shared.spares
   }
 
   perform(job: Handling.Handling<R>, worker: HandlingWorker<R>) {

@@ -1,7 +1,6 @@
 /** Owned work that runs once, from now on, as a spawned effect. */
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import type * as Runtime from "effect/Runtime"
 import * as Captured from "./Captured.ts"
@@ -31,7 +30,6 @@ export const own = <A, R>(
   once: Once<A, R>
 ): Effect.Effect<OwnedRun<A, R>, never, R> =>
   Effect.map(Captured.runtime<R>(), (runtime) => {
-    ServiceScope.admit(service, "work", once.name)
     const owned = new OwnedRun(service, once, runtime)
     ServiceScope.own(service, owned)
     owned.begin()
@@ -83,8 +81,8 @@ export class OwnedRun<A, R> implements OwnedWork, Run {
 
   ended(exit: Exit.Exit<A>): void {
     this.worker = undefined
-    if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return this.finish(exit)
-    const told = Escalation.leaked(this.service, this.name, exit.cause)
+    const told = Escalation.leaked(this.service, this.name, exit)
+    if (told === undefined) return this.finish(exit)
     HeadStart.unsafeFork(this.service.runtime, told).addObserver(() => this.finish(exit))
   }
 

@@ -2,7 +2,6 @@
 import type * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Owner from "./Owner.ts"
 import * as Worker from "./Worker.ts"
 
 /** A run. What it acquires is released when it ends. */
@@ -16,14 +15,9 @@ export type RunWorker = Worker.Worker<Run, unknown, any>
 
 /** None until something runs. */
 export class Runs implements Worker.Crew<Run, unknown, any> {
-  readonly spares: Owner.Shared["spares"]
   workers: Set<RunWorker> | undefined = undefined
   spare: Array<RunWorker> | undefined = undefined
   private isClosed = false
-
-  constructor(spares: Owner.Shared["spares"]) {
-    this.spares = spares
-  }
 
   perform(run: Run, worker: RunWorker): Effect.Effect<unknown, never, any> {
     return run.perform(worker)

@@ -127,7 +127,7 @@ export class Lifetime implements Owner.Member {
   /** Where `onStart` adds its finalizers. */
   readonly scope: Scope.CloseableScope
   readonly work = new Few<OwnedWork>()
-  readonly runs: Runs
+  readonly runs = new Runs()
   readonly listeners = new Few<Listener.Listener>()
   readonly children = new Few<OwnedChild>()
   /** Services that its own work has provided to itself, as for one request. */
@@ -156,7 +156,7 @@ export class Lifetime implements Owner.Member {
     stopOf: (service: Lifetime) => Effect.Effect<void>
   ) {
     const { clock, definition, label, owner, runtime } = made
-    const { metrics, root, spares, timers } = owner.shared
+    const { metrics, root, timers } = owner.shared
     this.definition = definition
     this.owner = owner
     this.key = definition.name
@@ -167,7 +167,6 @@ export class Lifetime implements Owner.Member {
     this.clock = clock
     this.metrics = metrics(definition.name)
     this.timers = timers(clock)
-    this.runs = new Runs(spares)
     this.runtime = runtime
     this.scope = made.scope
     this.since = clock.unsafeCurrentTimeMillis()
@@ -277,8 +276,9 @@ export const admit = (service: Lifetime, kind: Step, work: string): void => {
 export const admits = ({ state }: Lifetime, kind: Step): boolean =>
   state._tag !== "Stopped" && (state._tag !== "Stopping" || steps.indexOf(state.step) < steps.indexOf(kind))
 
-/** Notes work of a service. It was admitted in the same step. */
+/** Notes work of a service, which begins in the same step. Throws `ServiceStoppedError` when it takes none any more. */
 export const own = (service: Lifetime, work: OwnedWork): void => {
+  admit(service, "work", work.name)
   service.work.add(work)
   service.owner.shared.changes.note()
 }

@@ -43,7 +43,6 @@ export interface Plan {
 /** Work that a service owns until it has ended. Dies with `ServiceStoppedError` when the service takes none any more. */
 export const own = <R>(service: ServiceScope.Lifetime, timed: Timed<R>): Effect.Effect<OwnedWork, never, R> =>
   Effect.map(Captured.runtime<R>(), (runtime) => {
-    ServiceScope.admit(service, "work", timed.name)
     const work = new TimedWork(service, timed, runtime)
     ServiceScope.own(service, work)
     work.wait()
@@ -125,7 +124,7 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork, Run {
 
   ended(exit: Exit.Exit<unknown>): void {
     this.worker = undefined
-    if (Exit.isFailure(exit)) return this.finish(Escalation.leaked(this.service, this.name, exit.cause))
+    if (Exit.isFailure(exit)) return this.finish(Escalation.leaked(this.service, this.name, exit))
     const missed = this.timed.plan.next()
     const told = missed === undefined || missed === 0 ? undefined : this.timed.missed(missed)
     if (missed === undefined || this.isEnding) return this.finish(told)

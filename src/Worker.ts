@@ -4,7 +4,7 @@
  *
  * To its jobs it is like a fiber of their own. Each finds it as it was at first,
  * has its `Scope` to itself, and can be interrupted alone. When a job was
- * interrupted, or leaves children, the fiber ends with it, as any fiber does.
+ * interrupted, leaves children or changes its flags, the fiber ends with it.
  */
 import type * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
@@ -45,8 +45,6 @@ export interface Crew<J extends Job<R>, A, R> {
   workers: Set<Worker<J, A, R>> | undefined
   /** Those of them who have nothing to do. */
   spare: Array<Worker<J, A, R>> | undefined
-  /** The workers of all crews of an app that are kept: spare ones, and some that have been given a job since. */
-  readonly spares: Owner.Shared["spares"]
 }
 
 /** How many workers an app keeps in all: a megabyte of them. */
@@ -222,22 +220,28 @@ export class Worker<J extends Job<R>, A, R> {
     this.job = undefined
     crew.spare ??= []
     crew.spare.push(this)
-    if (!crew.spares.has(this)) this.keep()
+    this.keep()
     if (job !== undefined) crew.done(job, value)
   }
 
   private keep(): void {
-    const { spares } = this.crew
+    const { spares } = this
+    if (spares === undefined || spares.has(this)) return
     spares.add(this)
     if (spares.size <= mostSpares) return
     // One that is busy is kept again when it is done.
     for (const oldest of spares) return oldest.dismiss()
   }
 
+  /** All that its app keeps: spare ones, and some that have been given a job since. */
+  private get spares(): Owner.Shared["spares"] | undefined {
+    return this.work?.owner.shared.spares
+  }
+
   /** Gives whether it was a spare one. */
   private leaveSpares(): boolean {
-    const { spare, spares } = this.crew
-    spares.delete(this)
+    const { spare } = this.crew
+    this.spares?.delete(this)
     const place = spare === undefined ? -1 : spare.indexOf(this)
     if (place >= 0) spare?.splice(place, 1)
     return place >= 0
