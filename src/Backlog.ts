@@ -77,13 +77,12 @@ export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropN
       }
       return "dropped"
     },
-    take: (isNext = () => true) => {
-      const seed = seeds.findIndex(isNext)
-      if (seed >= 0) return seeds.splice(seed, 1)[0]
-      const passed: Array<A> = []
-      let item = MutableList.shift(items)
-      for (; item !== undefined && !isNext(item); item = MutableList.shift(items)) passed.push(item)
-      for (const back of passed.toReversed()) MutableList.prepend(items, back)
+    take: (isNext) => {
+      if (seeds.length > 0) {
+        const seed = isNext === undefined ? 0 : seeds.findIndex(isNext)
+        if (seed >= 0) return seeds.splice(seed, 1)[0]
+      }
+      const item = isNext === undefined ? MutableList.shift(items) : takeFirst(items, isNext)
       if (item !== undefined) letIn(1)
       return item
     },
@@ -101,4 +100,12 @@ export const make = <A>(capacity: number, onFull: "wait" | "dropOldest" | "dropN
       return count
     }
   }
+}
+
+const takeFirst = <A>(items: MutableList.MutableList<A>, isNext: (item: A) => boolean): A | undefined => {
+  const passed: Array<A> = []
+  let item = MutableList.shift(items)
+  for (; item !== undefined && !isNext(item); item = MutableList.shift(items)) passed.push(item)
+  for (const back of passed.toReversed()) MutableList.prepend(items, back)
+  return item
 }

@@ -15,15 +15,22 @@ import * as Spans from "./Spans.ts"
  * the same state shares one: each that Effect gives is a copy, of two kilobytes.
  */
 export const runtime = <R>(): Effect.Effect<Runtime.Runtime<R>, never, R> =>
-  Effect.map(Effect.runtime<R>(), (ambient) => {
-    const { context, runtimeFlags } = ambient
-    const known = last.get(context)
-    const fiberRefs = shared(known?.fiberRefs, ambient.fiberRefs)
-    if (known?.runtimeFlags === runtimeFlags && known.fiberRefs === fiberRefs) {
-      return known as Runtime.Runtime<R>
-    }
-    return remember(Runtime.make({ context, runtimeFlags, fiberRefs }))
+  Effect.withFiberRuntime((fiber) => {
+    const { _fiberRefs, currentContext, currentRuntimeFlags } = fiber as unknown as Inner
+    const known = last.get(currentContext)
+    const isSame = known?.runtimeFlags === currentRuntimeFlags && !haveChanged(known.fiberRefs, _fiberRefs)
+    if (isSame) return Effect.succeed(known as Runtime.Runtime<R>)
+    return Effect.map(Effect.runtime<R>(), ({ context, fiberRefs, runtimeFlags }) =>
+      remember(Runtime.make({ context, runtimeFlags, fiberRefs: shared(known?.fiberRefs, fiberRefs) }))
+    )
   })
+
+/** What each fiber has in it. Effect has one implementation of `RuntimeFiber`; what it shows of this are copies. */
+interface Inner {
+  readonly _fiberRefs: FiberRefs.FiberRefs
+  readonly currentContext: Context.Context<any>
+  readonly currentRuntimeFlags: RuntimeFlags.RuntimeFlags
+}
 
 /** Notes the runtime that a fiber is about to begin with: what is captured in that fiber shares it. Gives it outside its span. */
 export const remember = <R>(begun: Runtime.Runtime<R>): Runtime.Runtime<R> => {

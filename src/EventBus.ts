@@ -24,6 +24,7 @@ import * as LeanStream from "./LeanStream.ts"
 import * as Listener from "./Listener.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
+import type { RunQueue } from "./RunQueue.ts"
 import * as Spans from "./Spans.ts"
 import * as Streams from "./Streams.ts"
 import * as Work from "./Work.ts"
@@ -198,13 +199,15 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
         const whole = () => Effect.succeed(receipt(event.name, outcomes))
         let resume: ((receipt: Effect.Effect<Receipt>) => void) | undefined
         // All have it before any handles it, so that none can take it from another; and none waits for another.
-        const takers = listeners.map((listener, index) =>
-          listener.handle(envelope, (outcome) => {
+        const queues: Array<RunQueue<any>> = []
+        listeners.forEach((listener, index) => {
+          const queue = listener.handle(envelope, (outcome) => {
             outcomes[index] = outcome
             if (--left === 0) resume?.(whole())
           })
-        )
-        for (const taker of takers) taker?.beginAtOnce()
+          if (queue !== undefined && !queues.includes(queue)) queues.push(queue)
+        })
+        for (const queue of queues) queue.beginNow()
         if (left === 0) return whole()
         return Effect.async<Receipt>((go) => {
           resume = go

@@ -22,16 +22,17 @@ export interface Spawned<out A, out E> extends Handle {
 }
 
 /** The handle of work. Plain data, for whoever prints it or makes more of it. */
-export const of = (work: OwnedWork): Handle => ({
-  name: work.name,
-  cancel: Effect.flatMap(Work.current, (caller) => {
-    work.end(true)
-    return Work.isOf(caller, work.source) ? Effect.void : Effect.asVoid(work.await)
-  })
-})
+export const of = (work: OwnedWork): Handle => ({ name: work.name, cancel: cancel(work) })
 
 /** The handle of a spawned effect. */
 export const ofRun = <A, E>(run: OwnedRun<Exit.Exit<A, E>, any>): Spawned<A, E> => ({
-  ...of(run),
+  name: run.name,
+  cancel: cancel(run),
   await: Effect.map(run.await, Exit.flatten)
 })
+
+const cancel = (work: OwnedWork): Effect.Effect<void> =>
+  Effect.flatMap(Work.current, (caller) => {
+    work.end(true)
+    return Work.isOf(caller, work.source) ? Effect.void : Effect.asVoid(work.await)
+  })

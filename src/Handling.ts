@@ -5,7 +5,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import type * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import type { Crew } from "./Crew.ts"
 import * as Delivery from "./Delivery.ts"
 import type { Envelope } from "./Envelope.ts"
 import * as Input from "./Input.ts"
@@ -14,6 +16,7 @@ import * as Monotonic from "./Monotonic.ts"
 import type * as Owner from "./Owner.ts"
 import type { OfListener } from "./ServiceMetrics.ts"
 import * as Spans from "./Spans.ts"
+import type * as Work from "./Work.ts"
 import type * as Worker from "./Worker.ts"
 
 /** What a listener does, and for whom. */
@@ -25,6 +28,7 @@ export interface Spec<Payload, E, R> {
   readonly metrics: OfListener
   /** The owner of the service. */
   readonly owner: Owner.Owner
+  readonly crew: Crew
   readonly options: Delivery.Options
   /** What it acquires is released when it ends. */
   readonly handler: (payload: Payload, event?: string) => Effect.Effect<unknown, E, R | Scope.Scope>
@@ -46,31 +50,66 @@ type Respond<E, R> = (
   ranMillis: number
 ) => Effect.Effect<boolean, never, R>
 
-/** An event to handle. */
-export interface Handling<in R> extends Worker.Job<R> {
-  readonly envelope: Envelope
-  readonly isPublished: boolean
-  /** No other published event of this key is handled meanwhile. */
-  readonly key: unknown
-  /** Until then, what is emitted to its listener waits for its turn. */
-  hasBegun: boolean
-  /** Hears once what became of an emitted event; nobody waits for a published one. */
-  tell: ((outcome: Delivery.Outcome) => void) | undefined
-}
-
 /** Who handles. */
 export interface Handler<Payload, E, R> {
   readonly spec: Spec<Payload, E, R>
+  readonly runtime: Runtime.Runtime<R>
   readonly record: ListenerRecord
   /** The outcome of what takes no time, which is most. */
   atOnce: Delivery.Outcome | undefined
+  /** It has ended. A failure is an interruption, or a defect of what it does when it is interrupted. */
+  readonly ended: (handling: Handling, exit: Exit.Exit<Delivery.Outcome>) => void
+}
+
+/** An event to handle. */
+export class Handling implements Worker.Job {
+  readonly handler: Handler<any, any, any>
+  readonly envelope: Envelope
+  readonly work: Work.Work
+  /** No other published event of this key is handled meanwhile. */
+  readonly key: unknown
+  readonly isPublished: boolean
+  /** Hears once what became of an emitted event; nobody waits for a published one. */
+  tell: ((outcome: Delivery.Outcome) => void) | undefined
+  worker: Worker.Worker | undefined = undefined
+
+  constructor(
+    handler: Handler<any, any, any>,
+    { envelope, key, tell, work }: Pick<Handling, "envelope" | "key" | "tell" | "work">
+  ) {
+    this.handler = handler
+    this.envelope = envelope
+    this.work = work
+    this.key = key
+    this.isPublished = tell === undefined
+    this.tell = tell
+  }
+
+  get crew(): Crew {
+    return this.handler.spec.crew
+  }
+
+  get runtime(): Runtime.Runtime<any> {
+    return this.handler.runtime
+  }
+
+  perform(worker: Worker.Worker): Effect.Effect<Delivery.Outcome, never, any> {
+    const { envelope, handler } = this
+    const now = Monotonic.unsafeMillis(handler.spec.clock)
+    if (this.isPublished) handler.record.taken(envelope, now)
+    return run(handler, envelope, worker, now)
+  }
+
+  ended(exit: Exit.Exit<Delivery.Outcome>): void {
+    this.handler.ended(this, exit)
+  }
 }
 
 /** Handles an event that is begun with now, again for as long as the service's answer to failures says so. */
-export const run = <Payload, E, R>(
+const run = <Payload, E, R>(
   handler: Handler<Payload, E, R>,
   envelope: Envelope,
-  worker: Worker.Worker<Handling<R>, Delivery.Outcome, R>,
+  worker: Worker.Worker,
   start: number,
   respond?: Respond<E, R>
 ): Effect.Effect<Delivery.Outcome, never, R | Scope.Scope> => {
@@ -82,14 +121,14 @@ export const run = <Payload, E, R>(
           run(handler, envelope, worker, Monotonic.unsafeMillis(handler.spec.clock), next)
         )
   }
-  return worker.settled(handled(handler, envelope), settle)
+  return worker.settled(handling(handler, envelope), settle)
 }
 
 /** The outcome of one that was cut, or not begun, since its listener's service stops. */
 export const interrupted = (service: string): Delivery.Outcome =>
   Delivery.Outcome.Interrupted({ service, took: Duration.zero })
 
-const handled = <Payload, E, R>(
+const handling = <Payload, E, R>(
   { spec }: Handler<Payload, E, R>,
   { event, payload, span }: Envelope
 ): Effect.Effect<unknown, E | Cause.TimeoutException, R | Scope.Scope> => {
@@ -108,19 +147,31 @@ const handled = <Payload, E, R>(
   }
   if (options.spans === "always" || Option.isSome(span))
     effect = Spans.linked(`${name} ${event.name}`, span, { service, event: event.name })(effect)
-  if (options.timeout === undefined) return effect
+  return options.timeout === undefined
+    ? effect
+    : within(options.timeout, effect, (cause) => spec.answers.leaked(event.name, cause))
+}
+
+/** Who is late, and fails in what it does about that, is heard by nobody else. */
+const within = <A, E, R>(
+  timeout: Duration.DurationInput,
+  effect: Effect.Effect<A, E, R>,
+  leaked: (cause: Cause.Cause<unknown>) => Effect.Effect<void>
+): Effect.Effect<A, E | Cause.TimeoutException, R> => {
   let exit: Exit.Exit<unknown, unknown> = Exit.void
   return Effect.onExit(effect, (its) => Effect.sync(() => (exit = its))).pipe(
-    Effect.timeoutFail({ duration: options.timeout, onTimeout: () => tookTooLong }),
+    Effect.timeoutFail({ duration: timeout, onTimeout: () => tookTooLong }),
     Effect.tapError((error) => {
       const late: Exit.Exit<unknown, unknown> = exit
       if (error !== tookTooLong || Exit.isSuccess(late) || Cause.isInterruptedOnly(late.cause))
         return Effect.void
-      // Who is late, and fails in what it does about that, is heard by nobody else.
-      return spec.answers.leaked(event.name, late.cause)
+      return leaked(late.cause)
     })
   )
 }
+
+const handled = (service: string, millis: number): Delivery.Outcome =>
+  Delivery.Outcome.Handled({ service, took: Duration.millis(millis) })
 
 const succeeded = <Payload, E, R>(
   handler: Handler<Payload, E, R>,
@@ -131,13 +182,12 @@ const succeeded = <Payload, E, R>(
   const { owner, service } = spec
   const { journal } = owner.shared
   record.handled()
-  const took = Duration.millis(millis)
-  const outcome =
-    millis === 0
-      ? (handler.atOnce ??= Delivery.Outcome.Handled({ service, took }))
-      : Delivery.Outcome.Handled({ service, took })
+  const outcome = millis === 0 ? (handler.atOnce ??= handled(service, 0)) : handled(service, millis)
   return journal.reads("EventHandled")
-    ? Effect.as(journal.append({ _tag: "EventHandled", service, event, took, payload }), outcome)
+    ? Effect.as(
+        journal.append({ _tag: "EventHandled", service, event, took: outcome.took, payload }),
+        outcome
+      )
     : Effect.succeed(outcome)
 }
 
@@ -147,7 +197,7 @@ const failed = <Payload, E, R>(
   cause: Cause.Cause<E | Cause.TimeoutException>,
   millis: number,
   begun: Respond<E, R> | undefined,
-  worker: Worker.Worker<Handling<R>, Delivery.Outcome, R>,
+  worker: Worker.Worker,
   again: (respond: Respond<E, R>) => Effect.Effect<Delivery.Outcome, never, R | Scope.Scope>
 ): Effect.Effect<Delivery.Outcome, never, R | Scope.Scope> => {
   const at = { service: spec.service, took: Duration.millis(millis) }

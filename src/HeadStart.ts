@@ -33,25 +33,6 @@ let depth = 0
 /** Children within children within children would fill JavaScript's stack, of some ten thousand frames. */
 const deepest = 50
 
-/**
- * Begins something at once, unless this is such a thing that asks: what that
- * begins comes later, as it would without. So the stack does not grow, and
- * events are handled in the order in which they were sent. Gives whether it did.
- */
-export const atOnce = (begin: () => void): boolean => {
-  if (isOnTop) return false
-  isOnTop = true
-  try {
-    begin()
-  } finally {
-    isOnTop = false
-  }
-  return true
-}
-
-/** Whether something runs on top of whoever has begun it. */
-let isOnTop = false
-
 /** Resumes a fiber that waits, and runs it at once, without its scheduler. */
 export const wake = (fiber: Fiber.RuntimeFiber<unknown, unknown>, resume: () => void): void => {
   // Where Effect looks for the scheduler of a fiber that is resumed.

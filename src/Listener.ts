@@ -5,6 +5,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import * as Backlog from "./Backlog.ts"
 import * as Captured from "./Captured.ts"
@@ -14,11 +15,11 @@ import * as Gate from "./Gate.ts"
 import * as Handling from "./Handling.ts"
 import { ListenerRecord } from "./ListenerRecord.ts"
 import * as Keys from "./Keys.ts"
-import * as Monotonic from "./Monotonic.ts"
 import * as Overflow from "./Overflow.ts"
+import type { RunQueue } from "./RunQueue.ts"
 import type { ListenerStatus } from "./ServiceStatus.ts"
 import * as Work from "./Work.ts"
-import * as Worker from "./Worker.ts"
+import type * as Worker from "./Worker.ts"
 
 /** What a listener does, and for whom. */
 export interface Spec<Payload, E, R> extends Handling.Spec<Payload, E, R> {
@@ -32,12 +33,13 @@ export interface Spec<Payload, E, R> extends Handling.Spec<Payload, E, R> {
 export interface Listener {
   /**
    * Takes the event, for the handler to be run in the listener's service. Says
-   * once what became of it. Gives who is to be told to begin, if it was taken.
+   * once what became of it. Gives the queue that is to be told to begin, if it
+   * was taken.
    */
   readonly handle: (
     envelope: Envelope,
     tell: (outcome: Delivery.Outcome) => void
-  ) => Pick<HandlingWorker<never>, "beginAtOnce"> | undefined
+  ) => RunQueue<Worker.Job> | undefined
   /** Queues a published event, as `onFull` says. Gives how to wait for room, if there is none. */
   readonly queue: (envelope: Envelope) => Backlog.Waiting | undefined
   /** Takes no more events. */
@@ -74,26 +76,15 @@ export const make = <Payload, E, R>(
     return new Subscribed(spec, topic, runtime)
   })
 
-type HandlingWorker<R> = Worker.Worker<Handling.Handling<R>, Delivery.Outcome, R>
-
 /** A class whose parts are made when they are needed, as there may be very many, to which little comes. */
-class Subscribed<Payload, E, R>
-  implements
-    Listener,
-    Worker.Crew<Handling.Handling<R>, Delivery.Outcome, R>,
-    Handling.Handler<Payload, E, R>
-{
+class Subscribed<Payload, E, R> implements Listener, Handling.Handler<Payload, E, R> {
   readonly runtime: Runtime.Runtime<R>
-  workers: Set<HandlingWorker<R>> | undefined
-  spare: Array<HandlingWorker<R>> | undefined
   readonly spec: Spec<Payload, E, R>
   private readonly topic: Topic
   readonly record: ListenerRecord
   atOnce: Delivery.Outcome | undefined
   private state: "open" | "closed" | "abandoned" = "open"
   private work: Work.Work | undefined
-  /** How many have been taken, and not begun yet. */
-  private unbegun = 0
   /** How many events are being handled, and how many of them are published ones. */
   private handling = 0
   private consuming = 0
@@ -130,19 +121,14 @@ class Subscribed<Payload, E, R>
       tell(Handling.interrupted(this.spec.service))
       return undefined
     }
-    const isNext = this.unbegun === 0
-    const worker = this.assign(envelope, tell)
-    if (isNext) return worker
-    // Those that came before begin before.
-    worker.begin()
-    return undefined
+    return this.ready(envelope, tell)
   }
 
   queue(envelope: Envelope): Backlog.Waiting | undefined {
     if (this.state !== "open") return undefined
     // Then nothing is queued that must come before it.
     if (this.isFree() && this.keys?.isFree(envelope) !== false) {
-      this.assign(envelope, undefined).begin()
+      this.ready(envelope, undefined).beginLater()
       return undefined
     }
     const backlog = this.queued()
@@ -187,12 +173,10 @@ class Subscribed<Payload, E, R>
       this.state = "abandoned"
       if (unhandled > 0) this.record.dropped(unhandled)
       this.record.queued(0)
-      for (const worker of this.workers ?? []) {
-        const { job } = worker
-        if (job === undefined) continue
-        job.tell?.(Handling.interrupted(this.spec.service))
-        job.tell = undefined
-        if (!isCaller) worker.interrupt(id)
+      for (const handling of this.handlings()) {
+        handling.tell?.(Handling.interrupted(this.spec.service))
+        handling.tell = undefined
+        if (!isCaller) this.spec.crew.cut(handling, id)
       }
       const told = unhandled === 0 ? Effect.void : this.overflowing().abandoned(unhandled)
       return Effect.zipRight(this.toldDrops(), told)
@@ -207,17 +191,12 @@ class Subscribed<Payload, E, R>
     return this.record.status(this.topic.event, this.backlog?.peek())
   }
 
-  perform(job: Handling.Handling<R>, worker: HandlingWorker<R>) {
-    const { envelope, isPublished } = job
-    this.begins(job)
-    const now = Monotonic.unsafeMillis(this.spec.clock)
-    if (isPublished) this.record.taken(envelope, now)
-    return Handling.run(this, envelope, worker, now)
-  }
-
-  done({ isPublished, key, tell }: Handling.Handling<R>, outcome: Delivery.Outcome): void {
+  ended({ envelope, isPublished, key, tell }: Handling.Handling, exit: Exit.Exit<Delivery.Outcome>): void {
+    // What a handler fails in when it is cut is nowhere else to be seen.
+    if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause))
+      Runtime.runFork(this.runtime)(this.spec.answers.leaked(envelope.event.name, exit.cause))
     this.handling--
-    tell?.(outcome)
+    tell?.(Exit.isSuccess(exit) ? exit.value : Handling.interrupted(this.spec.service))
     if (isPublished) {
       this.consuming--
       this.keys?.free(key)
@@ -226,36 +205,23 @@ class Subscribed<Payload, E, R>
     this.finishIfDone()
   }
 
-  cut(job: Handling.Handling<R>, cause: Cause.Cause<unknown>): void {
-    this.begins(job)
-    // What a handler fails in when it is cut is nowhere else to be seen.
-    if (!Cause.isInterruptedOnly(cause))
-      Runtime.runFork(this.runtime)(this.spec.answers.leaked(job.envelope.event.name, cause))
-    this.done(job, Handling.interrupted(this.spec.service))
-  }
-
-  private begins(job: Handling.Handling<R>): void {
-    if (job.hasBegun) return
-    job.hasBegun = true
-    this.unbegun--
-  }
-
-  private assign(envelope: Envelope, tell: Handling.Handling<R>["tell"]): HandlingWorker<R> {
+  /** Gives the queue in which it is now, which is to be told to begin. */
+  private ready(envelope: Envelope, tell: Handling.Handling["tell"]): RunQueue<Worker.Job> {
+    const { spec } = this
     const isPublished = tell === undefined
     this.handling++
-    this.unbegun++
     if (isPublished) this.consuming++
     const key = isPublished ? this.keys?.take(envelope) : undefined
     const work = this.workFor(isPublished ? undefined : envelope.sender)
-    return Worker.assign<Handling.Handling<R>, Delivery.Outcome, R>(this, {
-      envelope,
-      isPublished,
-      key,
-      tell,
-      hasBegun: false,
-      work,
-      runtime: this.runtime
-    })
+    spec.crew.ready.push(new Handling.Handling(this, { envelope, key, tell, work }))
+    return spec.crew.ready
+  }
+
+  /** Those that have not ended. */
+  private handlings(): ReadonlyArray<Handling.Handling> {
+    if (this.handling === 0) return []
+    const isOwn = (job: Worker.Job) => job instanceof Handling.Handling && job.handler === this
+    return this.spec.crew.jobs().filter((job): job is Handling.Handling => isOwn(job))
   }
 
   /** One for all that the same work waits for: mostly that is none. */
@@ -271,14 +237,13 @@ class Subscribed<Payload, E, R>
     while (this.isFree()) {
       const envelope = backlog.take(this.keys?.isFree)
       if (envelope === undefined) break
-      this.assign(envelope, undefined).begin()
+      this.ready(envelope, undefined).beginLater()
     }
     this.record.queued(backlog.size())
   }
 
   private finishIfDone(): void {
     if (this.state === "open" || this.handling > 0) return
-    Worker.dismiss(this)
     this.finished?.unsafeOpen()
   }
 

@@ -16,15 +16,19 @@ export const add = <R, I, S>(
 export const addMade = <R, I, S>(
   context: Context.Context<R>,
   tag: Context.Tag<I, S>,
-  make: () => NoInfer<S>
-): Context.Context<R | I> => Context.unsafeMake(on(context.unsafeMap, tag.key, undefined, make))
+  maker: Maker<NoInfer<S>>
+): Context.Context<R | I> => Context.unsafeMake(on(context.unsafeMap, tag.key, undefined, maker))
 
-const on = <K, V>(below: Map<K, V>, key: K, value: V, make?: () => V): Map<K, V> => {
-  if (!(below instanceof Overlay)) return new Overlay(below, key, value, make, 1)
+interface Maker<out S> {
+  make(): S
+}
+
+const on = <K, V>(below: Map<K, V>, key: K, value: V, maker?: Maker<V>): Map<K, V> => {
+  if (!(below instanceof Overlay)) return new Overlay(below, key, value, maker, 1)
   // Each further one makes looking up slower.
   return below.depth < deepest
-    ? new Overlay(below, key, value, make, below.depth + 1)
-    : new Overlay(new Map(below), key, value, make, 1)
+    ? new Overlay(below, key, value, maker, below.depth + 1)
+    : new Overlay(new Map(below), key, value, maker, 1)
 }
 
 const deepest = 4
@@ -34,13 +38,13 @@ class Overlay<K, V> implements Map<K, V> {
   private below: Map<K, V>
   private readonly key: K
   private value: V
-  private make: (() => V) | undefined
+  private maker: Maker<V> | undefined
 
-  constructor(below: Map<K, V>, key: K, value: V, make: (() => V) | undefined, depth: number) {
+  constructor(below: Map<K, V>, key: K, value: V, maker: Maker<V> | undefined, depth: number) {
     this.below = below
     this.key = key
     this.value = value
-    this.make = make
+    this.maker = maker
     this.depth = depth
   }
 
@@ -90,7 +94,7 @@ class Overlay<K, V> implements Map<K, V> {
     if (key !== this.key) this.below = new Map(this.below).set(key, value)
     else {
       this.value = value
-      this.make = undefined
+      this.maker = undefined
     }
     return this
   }
@@ -104,9 +108,9 @@ class Overlay<K, V> implements Map<K, V> {
   }
 
   private own(): V {
-    if (this.make !== undefined) {
-      this.value = this.make()
-      this.make = undefined
+    if (this.maker !== undefined) {
+      this.value = this.maker.make()
+      this.maker = undefined
     }
     return this.value
   }

@@ -4,21 +4,21 @@ import type * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import type * as Runtime from "effect/Runtime"
 import * as Captured from "./Captured.ts"
+import type { Crew } from "./Crew.ts"
 import * as Escalation from "./Escalation.ts"
 import * as Gate from "./Gate.ts"
 import * as HeadStart from "./HeadStart.ts"
 import type { OwnedWork, Shown } from "./OwnedWork.ts"
-import type { Run, RunWorker } from "./Runs.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Work from "./Work.ts"
-import * as Worker from "./Worker.ts"
+import type * as Worker from "./Worker.ts"
 
 /** Work that runs once. */
 export interface Once<out A, out R> {
   readonly name: string
   readonly shown: Shown
   /** It answers its own failures. */
-  readonly run: (worker: RunWorker) => Effect.Effect<A, never, R>
+  readonly run: (worker: Worker.Worker) => Effect.Effect<A, never, R>
 }
 
 /**
@@ -36,13 +36,13 @@ export const own = <A, R>(
     return owned
   })
 
-export class OwnedRun<A, R> implements OwnedWork, Run {
+export class OwnedRun<A, R> implements OwnedWork, Worker.Job {
   readonly work: Work.Work
   readonly runtime: Runtime.Runtime<R>
   readonly isRunning = true
   private readonly service: ServiceScope.Lifetime
   private readonly once: Once<A, R>
-  private worker: RunWorker | undefined = undefined
+  worker: Worker.Worker | undefined = undefined
   private exit: Exit.Exit<A> | undefined = undefined
   /** Opens when it has ended. */
   private finished: Gate.Gate | undefined = undefined
@@ -66,17 +66,23 @@ export class OwnedRun<A, R> implements OwnedWork, Run {
     return this.once.shown
   }
 
-  begin(): void {
-    this.worker = Worker.assign(this.service.runs, this)
-    this.worker.begin()
+  get crew(): Crew {
+    return this.service.crew
   }
 
-  perform(worker: RunWorker): Effect.Effect<A, never, R> {
+  /** Begins in a later turn. */
+  begin(): void {
+    const { ready } = this.crew
+    ready.push(this)
+    ready.beginLater()
+  }
+
+  perform(worker: Worker.Worker): Effect.Effect<A, never, R> {
     return this.once.run(worker)
   }
 
   end(cuts: boolean): void {
-    if (cuts) this.worker?.interrupt(FiberId.none)
+    if (cuts) this.crew.cut(this, FiberId.none)
   }
 
   ended(exit: Exit.Exit<A>): void {

@@ -9,7 +9,6 @@
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
@@ -18,11 +17,13 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Changes from "./Changes.ts"
+import type * as Definition from "./Definition.ts"
 import { Few } from "./Few.ts"
 import * as Journal from "./Journal.ts"
 import type { Labels } from "./Labels.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as ServiceMetrics from "./ServiceMetrics.ts"
+import { RunQueue } from "./RunQueue.ts"
 import * as Timers from "./Timers.ts"
 import type { LastFailure, ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
 import * as WorkDecorator from "./WorkDecorator.ts"
@@ -61,14 +62,15 @@ export interface Shared {
   readonly snapshot: Effect.Effect<Snapshot>
   /** The timers of a clock. Mostly all go by one. */
   readonly timers: (clock: Clock.Clock) => Timers.Timers
+  /** What is ready to run: events to be handled, ticks and tasks. */
+  readonly ready: RunQueue<any>
   /** Workers that have done a job, and are kept for more. */
   readonly spares: Set<{ readonly dismiss: () => void }>
   /** What is measured of a service class. */
   readonly metrics: (service: string) => ServiceMetrics.ServiceMetrics
   /** What a test puts around the work of services; nothing otherwise. */
   readonly around: WorkDecorator.Decorate
-  /** The services by name, and how many of each there are, so that two of one name are told apart. */
-  readonly definitions: Map<string, { readonly definition: Definition; readonly count: number }>
+  readonly definitions: Definition.Definitions
 }
 
 /** The app itself, or what stands for it where there is none. */
@@ -91,19 +93,6 @@ export interface Boot {
   isOpen: boolean
   readonly onOpen: Array<() => void>
 }
-
-/** A service as written down in the code. */
-export interface Definition {
-  readonly name: string
-  /** Where it was made, as far as the platform tells. */
-  readonly location: string
-  /** Whether it says how long its stop may take. */
-  readonly isStopTimeoutSet: boolean
-}
-
-/** Who has called what made this stack, as far as the platform tells. */
-export const madeAt = (stack: string | undefined): string =>
-  stack?.split("\n")[2]?.match(/\(?([^\s(]+:\d+:\d+)\)?$/)?.[1] ?? "an unknown place"
 
 /** A service, as its owner sees it. */
 export interface Member {
@@ -141,20 +130,6 @@ export const unfinished = (members: Iterable<Member>): ReadonlyArray<Unfinished>
 /** A service that has not stopped, as text. */
 export const describe = ({ doing, path }: Unfinished): string => `${path} (${doing})`
 
-/** Two services of one app have the same name, so one would be given out for the other. */
-export class DuplicateServiceError extends Data.TaggedError("DuplicateServiceError")<{
-  readonly service: string
-  /** Where the two were made. */
-  readonly locations: readonly [string, string]
-}> {
-  override get message(): string {
-    return (
-      `Two different services are named "${this.service}": one made at ${this.locations[0]}, ` +
-      `the other at ${this.locations[1]}. Rename one of them.`
-    )
-  }
-}
-
 /** Stops services one after another, where closing their scope does not reach them. */
 export const stopMembers = (members: Iterable<Member>): Effect.Effect<void> =>
   // Dependents come after what they need, so they are stopped before.
@@ -170,6 +145,7 @@ export const makeShared = (
     const labels = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentMetricLabels)
     const decorate = Context.getOption(runtime.context, WorkDecorator.WorkDecorator)
     const timers = new Map<Clock.Clock, Timers.Timers>()
+    const ready = new RunQueue<any>()
     const root: Root = {
       name,
       begunAt: Monotonic.unsafeMillis(clock),
@@ -193,10 +169,11 @@ export const makeShared = (
         services: Array.from(root.services, (service) => service.status())
       })),
       timers: (clock) => {
-        const known = timers.get(clock) ?? new Timers.Timers(clock, runtime)
+        const known = timers.get(clock) ?? new Timers.Timers(clock, runtime, () => ready.beginNow())
         timers.set(clock, known)
         return known
       },
+      ready,
       spares: new Set(),
       metrics: ServiceMetrics.of(labels),
       around: Option.getOrElse(
@@ -240,26 +217,6 @@ export const pathsIn = (owner: Owner, context: Context.Context<never>): Readonly
 export const openBoot = (boot: Boot): void => {
   boot.isOpen = true
   for (const open of boot.onOpen.splice(0)) open()
-}
-
-/** Notes a service that begins to start. Throws `DuplicateServiceError` when another has its name. */
-export const define = ({ definitions }: Shared, definition: Definition): void => {
-  const known = definitions.get(definition.name)
-  if (known !== undefined && known.definition !== definition) {
-    throw new DuplicateServiceError({
-      service: definition.name,
-      locations: [known.definition.location, definition.location]
-    })
-  }
-  definitions.set(definition.name, { definition, count: (known?.count ?? 0) + 1 })
-}
-
-/** Notes that a service has stopped. */
-export const undefine = ({ definitions }: Shared, { name }: Definition): void => {
-  const known = definitions.get(name)
-  if (known === undefined) return
-  if (known.count === 1) definitions.delete(name)
-  else definitions.set(name, { ...known, count: known.count - 1 })
 }
 
 /** The owner that is already there, or else one for services that stand alone. */

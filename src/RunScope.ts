@@ -11,7 +11,7 @@ export class RunScope {
 
   /** A context with the scope in it. */
   within<R>(context: Context.Context<R>): Context.Context<R | Scope.Scope> {
-    return Overlay.addMade(context, Scope.Scope, () => this.make())
+    return Overlay.addMade(context, Scope.Scope, this)
   }
 
   /** Closes it, as the run has ended. Nothing, when there is nothing to release. */
@@ -20,7 +20,7 @@ export class RunScope {
     return this.scope && Scope.close(this.scope, exit)
   }
 
-  private make(): Scope.CloseableScope {
+  make(): Scope.CloseableScope {
     this.scope = Effect.runSync(Scope.make())
     // Who asks when the run has ended, as what it has left behind, gets one that is closed.
     if (this.exit !== undefined) Effect.runSync(Scope.close(this.scope, this.exit))

@@ -11,9 +11,9 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
+import * as Definition from "./Definition.ts"
 import * as Escalation from "./Escalation.ts"
 import * as Input from "./Input.ts"
-import * as Owner from "./Owner.ts"
 import type { Class, ClassWith } from "./ServiceClass.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Spans from "./Spans.ts"
@@ -24,7 +24,7 @@ export { adopt, adoptAll } from "./Adoption.ts"
 export { ChildRestartingError, ChildStoppedError } from "./Child.ts"
 export { health } from "./HealthCheck.ts"
 export { InputError } from "./Input.ts"
-export { DuplicateServiceError } from "./Owner.ts"
+export { DuplicateServiceError } from "./Definition.ts"
 export { DuplicateChildError, ServiceStoppedError } from "./Refusal.ts"
 export { ServiceScope as Scope } from "./ServiceScope.ts"
 export { StartError } from "./StartError.ts"
@@ -164,7 +164,7 @@ export const make =
     const settings: Startup.Settings = {
       definition: {
         name: named,
-        location: Owner.madeAt(stack),
+        location: Definition.madeAt(stack),
         isStopTimeoutSet: stopTimeout !== undefined
       },
       onStop: onStop === undefined ? undefined : Input.callable(where, "onStop", onStop),

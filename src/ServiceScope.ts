@@ -13,6 +13,8 @@ import * as Effect from "effect/Effect"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Captured from "./Captured.ts"
+import { Crew } from "./Crew.ts"
+import * as Definition from "./Definition.ts"
 import { Few } from "./Few.ts"
 import * as Finalizers from "./Finalizers.ts"
 import * as Gate from "./Gate.ts"
@@ -22,7 +24,6 @@ import * as Monotonic from "./Monotonic.ts"
 import type { OwnedWork } from "./OwnedWork.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "./Reason.ts"
-import { Runs } from "./Runs.ts"
 import { DuplicateChildError, ServiceStoppedError } from "./Refusal.ts"
 import * as Spans from "./Spans.ts"
 import type { ServiceMetrics } from "./ServiceMetrics.ts"
@@ -81,7 +82,7 @@ export const lateStepMillis = 1_000
  * when a sibling has its label.
  */
 export const make = (
-  definition: Owner.Definition,
+  definition: Definition.Definition,
   owner: Owner.Owner,
   stopTimeout: number,
   stop: (service: Lifetime) => Effect.Effect<void>
@@ -90,7 +91,7 @@ export const make = (
     const label = owner.label(definition.name)
     const { changes, root } = owner.shared
     if (!Labels.take(owner, label)) throw new DuplicateChildError({ service: owner.path, child: label })
-    Owner.define(owner.shared, definition)
+    Definition.define(owner.shared.definitions, definition)
     const path = owner.path === "" ? label : `${owner.path} > ${label}`
     // It runs for longer than what begins it, and is not part of it.
     const runtime = Runtime.make({
@@ -111,7 +112,7 @@ export const make = (
  * each is written down once, and not made for each.
  */
 export class Lifetime implements Owner.Member {
-  readonly definition: Owner.Definition
+  readonly definition: Definition.Definition
   readonly owner: Owner.Owner
   readonly key: string
   readonly label: string
@@ -127,7 +128,7 @@ export class Lifetime implements Owner.Member {
   /** Where `onStart` adds its finalizers. */
   readonly scope: Scope.CloseableScope
   readonly work = new Few<OwnedWork>()
-  readonly runs = new Runs()
+  readonly crew: Crew
   readonly listeners = new Few<Listener.Listener>()
   readonly children = new Few<OwnedChild>()
   /** Services that its own work has provided to itself, as for one request. */
@@ -167,6 +168,7 @@ export class Lifetime implements Owner.Member {
     this.clock = clock
     this.metrics = metrics(definition.name)
     this.timers = timers(clock)
+    this.crew = new Crew(owner.shared)
     this.runtime = runtime
     this.scope = made.scope
     this.since = clock.unsafeCurrentTimeMillis()

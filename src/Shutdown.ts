@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Definition from "./Definition.ts"
 import * as Deadline from "./Deadline.ts"
 import * as Finalizers from "./Finalizers.ts"
 import * as HeadStart from "./HeadStart.ts"
@@ -166,8 +167,8 @@ const forget = (service: Lifetime): void => {
   const { root } = owner.shared
   const failure = state._tag === "Stopping" ? state.failure : undefined
   become(service, { _tag: "Stopped", failure })
-  service.runs.close()
-  Owner.undefine(owner.shared, service.definition)
+  service.crew.close()
+  Definition.undefine(owner.shared.definitions, service.definition)
   owner.members.delete(service)
   Labels.free(owner)
   // What did not start, or stops with the app, is shown until the app is up, or for good.

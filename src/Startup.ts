@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Captured from "./Captured.ts"
+import type * as Definition from "./Definition.ts"
 import * as Deadline from "./Deadline.ts"
 import * as HeadStart from "./HeadStart.ts"
 import * as Monotonic from "./Monotonic.ts"
@@ -26,7 +27,7 @@ import * as Work from "./Work.ts"
 
 /** What a service is made of, checked. */
 export interface Settings {
-  readonly definition: Owner.Definition
+  readonly definition: Definition.Definition
   readonly onStop: ((service: any) => Effect.Effect<unknown, unknown, any>) | undefined
   readonly startTimeout: number | undefined
   readonly stopTimeout: number

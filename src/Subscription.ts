@@ -100,6 +100,7 @@ const subscribed = <A, B, E, R, R2>(
       clock: service.clock,
       metrics: service.metrics.listener(of),
       owner: service.owner,
+      crew: service.crew,
       options,
       // `R` is the scope, if it has one, and the rest.
       handler: handler as (payload: A) => Effect.Effect<B, E, Exclude<R, Scope.Scope> | Scope.Scope>,

@@ -19,13 +19,13 @@ import * as Input from "./Input.ts"
 import * as Restarts from "./Restarts.ts"
 import * as OwnedRun from "./OwnedRun.ts"
 import type { Shown } from "./OwnedWork.ts"
-import type { RunWorker } from "./Runs.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import type { TaskStatus } from "./ServiceStatus.ts"
 import * as Tally from "./Tally.ts"
 import type * as TaskRecord from "./TaskRecord.ts"
 import * as TaskRuns from "./TaskRuns.ts"
 import * as TimedWork from "./TimedWork.ts"
+import type * as Worker from "./Worker.ts"
 
 export type { Handle, Spawned } from "./Handle.ts"
 
@@ -180,11 +180,11 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
     const policy = Failure.check("Service.spawn", options.onFailure) ?? Failure.escalate
     const record = TaskRuns.recordOf(service, { kind: "spawn", name, schedule: "" })
     const whole = until === "stop" ? endless(service, name, effect) : effect
-    const answer = Restarts.answerOf(policy)
+    const task = { service, record, effect: whole, answer: Restarts.answerOf(policy) }
     const once = {
       name,
       shown: { task: () => record.status() },
-      run: (worker: RunWorker) => TaskRuns.runs(service, record, worker, whole, answer)
+      run: (worker: Worker.Worker) => TaskRuns.run(task, worker)
     }
     return Effect.map(OwnedRun.own(service, once), Handle.ofRun)
   })
@@ -220,12 +220,14 @@ const background = <A, E, R, R2>(
 }
 
 /** An effect that runs when it is due. There may be very many, so it is small while it waits. */
-class Repeated<A, E, R, R2> implements TimedWork.Timed<Exclude<R, Scope.Scope> | R2> {
+class Repeated<A, E, R, R2>
+  implements TimedWork.Timed<Exclude<R, Scope.Scope> | R2>, TaskRuns.Task<A, E, R, R2>
+{
   readonly plan: TimedWork.Plan
-  private readonly service: ServiceScope.Lifetime
-  private readonly record: TaskRecord.TaskRecord
-  private readonly effect: Effect.Effect<A, E, R>
-  private readonly answer: Restarts.Answer<E, R2>
+  readonly service: ServiceScope.Lifetime
+  readonly record: TaskRecord.TaskRecord
+  readonly effect: Effect.Effect<A, E, R>
+  readonly answer: Restarts.Answer<E, R2>
   private skipped: Tally.Tally | undefined = undefined
 
   constructor(
@@ -254,8 +256,8 @@ class Repeated<A, E, R, R2> implements TimedWork.Timed<Exclude<R, Scope.Scope> |
     this.record.due(this.plan)
   }
 
-  run(worker: RunWorker) {
-    return TaskRuns.runs(this.service, this.record, worker, this.effect, this.answer)
+  run(worker: Worker.Worker) {
+    return TaskRuns.run(this, worker)
   }
 
   missed(slots: number): Effect.Effect<void> {

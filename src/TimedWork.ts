@@ -7,15 +7,15 @@ import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import type * as Runtime from "effect/Runtime"
 import * as Captured from "./Captured.ts"
+import type { Crew } from "./Crew.ts"
 import * as Escalation from "./Escalation.ts"
 import * as Gate from "./Gate.ts"
 import * as HeadStart from "./HeadStart.ts"
 import type { OwnedWork, Shown } from "./OwnedWork.ts"
-import type { Run, RunWorker } from "./Runs.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import * as Timers from "./Timers.ts"
 import * as Work from "./Work.ts"
-import * as Worker from "./Worker.ts"
+import type * as Worker from "./Worker.ts"
 
 /** What runs, and when. */
 export interface Timed<R> {
@@ -23,7 +23,7 @@ export interface Timed<R> {
   readonly shown: Shown
   readonly plan: Plan
   /** One run, which answers its own failures. */
-  run(worker: RunWorker): Effect.Effect<unknown, never, R>
+  run(worker: Worker.Worker): Effect.Effect<unknown, never, R>
   /** So many slots came due while a run was still going. */
   missed(slots: number): Effect.Effect<void>
   /** The next run is due as planned. */
@@ -50,14 +50,14 @@ export const own = <R>(service: ServiceScope.Lifetime, timed: Timed<R>): Effect.
   })
 
 /** There may be very many, so it is small while it waits. */
-class TimedWork<R> extends Timers.Timer implements OwnedWork, Run {
+class TimedWork<R> extends Timers.Timer implements OwnedWork, Worker.Job {
   readonly runtime: Runtime.Runtime<R>
   private readonly service: ServiceScope.Lifetime
   private readonly timed: Timed<R>
   private state: "waiting" | "running" | "telling" | "over" = "waiting"
   private isEnding = false
   private known: Work.Work | undefined = undefined
-  private worker: RunWorker | undefined = undefined
+  worker: Worker.Worker | undefined = undefined
   /** Opens when it has ended. */
   private finished: Gate.Gate | undefined = undefined
 
@@ -81,6 +81,10 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork, Run {
     return (this.known ??= new Work.Work(path, owner, this, undefined))
   }
 
+  get crew(): Crew {
+    return this.service.crew
+  }
+
   get shown(): Shown {
     return this.timed.shown
   }
@@ -101,12 +105,10 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork, Run {
     // The clock it goes by has been set back.
     if (at > now) return this.service.timers.add(this, at)
     this.state = "running"
-    const worker = Worker.assign(this.service.runs, this)
-    this.worker = worker
-    worker.beginAtOnce()
+    this.crew.ready.push(this)
   }
 
-  perform(worker: RunWorker): Effect.Effect<unknown, never, R> {
+  perform(worker: Worker.Worker): Effect.Effect<unknown, never, R> {
     return this.timed.run(worker)
   }
 
@@ -115,7 +117,7 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork, Run {
     this.isEnding = true
     this.service.timers.remove(this)
     if (this.state === "waiting") this.finish(undefined)
-    else if (cuts) this.worker?.interrupt(FiberId.none)
+    else if (cuts) this.crew.cut(this, FiberId.none)
   }
 
   get await(): Effect.Effect<void> {

@@ -26,16 +26,18 @@ export abstract class Timer {
 export class Timers {
   private readonly clock: Clock.Clock
   private readonly runtime: Runtime.Runtime<never>
+  private readonly fired: () => void
   private readonly waiting: Array<Timer> = []
   private added = 0
   private sleeper: Fiber.RuntimeFiber<void> | undefined = undefined
   /** When the sleeper looks again at the latest. */
   private looksAt = Number.POSITIVE_INFINITY
 
-  /** None yet. The sleeper runs in this runtime. */
-  constructor(clock: Clock.Clock, runtime: Runtime.Runtime<never>) {
+  /** None yet. The sleeper runs in this runtime. `fired` is called when all that were due have fired. */
+  constructor(clock: Clock.Clock, runtime: Runtime.Runtime<never>, fired: () => void) {
     this.clock = clock
     this.runtime = runtime
+    this.fired = fired
   }
 
   /** Fires a timer when it is due, never at once. */
@@ -72,7 +74,10 @@ export class Timers {
       if (first === undefined) return Effect.sync(() => this.rest())
       this.looksAt = first.at
       const left = first.at - now
-      if (left <= 0 && !hasFired) return Effect.zipRight(this.fireUntil(now), this.sleep(true))
+      if (left <= 0 && !hasFired) {
+        this.fireUntil(now)
+        return this.sleep(true)
+      }
       // Where more comes due than can be done, a turn of the event loop: all else must go on.
       const millis = Math.min(Math.max(0, Math.ceil(left)), Monotonic.longestSleepMillis)
       return Effect.zipRight(this.clock.sleep(Duration.millis(millis)), this.sleep(false))
@@ -85,20 +90,12 @@ export class Timers {
     this.looksAt = Number.POSITIVE_INFINITY
   }
 
-  /** As a loop of Effect, which lets others run from time to time. */
-  private fireUntil(now: number): Effect.Effect<void> {
-    const due = () => {
-      const [first] = this.waiting
-      return first !== undefined && first.at <= now
-    }
-    const fire = Effect.sync(() => {
-      const [first] = this.waiting
-      // It may have been taken off meanwhile.
-      if (first === undefined || first.at > now) return
+  private fireUntil(now: number): void {
+    for (let [first] = this.waiting; first !== undefined && first.at <= now; [first] = this.waiting) {
       this.takeFirst(first)
       first.fire(now)
-    })
-    return Effect.whileLoop({ while: due, body: () => fire, step: () => {} })
+    }
+    this.fired()
   }
 
   private takeFirst(first: Timer): void {

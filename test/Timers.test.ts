@@ -21,7 +21,7 @@ class Noted extends Timers.Timer {
 const made = (times: ReadonlyArray<number>) =>
   Effect.zipWith(Effect.clock, Effect.runtime(), (clock, runtime) => {
     const fired: Array<number> = []
-    const timers = new Timers.Timers(clock, runtime)
+    const timers = new Timers.Timers(clock, runtime, () => {})
     const start = Monotonic.unsafeMillis(clock)
     const all = times.map((at, index) => {
       const timer = new Noted(() => fired.push(index))
@@ -76,7 +76,7 @@ describe("timers", () => {
         unsafeCurrentTimeNanos: () => BigInt(now) * 1_000_000n,
         sleep: (duration) => Effect.sync(() => void sleeps.push(Duration.toMillis(duration)))
       }
-      const timers = new Timers.Timers(clock, yield* Effect.runtime())
+      const timers = new Timers.Timers(clock, yield* Effect.runtime(), () => {})
       let left = 3
       const late = new Noted(() => {
         now += 10

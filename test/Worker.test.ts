@@ -232,10 +232,11 @@ describe("a handler cannot tell that its fiber has handled others", () => {
     Effect.gen(function* () {
       const fibers: Array<Fiber.RuntimeFiber<unknown, unknown>> = []
       const note = Effect.withFiberRuntime<void>((fiber) => Effect.sync(() => void fibers.push(fiber)))
+      // Who waits leaves what follows to another fiber.
       const running = yield* doing(
         "L",
         Effect.replicateEffect(
-          Service.listen(Job, () => note),
+          Service.listen(Job, () => Effect.zipRight(note, Effect.yieldNow())),
           300
         )
       )

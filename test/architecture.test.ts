@@ -4,7 +4,7 @@ import { dirname, join, normalize } from "node:path"
 
 /** Low to high. A module imports only from levels below its own. */
 const levels = [
-  ["Gate", "HeadStart", "Overlay", "Few", "LeanStream", "Refusal", "Finalizers"],
+  ["Gate", "HeadStart", "Overlay", "Few", "LeanStream", "Refusal", "Finalizers", "Definition", "RunQueue"],
   [
     "Input",
     "Reason",
@@ -57,7 +57,8 @@ const levels = [
   ["Owner", "AppEnd", "AppNotes"],
   ["Work", "ServiceRegistry", "OwnedWork"],
   ["Envelope", "Worker"],
-  ["Handling", "Runs", "Streams", "Overflow"],
+  ["Crew"],
+  ["Handling", "Streams", "Overflow"],
   ["Listener", "Health"],
   ["EventBus", "ServiceScope"],
   ["Escalation", "Shutdown"],

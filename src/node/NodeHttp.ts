@@ -24,6 +24,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Http from "node:http"
 import type * as Net from "node:net"
+import * as Definition from "../Definition.ts"
 import * as Input from "../Input.ts"
 import * as Owner from "../Owner.ts"
 import * as ServiceScope from "../ServiceScope.ts"
@@ -105,7 +106,7 @@ export const layer = (
     {
       definition: {
         name: settings.name,
-        location: Owner.madeAt(stack),
+        location: Definition.madeAt(stack),
         isStopTimeoutSet: options.drainTimeout !== undefined || settings.readinessDelay > 0
       },
       onStop: (started: Server) => started.drain,
