@@ -4,8 +4,8 @@
  *
  * Every listener is a closure of its own, and each bus has 1,000 listeners of
  * other events besides, but for the one `PubSub`: there each would cost as much
- * as a listener of the event itself, so what is compared with has none, and a
- * row of its own shows what they do. Handlers of ours are Effects that use the
+ * as a listener of the event itself, so what is compared with has none, and
+ * rows of their own show what they do. Handlers of ours are Effects that use the
  * environment of their service; journal, metrics, status and receipts are as
  * they are by default. Each call of a handler is counted.
  */
@@ -39,6 +39,9 @@ export const bus: Suite = async (quick, report) => {
       least
     )
 
+  // Fewer would all fit into a queue, or be over before it is full.
+  const leastOf = (verb: string) => (verb !== "publishAll" ? 1 : quick ? 256 : 1_024)
+
   for (const listeners of [1, 10, 100]) {
     const count = makeCount()
     const setting = { count, listeners, others: 1_000 }
@@ -51,7 +54,7 @@ export const bus: Suite = async (quick, report) => {
       moleculer: await moleculer(setting),
       nest: await nest(setting)
     }
-    const to = `to ${listeners} listener${listeners === 1 ? "" : "s"}`
+    const to = toListeners(listeners)
 
     const compare = async (
       way: string,
@@ -67,8 +70,7 @@ export const bus: Suite = async (quick, report) => {
         [others.moleculer]: buses.moleculer?.emit,
         [others.nest]: buses.nest?.emit
       }
-      // Fewer would all fit into a queue, or be over before it is full.
-      const least = verb !== "publishAll" ? 1 : quick ? 256 : 1_024
+      const least = leastOf(verb)
       const costs = await paired(
         rounds,
         Object.fromEntries(
@@ -100,10 +102,10 @@ export const bus: Suite = async (quick, report) => {
       ]
     )
     await compare("publish one at a time", "publishOne", { [streams]: buses.streams.publishOne }, [
-      { goal: "2", of: streams, atMost: 1 / 40 }
+      { goal: "2", of: streams, atMost: atMostOne }
     ])
     await compare("publish without a pause", "publishAll", { [streams]: buses.streams.publishAll }, [
-      { goal: "2", of: streams, atMost: 1 / { 1: 1.2, 10: 1.8, 100: 2 }[listeners]! }
+      { goal: "2", of: streams, atMost: atMostAll[listeners]! }
     ])
     for (const bus of Object.values(buses)) await bus?.stop()
   }
@@ -131,16 +133,31 @@ export const bus: Suite = async (quick, report) => {
   await alone.stop()
   await crowded.stop()
 
-  const setting = { count, listeners: 1, others: 1_000 }
-  const both = { [ours]: await toolkit(setting), [streams]: await pubSub(setting) }
-  const what = "publish one at a time to 1 listener, both with 1,000 others"
-  const costs = await paired(rounds, {
-    [ours]: counted(count, 1, both[ours].publishOne),
-    [streams]: counted(count, 1, both[streams].publishOne)
-  })
-  report.variants(what, nanos, costs)
-  const values = ratios(costs[ours], costs[streams])
-  report.goal({ goal: "2", what: `${what}, of ${streams}`, atMost: 1 / 40, values })
-  await both[ours].stop()
-  await both[streams].stop()
+  // As the goal has it: with 1,000 others on both sides. A Stream looks at each event, so few rounds tell.
+  for (const listeners of [1, 10, 100]) {
+    const setting = { count, listeners, others: 1_000 }
+    const both = { [ours]: await toolkit(setting), [streams]: await pubSub(setting) }
+    for (const [way, verb, atMost] of [
+      ["publish one at a time", "publishOne", atMostOne],
+      ["publish without a pause", "publishAll", atMostAll[listeners]!]
+    ] as const) {
+      const what = `${way} ${toListeners(listeners)}, both with 1,000 others`
+      const least = leastOf(verb)
+      const costs = await paired(quick ? 3 : 7, {
+        [ours]: counted(count, listeners, both[ours][verb], least),
+        [streams]: counted(count, listeners, both[streams][verb], least)
+      })
+      report.variants(what, nanos, costs)
+      const values = ratios(costs[ours], costs[streams])
+      report.goal({ goal: "2", what: `${what}, of ${streams}`, atMost, values })
+    }
+    await both[ours].stop()
+    await both[streams].stop()
+  }
 }
+
+const toListeners = (listeners: number): string => `to ${listeners} listener${listeners === 1 ? "" : "s"}`
+
+/** 40 times faster, and so many times faster to so many listeners. */
+const atMostOne = 1 / 40
+const atMostAll: Readonly<Record<number, number>> = { 1: 1 / 1.2, 10: 1 / 1.8, 100: 1 / 2 }

@@ -17,8 +17,7 @@ export class TaskRecord {
   private failures = 0
   private skipped = 0
   private isRunning = false
-  /** Not a number until it runs: what is always one is written in place. */
-  private lastStart = Number.NaN
+  private lastStart: number | undefined = undefined
   private lastDuration: number | undefined = undefined
   private lastError: string | undefined = undefined
   /** When the next run is due, in monotonic milliseconds, or as is planned. */
@@ -49,7 +48,7 @@ export class TaskRecord {
       failures: this.failures,
       skipped: this.skipped,
       isRunning: this.isRunning,
-      lastStart: Number.isNaN(this.lastStart) ? undefined : this.lastStart,
+      lastStart: this.lastStart,
       lastDuration: this.lastDuration === undefined ? undefined : Duration.millis(this.lastDuration),
       nextRun: left === undefined ? undefined : Math.round(clock.unsafeCurrentTimeMillis() + left),
       lastError: this.lastError

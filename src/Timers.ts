@@ -12,8 +12,6 @@ import * as Monotonic from "./Monotonic.ts"
 
 /** What is due at some time. */
 export abstract class Timer {
-  /** When it is due, in monotonic milliseconds. */
-  at = 0
   /** Those that are due at the very same time, which happens to clocks of tests, come in the order in which they were made. */
   order = 0
   /** Its place among those that wait; below zero when it does not wait. */
@@ -28,6 +26,8 @@ export class Timers {
   private readonly runtime: Runtime.Runtime<never>
   private readonly fired: () => void
   private readonly waiting: Array<Timer> = []
+  /** When each is due, beside each other: to look at each timer for it would cost ten times as much. */
+  private readonly times: Array<number> = []
   private added = 0
   private sleeper: Fiber.RuntimeFiber<void> | undefined = undefined
   /** When the sleeper looks again at the latest. */
@@ -40,15 +40,13 @@ export class Timers {
     this.fired = fired
   }
 
-  /** Fires a timer when it is due, never at once. */
+  /** Fires a timer when it is due, in monotonic milliseconds, never at once. */
   add(timer: Timer, at: number): void {
-    timer.at = at
     if (timer.order === 0) timer.order = ++this.added
-    this.waiting.push(timer)
-    this.rise(timer, this.waiting.length - 1)
-    if (timer.at >= this.looksAt) return
+    this.rise(timer, at, this.waiting.length)
+    if (at >= this.looksAt) return
     this.sleeper?.unsafeInterruptAsFork(FiberId.none)
-    this.looksAt = timer.at
+    this.looksAt = at
     this.sleeper = Runtime.runFork(this.runtime)(Effect.interruptible(this.sleep(false)), {
       immediate: false
     })
@@ -56,11 +54,8 @@ export class Timers {
 
   /** Takes a timer off, if it waits. */
   remove(timer: Timer): void {
-    const { place } = timer
-    if (place < 0) return
-    timer.place = -1
-    const last = this.waiting.pop()
-    if (last !== undefined && last !== timer) this.settle(last, place)
+    if (timer.place < 0) return
+    this.take(timer)
     if (this.waiting.length > 0) return
     this.sleeper?.unsafeInterruptAsFork(FiberId.none)
     this.rest()
@@ -70,10 +65,10 @@ export class Timers {
   private sleep(hasFired: boolean): Effect.Effect<void> {
     return Effect.suspend(() => {
       const now = Monotonic.unsafeMillis(this.clock)
-      const [first] = this.waiting
+      const [first] = this.times
       if (first === undefined) return Effect.sync(() => this.rest())
-      this.looksAt = first.at
-      const left = first.at - now
+      this.looksAt = first
+      const left = first - now
       if (left <= 0 && !hasFired) {
         this.fireUntil(now)
         return this.sleep(true)
@@ -91,50 +86,57 @@ export class Timers {
   }
 
   private fireUntil(now: number): void {
-    for (let [first] = this.waiting; first !== undefined && first.at <= now; [first] = this.waiting) {
-      this.takeFirst(first)
+    for (let [first] = this.waiting; first !== undefined && this.times[0]! <= now; [first] = this.waiting) {
+      this.take(first)
       first.fire(now)
     }
     this.fired()
   }
 
-  private takeFirst(first: Timer): void {
-    first.place = -1
-    const last = this.waiting.pop()
-    if (last !== undefined && last !== first) this.settle(last, 0)
+  private take(timer: Timer): void {
+    const { place } = timer
+    timer.place = -1
+    // There is one at least.
+    const last = this.waiting.pop()!
+    const at = this.times.pop()!
+    if (last !== timer) this.settle(last, at, place)
   }
 
   /** Puts a timer where there is room, or up or down from there. */
-  private settle(timer: Timer, place: number): void {
-    const { waiting } = this
+  private settle(timer: Timer, at: number, place: number): void {
     for (;;) {
       const left = 2 * place + 1
-      const child = before(waiting[left + 1], waiting[left]) ? left + 1 : left
-      const next = waiting[child]
-      if (next === undefined || !before(next, timer)) break
-      waiting[place] = next
-      next.place = place
+      const right = left + 1
+      if (left >= this.waiting.length) break
+      const isRight =
+        right < this.waiting.length && this.isAfter(left, this.waiting[right]!, this.times[right]!)
+      const child = isRight ? right : left
+      if (this.isAfter(child, timer, at)) break
+      this.put(this.waiting[child]!, this.times[child]!, place)
       place = child
     }
-    this.rise(timer, place)
+    this.rise(timer, at, place)
   }
 
-  private rise(timer: Timer, place: number): void {
-    const { waiting } = this
-    for (;;) {
+  private rise(timer: Timer, at: number, place: number): void {
+    while (place > 0) {
       const above = (place - 1) >> 1
-      const next = waiting[above]
-      if (next === undefined || !before(timer, next)) break
-      waiting[place] = next
-      next.place = place
+      if (!this.isAfter(above, timer, at)) break
+      this.put(this.waiting[above]!, this.times[above]!, place)
       place = above
     }
-    waiting[place] = timer
+    this.put(timer, at, place)
+  }
+
+  private put(timer: Timer, at: number, place: number): void {
+    this.waiting[place] = timer
+    this.times[place] = at
     timer.place = place
   }
-}
 
-const before = (one: Timer | undefined, other: Timer | undefined): boolean =>
-  one !== undefined &&
-  other !== undefined &&
-  (one.at < other.at || (one.at === other.at && one.order < other.order))
+  /** Whether the timer at a place comes after another one. */
+  private isAfter(place: number, timer: Timer, at: number): boolean {
+    const time = this.times[place]!
+    return time > at || (time === at && this.waiting[place]!.order > timer.order)
+  }
+}

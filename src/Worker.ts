@@ -7,7 +7,7 @@
  * has its `Scope` to itself, and can be interrupted alone. When a job was
  * interrupted, leaves children or changes its flags, the fiber ends with it.
  */
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -59,6 +59,8 @@ export class Worker {
   /** What it does; nothing while it waits. */
   job: Job | undefined
   private readonly crew: Home
+  /** How it waits, when it has. */
+  private waits: Effect.Effect<unknown, never, any> | undefined
   private wake: ((effect: Effect.Effect<any, never, any>) => void) | undefined
   /** Its last job has ended with this, and so will the fiber. */
   private last: { readonly value: unknown } | undefined
@@ -67,7 +69,9 @@ export class Worker {
   /** With the work in it, and without a scope. */
   private context!: Context.Context<any>
   private scope: RunScope | undefined
-  private settle!: (exit: Exit.Exit<any, any>) => Effect.Effect<any, never, any>
+  private settle: ((exit: Exit.Exit<any, any>) => Effect.Effect<unknown, never, any>) | undefined
+  /** What its job has left to do. */
+  private left: Effect.Effect<unknown, never, any> | undefined
   /** The runtime it is in, and the values it has as a fiber of it, which nobody else has. */
   private runtime!: Runtime.Runtime<any>
   private refs!: FiberRefs.FiberRefs
@@ -83,9 +87,7 @@ export class Worker {
     this.takes(job)
     if (fiber === undefined) {
       this.runtime = job.runtime
-      Runtime.runFork(job.runtime)(Effect.interruptible(this.life), { immediate: true }).addObserver((exit) =>
-        this.ended(exit)
-      )
+      Runtime.runFork(job.runtime)(this.life, { immediate: true }).addObserver((exit) => this.ended(exit))
       return
     }
     this.wake = undefined
@@ -125,9 +127,9 @@ export class Worker {
   }
 
   /**
-   * Runs what a job does, with a scope in its context. When all that it has
-   * acquired is released, goes on with how it ended. A failure to release is one
-   * of the job.
+   * The last that a job does: runs an effect with a scope in its context. When
+   * all that it has acquired is released, the job goes on with how it ended. A
+   * failure to release is one of the job.
    */
   settled<B, E, R1, C, R2>(
     effect: Effect.Effect<B, E, R1>,
@@ -136,47 +138,60 @@ export class Worker {
     this.scope = new RunScope()
     this.settle = settle
     this.enter(this.scope.within(this.context))
-    return Effect.matchCauseEffect(effect as Effect.Effect<B, E, Exclude<R1, Scope.Scope>>, this.release)
+    // Its end comes to `did` or `failed`, which settle it: to do so here would cost each job two steps more.
+    return effect as Effect.Effect<any, never, Exclude<R1, Scope.Scope>>
   }
 
-  /** When what a job does has ended: what it is settled with then is of the same types. */
-  private readonly release = {
-    onFailure: (cause: Cause.Cause<any>) => this.released(Exit.failCause(cause)),
-    onSuccess: (value: any) => this.released(Exit.succeed(value))
-  }
-
-  private released(exit: Exit.Exit<any, any>): Effect.Effect<any, never, any> {
-    const { scope, settle } = this
-    const closing = scope?.close(exit)
+  /** What is left of the job, after what was to be settled. */
+  private released(
+    settle: NonNullable<Worker["settle"]>,
+    exit: Exit.Exit<unknown, unknown>
+  ): Effect.Effect<unknown, never, any> {
+    this.settle = undefined
+    const closing = this.scope?.close(exit)
     if (closing === undefined) return settle(exit)
     const closed = Effect.exit(Effect.uninterruptible(closing))
     return Effect.flatMap(closed, (ended) => settle(Exit.zipLeft(exit, ended)))
   }
 
   private get life(): Effect.Effect<void, never, any> {
-    const jobs: Effect.Effect<void, never, any> = Effect.whileLoop({
-      while: () => this.last === undefined,
-      body: () => (this.job === undefined ? this.waiting : this.perform(this.job)),
-      step: (value) => this.did(value)
-    })
     return Effect.withFiberRuntime((fiber) => {
       this.fiber = fiber as Inner
-      this.flags = this.fiber.currentRuntimeFlags
       this.refs = FiberRefs.forkAs(this.runtime.fiberRefs, fiber.id())
-      return Effect.onExit(jobs, (exit) => this.scope?.close(exit) ?? Effect.void)
+      return Effect.uninterruptible(this.jobs)
     })
   }
 
-  private readonly waiting = Effect.async<unknown, never, any>((resume) => {
-    this.wake = resume
-    if (!this.crew.rests(this)) resume(Effect.interrupt)
-  }, Gate.ours)
+  private get jobs(): Effect.Effect<void, never, any> {
+    const loop: Effect.Effect<void, never, any> = Effect.whileLoop({
+      while: () => this.last === undefined,
+      body: () => this.next,
+      step: (value) => this.did(value)
+    })
+    // So that it hears of each end, be it an interruption.
+    return Effect.catchAllCause(Effect.interruptible(loop), (cause) => this.failed(cause))
+  }
+
+  private get next(): Effect.Effect<unknown, never, any> {
+    const { job, left } = this
+    if (left !== undefined) return left
+    return job === undefined ? (this.waits ??= this.waiting) : this.perform(job)
+  }
+
+  private get waiting(): Effect.Effect<unknown, never, any> {
+    return Effect.async<unknown, never, any>((resume) => {
+      this.wake = resume
+      if (!this.crew.rests(this)) resume(Effect.interrupt)
+    }, Gate.ours)
+  }
 
   // Who is woken has one.
   private readonly doing: Effect.Effect<unknown, never, any> = Effect.suspend(() => this.perform(this.job!))
 
   private perform(job: Job): Effect.Effect<unknown, never, any> {
     this.prepare(job)
+    // It has a fiber, which runs this.
+    this.flags ??= this.fiber!.currentRuntimeFlags
     const effect = job.perform(this)
     // Otherwise it has entered the context with a scope.
     if (this.scope === undefined) this.enter(this.context)
@@ -188,8 +203,25 @@ export class Worker {
     this.job = job
   }
 
-  private did(value: unknown): void {
-    const { crew } = this
+  private failed(cause: Cause.Cause<never>): Effect.Effect<void, never, any> {
+    const { scope, settle } = this
+    // It has a fiber, in which this runs.
+    const isInterrupted = !Cause.isEmpty(this.fiber!.getFiberRef(FiberRef.interruptedCause))
+    if (isInterrupted || settle === undefined)
+      return Effect.onExit(Effect.failCause(cause), (exit) => scope?.close(exit) ?? Effect.void)
+    this.left = this.released(settle, Exit.failCause(cause))
+    return this.jobs
+  }
+
+  private did(given: unknown): void {
+    const { crew, settle } = this
+    const left = settle && this.released(settle, Exit.succeed(given))
+    this.left = undefined
+    if (left !== undefined && !isDone(left)) {
+      this.left = left
+      return
+    }
+    const value = left === undefined ? given : left.value
     const { ready } = crew
     // A fiber that has a job runs this.
     const [fiber, job] = [this.fiber!, this.job!]
@@ -237,6 +269,10 @@ export class Worker {
     else fiber.setFiberRefs(this.refs)
   }
 }
+
+/** Whether there is nothing to run. */
+const isDone = <A, R>(effect: Effect.Effect<A, never, R>): effect is Exit.Success<A, never> =>
+  Exit.isExit(effect) && Exit.isSuccess(effect)
 
 /** What each fiber is inside: the effects that ask and set the same take turns, and copies of all that a fiber has. */
 interface Inner extends Omit<Fiber.RuntimeFiber<void>, "currentContext"> {
