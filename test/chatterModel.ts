@@ -128,7 +128,10 @@ export const modelOf = (story: Story) => {
       const isOver: Degree =
         over === undefined || isAgain
           ? "no"
-          : isEarlier(listener.cut, over) || (hasTimedOut(last) && isTimedOutAgain)
+          : // Of one that was over at the very moment of the cut, nobody can tell.
+            isEarlier(listener.cut, over) ||
+              listener.cut?.at === over.at ||
+              (hasTimedOut(last) && isTimedOutAgain)
             ? end === "done" || end === "failed" || hasTimedOut(last) || isOwnDoing !== undefined
               ? "maybe"
               : "no"
