@@ -14,7 +14,7 @@ export interface Backlog<A> {
   readonly seed: (items: ReadonlyArray<A>) => void
   /** What becomes of the item. */
   readonly offer: (item: A) => "taken" | "dropped" | "refused" | Waiting
-  /** Takes the first item for which `isNext` is true; none when there is none. */
+  /** Takes the first item, or the first for which `isNext` is true; none when there is none. */
   readonly take: (isNext?: (item: A) => boolean) => A | undefined
   /** Takes no more. What is there, and what waits for room, can still be taken. */
   readonly end: () => void

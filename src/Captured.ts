@@ -8,6 +8,7 @@ import * as FiberRefs from "effect/FiberRefs"
 import * as HashMap from "effect/HashMap"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
+import * as InnerFiber from "./InnerFiber.ts"
 import * as Spans from "./Spans.ts"
 
 /**
@@ -16,7 +17,7 @@ import * as Spans from "./Spans.ts"
  */
 export const runtime = <R>(): Effect.Effect<Runtime.Runtime<R>, never, R> =>
   Effect.withFiberRuntime((fiber) => {
-    const { _fiberRefs, currentContext, currentRuntimeFlags } = fiber as unknown as Inner
+    const { _fiberRefs, currentContext, currentRuntimeFlags } = InnerFiber.of(fiber)
     const known = last.get(currentContext)
     const isSame = known?.runtimeFlags === currentRuntimeFlags && !haveChanged(known.fiberRefs, _fiberRefs)
     if (isSame) return Effect.succeed(known as Runtime.Runtime<R>)
@@ -24,13 +25,6 @@ export const runtime = <R>(): Effect.Effect<Runtime.Runtime<R>, never, R> =>
       remember(Runtime.make({ context, runtimeFlags, fiberRefs: shared(known?.fiberRefs, fiberRefs) }))
     )
   })
-
-/** What each fiber has in it. Effect has one implementation of `RuntimeFiber`; what it shows of this are copies. */
-interface Inner {
-  readonly _fiberRefs: FiberRefs.FiberRefs
-  readonly currentContext: Context.Context<any>
-  readonly currentRuntimeFlags: RuntimeFlags.RuntimeFlags
-}
 
 /** Notes the runtime that a fiber is about to begin with: what is captured in that fiber shares it. Gives it outside its span. */
 export const remember = <R>(begun: Runtime.Runtime<R>): Runtime.Runtime<R> => {

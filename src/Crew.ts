@@ -13,7 +13,7 @@ export class Crew implements Worker.Home {
   private readonly shared: Pick<Owner.Shared, "ready" | "spares">
   private workers: Set<Worker.Worker> | undefined = undefined
   /** Those who have nothing to do. */
-  private spare: Array<Worker.Worker> | undefined = undefined
+  private idle: Array<Worker.Worker> | undefined = undefined
   private isClosed = false
 
   constructor(shared: Pick<Owner.Shared, "ready" | "spares">) {
@@ -27,7 +27,7 @@ export class Crew implements Worker.Home {
 
   /** Begins with a job, on this stack. */
   begin(job: Worker.Job): void {
-    const spare = this.spare?.pop()
+    const spare = this.idle?.pop()
     // Mostly all are alike. One that is not is of no use to whoever comes next, either.
     if (spare?.isFor(job) === false) spare.end()
     else if (spare !== undefined) return spare.begin(job)
@@ -52,13 +52,13 @@ export class Crew implements Worker.Home {
   /** Its service has stopped, but perhaps for a job that has asked for that. */
   close(): void {
     this.isClosed = true
-    for (const worker of this.spare?.slice() ?? []) worker.dismiss()
+    for (const worker of this.idle?.slice() ?? []) worker.dismiss()
   }
 
   rests(worker: Worker.Worker): boolean {
     if (this.isClosed) return false
-    this.spare ??= []
-    this.spare.push(worker)
+    this.idle ??= []
+    this.idle.push(worker)
     const { spares } = this.shared
     spares.add(worker)
     if (spares.size > mostSpares) {
@@ -71,12 +71,12 @@ export class Crew implements Worker.Home {
 
   retires(worker: Worker.Worker): boolean {
     this.shared.spares.delete(worker)
-    const place = this.spare?.indexOf(worker) ?? -1
-    if (place >= 0) this.spare?.splice(place, 1)
+    const place = this.idle?.indexOf(worker) ?? -1
+    if (place >= 0) this.idle?.splice(place, 1)
     return place >= 0
   }
 
-  left(worker: Worker.Worker): void {
+  leaves(worker: Worker.Worker): void {
     this.retires(worker)
     this.workers?.delete(worker)
     if (this.workers?.size === 0) this.workers = undefined

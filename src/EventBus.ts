@@ -24,7 +24,7 @@ import * as LeanStream from "./LeanStream.ts"
 import * as Listener from "./Listener.ts"
 import * as Monotonic from "./Monotonic.ts"
 import * as Owner from "./Owner.ts"
-import type { RunQueue } from "./RunQueue.ts"
+import * as RunQueue from "./RunQueue.ts"
 import * as Spans from "./Spans.ts"
 import * as Streams from "./Streams.ts"
 import * as Work from "./Work.ts"
@@ -199,15 +199,15 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
         const whole = () => Effect.succeed(receipt(event.name, outcomes))
         let resume: ((receipt: Effect.Effect<Receipt>) => void) | undefined
         // All have it before any handles it, so that none can take it from another; and none waits for another.
-        const queues: Array<RunQueue<any>> = []
+        const ready: Array<RunQueue.Ready> = []
         listeners.forEach((listener, index) => {
-          const queue = listener.handle(envelope, (outcome) => {
+          const handling = listener.handle(envelope, (outcome) => {
             outcomes[index] = outcome
             if (--left === 0) resume?.(whole())
           })
-          if (queue !== undefined && !queues.includes(queue)) queues.push(queue)
+          if (handling !== undefined) ready.push(handling)
         })
-        for (const queue of queues) queue.beginNow()
+        RunQueue.beginNow(ready)
         if (left === 0) return whole()
         return Effect.async<Receipt>((go) => {
           resume = go

@@ -57,6 +57,8 @@ export interface Handler<Payload, E, R> {
   readonly record: ListenerRecord
   /** The outcome of what takes no time, which is most. */
   atOnce: Delivery.Outcome | undefined
+  /** How many it has taken, and not begun with. */
+  unbegun: number
   /** It has ended. A failure is an interruption, or a defect of what it does when it is interrupted. */
   readonly ended: (handling: Handling, exit: Exit.Exit<Delivery.Outcome>) => void
 }
@@ -72,6 +74,7 @@ export class Handling implements Worker.Job {
   /** Hears once what became of an emitted event; nobody waits for a published one. */
   tell: ((outcome: Delivery.Outcome) => void) | undefined
   worker: Worker.Worker | undefined = undefined
+  isBegun = false
 
   constructor(
     handler: Handler<any, any, any>,
@@ -95,6 +98,8 @@ export class Handling implements Worker.Job {
 
   perform(worker: Worker.Worker): Effect.Effect<Delivery.Outcome, never, any> {
     const { envelope, handler } = this
+    this.isBegun = true
+    handler.unbegun--
     const now = Monotonic.unsafeMillis(handler.spec.clock)
     if (this.isPublished) handler.record.taken(envelope, now)
     return run(handler, envelope, worker, now)

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
+import type { InnerFiber } from "./InnerFiber.ts"
 
 /** Forks an effect that belongs to nobody, as `Effect.forkDaemon` does. */
 export const fork = <A, E, R>(
@@ -34,19 +35,17 @@ let depth = 0
 const deepest = 50
 
 /** Resumes a fiber that waits, and runs it at once, without its scheduler. */
-export const wake = (fiber: Fiber.RuntimeFiber<unknown, unknown>, resume: () => void): void => {
-  // Where Effect looks for the scheduler of a fiber that is resumed.
-  const scheduled = fiber as unknown as { currentScheduler: Scheduler.Scheduler }
-  const { currentScheduler } = scheduled
+export const wake = (fiber: InnerFiber, resume: () => void): void => {
+  const { currentScheduler } = fiber
   const waking: Scheduler.Scheduler = {
     shouldYield: (fiber) => currentScheduler.shouldYield(fiber),
     scheduleTask: (task) => {
-      scheduled.currentScheduler = currentScheduler
+      fiber.currentScheduler = currentScheduler
       task()
     }
   }
-  scheduled.currentScheduler = waking
+  fiber.currentScheduler = waking
   resume()
   // It may have been about to run already.
-  if (scheduled.currentScheduler === waking) scheduled.currentScheduler = currentScheduler
+  if (fiber.currentScheduler === waking) fiber.currentScheduler = currentScheduler
 }

@@ -16,7 +16,6 @@ import * as Handling from "./Handling.ts"
 import { ListenerRecord } from "./ListenerRecord.ts"
 import * as Keys from "./Keys.ts"
 import * as Overflow from "./Overflow.ts"
-import type { RunQueue } from "./RunQueue.ts"
 import type { ListenerStatus } from "./ServiceStatus.ts"
 import * as Work from "./Work.ts"
 import type * as Worker from "./Worker.ts"
@@ -33,13 +32,10 @@ export interface Spec<Payload, E, R> extends Handling.Spec<Payload, E, R> {
 export interface Listener {
   /**
    * Takes the event, for the handler to be run in the listener's service. Says
-   * once what became of it. Gives the queue that is to be told to begin, if it
-   * was taken.
+   * once what became of it. Gives what is to begin at once, if it was taken and
+   * nothing of this listener is to begin before.
    */
-  readonly handle: (
-    envelope: Envelope,
-    tell: (outcome: Delivery.Outcome) => void
-  ) => RunQueue<Worker.Job> | undefined
+  readonly handle: (envelope: Envelope, tell: (outcome: Delivery.Outcome) => void) => Worker.Job | undefined
   /** Queues a published event, as `onFull` says. Gives how to wait for room, if there is none. */
   readonly queue: (envelope: Envelope) => Backlog.Waiting | undefined
   /** Takes no more events. */
@@ -85,6 +81,8 @@ class Subscribed<Payload, E, R> implements Listener, Handling.Handler<Payload, E
   atOnce: Delivery.Outcome | undefined
   private state: "open" | "closed" | "abandoned" = "open"
   private work: Work.Work | undefined
+  /** How many have been taken, and not begun yet. */
+  unbegun = 0
   /** How many events are being handled, and how many of them are published ones. */
   private handling = 0
   private consuming = 0
@@ -121,14 +119,18 @@ class Subscribed<Payload, E, R> implements Listener, Handling.Handler<Payload, E
       tell(Handling.interrupted(this.spec.service))
       return undefined
     }
-    return this.ready(envelope, tell)
+    const isNext = this.unbegun === 0
+    const handling = this.make(envelope, tell)
+    if (isNext) return handling
+    this.spec.crew.ready.beginLater(handling)
+    return undefined
   }
 
   queue(envelope: Envelope): Backlog.Waiting | undefined {
     if (this.state !== "open") return undefined
     // Then nothing is queued that must come before it.
     if (this.isFree() && this.keys?.isFree(envelope) !== false) {
-      this.ready(envelope, undefined).beginLater()
+      this.spec.crew.ready.beginLater(this.make(envelope, undefined))
       return undefined
     }
     const backlog = this.queued()
@@ -191,7 +193,11 @@ class Subscribed<Payload, E, R> implements Listener, Handling.Handler<Payload, E
     return this.record.status(this.topic.event, this.backlog?.peek())
   }
 
-  ended({ envelope, isPublished, key, tell }: Handling.Handling, exit: Exit.Exit<Delivery.Outcome>): void {
+  ended(
+    { envelope, isBegun, isPublished, key, tell }: Handling.Handling,
+    exit: Exit.Exit<Delivery.Outcome>
+  ): void {
+    if (!isBegun) this.unbegun--
     // What a handler fails in when it is cut is nowhere else to be seen.
     if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause))
       Runtime.runFork(this.runtime)(this.spec.answers.leaked(envelope.event.name, exit.cause))
@@ -205,23 +211,21 @@ class Subscribed<Payload, E, R> implements Listener, Handling.Handler<Payload, E
     this.finishIfDone()
   }
 
-  /** Gives the queue in which it is now, which is to be told to begin. */
-  private ready(envelope: Envelope, tell: Handling.Handling["tell"]): RunQueue<Worker.Job> {
-    const { spec } = this
+  private make(envelope: Envelope, tell: Handling.Handling["tell"]): Handling.Handling {
     const isPublished = tell === undefined
     this.handling++
+    this.unbegun++
     if (isPublished) this.consuming++
     const key = isPublished ? this.keys?.take(envelope) : undefined
     const work = this.workFor(isPublished ? undefined : envelope.sender)
-    spec.crew.ready.push(new Handling.Handling(this, { envelope, key, tell, work }))
-    return spec.crew.ready
+    return new Handling.Handling(this, { envelope, key, tell, work })
   }
 
   /** Those that have not ended. */
   private handlings(): ReadonlyArray<Handling.Handling> {
     if (this.handling === 0) return []
-    const isOwn = (job: Worker.Job) => job instanceof Handling.Handling && job.handler === this
-    return this.spec.crew.jobs().filter((job): job is Handling.Handling => isOwn(job))
+    const all = this.spec.crew.jobs().filter((job) => job instanceof Handling.Handling)
+    return all.filter(({ handler }) => handler === this)
   }
 
   /** One for all that the same work waits for: mostly that is none. */
@@ -237,7 +241,7 @@ class Subscribed<Payload, E, R> implements Listener, Handling.Handler<Payload, E
     while (this.isFree()) {
       const envelope = backlog.take(this.keys?.isFree)
       if (envelope === undefined) break
-      this.ready(envelope, undefined).beginLater()
+      this.spec.crew.ready.beginLater(this.make(envelope, undefined))
     }
     this.record.queued(backlog.size())
   }

@@ -72,9 +72,7 @@ export class OwnedRun<A, R> implements OwnedWork, Worker.Job {
 
   /** Begins in a later turn. */
   begin(): void {
-    const { ready } = this.crew
-    ready.push(this)
-    ready.beginLater()
+    this.crew.ready.beginLater(this)
   }
 
   perform(worker: Worker.Worker): Effect.Effect<A, never, R> {

@@ -62,9 +62,9 @@ export interface Shared {
   readonly snapshot: Effect.Effect<Snapshot>
   /** The timers of a clock. Mostly all go by one. */
   readonly timers: (clock: Clock.Clock) => Timers.Timers
-  /** What is ready to run: events to be handled, ticks and tasks. */
+  /** What is ready to run: events to be handled, ticks and tasks. They are jobs of workers, which an owner does not know. */
   readonly ready: RunQueue<any>
-  /** Workers that have done a job, and are kept for more. */
+  /** Workers that are kept for more, the first one first; some are at work again. */
   readonly spares: Set<{ readonly dismiss: () => void }>
   /** What is measured of a service class. */
   readonly metrics: (service: string) => ServiceMetrics.ServiceMetrics
@@ -145,7 +145,7 @@ export const makeShared = (
     const labels = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentMetricLabels)
     const decorate = Context.getOption(runtime.context, WorkDecorator.WorkDecorator)
     const timers = new Map<Clock.Clock, Timers.Timers>()
-    const ready = new RunQueue<any>()
+    const ready = new RunQueue<any>(FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentScheduler))
     const root: Root = {
       name,
       begunAt: Monotonic.unsafeMillis(clock),
@@ -169,7 +169,7 @@ export const makeShared = (
         services: Array.from(root.services, (service) => service.status())
       })),
       timers: (clock) => {
-        const known = timers.get(clock) ?? new Timers.Timers(clock, runtime, () => ready.beginNow())
+        const known = timers.get(clock) ?? new Timers.Timers(clock, runtime)
         timers.set(clock, known)
         return known
       },

@@ -1,109 +1,122 @@
 /**
- * What is ready to run, first come, first begun. All of it begins on one stack,
- * so that who has done with one can go on with the next, and need not be woken for it.
+ * What is ready to run, first come, first begun: some of it at once, on the stack
+ * of whoever asks, and all else in a later turn. Much begins on one stack, so that
+ * who has done with one can go on with the next, and need not be woken for it.
  */
-import * as FiberRef from "effect/FiberRef"
-import * as FiberRefs from "effect/FiberRefs"
-import type * as Runtime from "effect/Runtime"
+import type * as Scheduler from "effect/Scheduler"
 
 /** Something that is ready to run. */
 export interface Ready {
-  /** In which it runs. Its scheduler begins what is to begin later. */
-  readonly runtime: Runtime.Runtime<any>
-  /** Who runs it, until it first waits. Must not throw. */
-  readonly crew: { readonly begin: (ready: any) => void }
-}
-
-export class RunQueue<A extends Ready> {
-  private ready: Array<A> = []
-  /** How many of them have begun. */
-  private begun = 0
-  /** How many of them are new: it has not been said yet when they begin. */
-  private fresh = 0
-  /** Those before this one may begin now. */
-  private end = Number.POSITIVE_INFINITY
-  private isRunning = false
-  private isScheduled = false
-
-  /** Puts something at the end. When all that is to begin together is there, comes `beginNow` or `beginLater`. */
-  push(ready: A): void {
-    this.ready.push(ready)
-    this.fresh++
-  }
-
-  /**
-   * Begins with what is new, on the stack of whoever asks, unless something is
-   * before it, or this is such a thing itself that asks: so the stack does not
-   * grow, and what is sent first is handled first.
-   */
-  beginNow(): void {
-    const isNext = this.ready.length - this.begun === this.fresh
-    if (!isNext || isOnTop) return this.beginLater()
-    isOnTop = true
-    this.end = this.begun + Math.min(this.fresh, mostInATurn)
-    this.run(this.end)
-    this.end = Number.POSITIVE_INFINITY
-    isOnTop = false
-  }
-
-  /** Begins with what is there in a later turn. */
-  beginLater(): void {
-    this.fresh = 0
-    const first = this.ready[this.begun]
-    if (this.isScheduled || first === undefined) return
-    this.isScheduled = true
-    const scheduler = FiberRefs.getOrDefault(first.runtime.fiberRefs, FiberRef.currentScheduler)
-    scheduler.scheduleTask(() => {
-      this.isScheduled = false
-      this.run(this.begun + mostInATurn)
-    }, 0)
-  }
-
-  /** What is next, for who has done with what was before it. */
-  next(): A | undefined {
-    return this.begun < this.end ? this.ready[this.begun] : undefined
-  }
-
-  /** Takes what is next. */
-  take(): A | undefined {
-    const next = this.next()
-    if (next !== undefined) this.begun++
-    return next
-  }
-
-  /** Takes something off. Gives whether it had not begun. */
-  withdraw(ready: A): boolean {
-    const place = this.ready.indexOf(ready, this.begun)
-    if (place >= 0) this.ready.splice(place, 1)
-    return place >= 0
-  }
-
-  /** What has not begun. */
-  waiting(): ReadonlyArray<A> {
-    return this.ready.slice(this.begun)
-  }
-
-  private run(end: number): void {
-    const isOutermost = !this.isRunning
-    this.isRunning = true
-    this.fresh = 0
-    // Who begins may go on with those that follow.
-    while (this.begun < end) {
-      const next = this.take()
-      if (next === undefined) break
-      next.crew.begin(next)
-    }
-    if (!isOutermost) return
-    this.isRunning = false
-    this.ready.splice(0, this.begun)
-    this.begun = 0
-    // What has come meanwhile, or was too much.
-    this.beginLater()
-  }
+  /** Who runs it, until it first waits, and where it waits for that. */
+  readonly crew: { readonly begin: (ready: any) => void; readonly ready: RunQueue<any> }
 }
 
 /** How much begins in one turn: all else must go on. */
 const mostInATurn = 256
 
-/** Whether something runs on top of whoever has begun it. */
-let isOnTop = false
+/** What begins at once now, of whichever queue, as all share the stack; and how many of that have begun. */
+let now: Array<Ready> | undefined
+let begunNow = 0
+
+/**
+ * Begins with all of this at once, whatever else is ready; with what is too much
+ * for one turn in a later one. In a later turn, too, if who asks has been begun
+ * so itself: so the stack does not grow, and what is sent first is handled first.
+ * The array is used up.
+ */
+export const beginNow = (all: Array<Ready>): void => {
+  const isOnTop = now !== undefined
+  if (isOnTop || all.length > mostInATurn) {
+    for (const ready of all.splice(isOnTop ? 0 : mostInATurn)) ready.crew.ready.beginLater(ready)
+  }
+  if (isOnTop) return
+  now = all
+  begunNow = 0
+  try {
+    // Who begins may go on with those that follow.
+    while (begunNow < all.length) {
+      const next = all[begunNow++]!
+      next.crew.begin(next)
+    }
+  } finally {
+    now = undefined
+    // On a stack that is full, or by a supervisor that throws, some may be left.
+    for (const ready of all.slice(begunNow)) ready.crew.ready.beginLater(ready)
+  }
+}
+
+export class RunQueue<A extends Ready> {
+  private readonly scheduler: Scheduler.Scheduler
+  private readonly ready: Array<A> = []
+  /** How many of them have begun. */
+  private begun = 0
+  /** Where that ends which may begin now. */
+  private end = Number.POSITIVE_INFINITY
+  private isScheduled = false
+
+  /** Nothing yet. The scheduler is who gives later turns. */
+  constructor(scheduler: Scheduler.Scheduler) {
+    this.scheduler = scheduler
+  }
+
+  /** Begins with something in a later turn. */
+  beginLater(ready: A): void {
+    this.ready.push(ready)
+    this.schedule()
+  }
+
+  /** Takes what is next, for who has done with what was before it, if it is for that one. */
+  takeFor(who: { readonly crew: A["crew"]; isFor(next: A): boolean }): A | undefined {
+    const next = now === undefined ? this.next : (now[begunNow] as A | undefined)
+    if (next?.crew !== who.crew || !who.isFor(next)) return undefined
+    if (now === undefined) this.begun++
+    else begunNow++
+    return next
+  }
+
+  /** Takes something off. Gives whether it had not begun. */
+  withdraw(ready: A): boolean {
+    return takeOff(this.ready, ready, this.begun) || (now !== undefined && takeOff(now, ready, begunNow))
+  }
+
+  /** What has not begun. */
+  waiting(): ReadonlyArray<A> {
+    const atOnce = (now?.slice(begunNow) ?? []) as Array<A>
+    return [...atOnce, ...this.ready.slice(this.begun)]
+  }
+
+  private get next(): A | undefined {
+    return this.begun < this.end ? this.ready[this.begun] : undefined
+  }
+
+  private schedule(): void {
+    if (this.isScheduled || this.begun === this.ready.length) return
+    this.isScheduled = true
+    this.scheduler.scheduleTask(() => {
+      this.isScheduled = false
+      this.run()
+    }, 0)
+  }
+
+  private run(): void {
+    this.end = this.begun + mostInATurn
+    try {
+      for (let { next } = this; next !== undefined; { next } = this) {
+        this.begun++
+        next.crew.begin(next)
+      }
+    } finally {
+      this.end = Number.POSITIVE_INFINITY
+      this.ready.splice(0, this.begun)
+      this.begun = 0
+      // What was too much.
+      this.schedule()
+    }
+  }
+}
+
+const takeOff = <A>(from: Array<A>, item: A, begun: number): boolean => {
+  const place = from.indexOf(item, begun)
+  if (place >= 0) from.splice(place, 1)
+  return place >= 0
+}

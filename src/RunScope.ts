@@ -20,6 +20,7 @@ export class RunScope {
     return this.scope && Scope.close(this.scope, exit)
   }
 
+  /** Makes it, for the context that it is in. */
   make(): Scope.CloseableScope {
     this.scope = Effect.runSync(Scope.make())
     // Who asks when the run has ended, as what it has left behind, gets one that is closed.

@@ -42,15 +42,14 @@ export const run = <A, E, R, R2>(task: Task<A, E, R, R2>, worker: Worker.Worker)
   const settle = (exit: Exit.Exit<A, E>) =>
     ended(task, worker, exit, Monotonic.unsafeMillis(service.clock) - start)
   const decorated = service.owner.shared.around(service, "run", name, effect)
-  if (!isTick(task) || !worker.isTraced) return worker.settled(decorated, settle)
+  if (!isTick(record) || !worker.isTraced) return worker.settled(decorated, settle)
   // Its span ends when all is released.
   const span = { service: service.path, task: name }
   const traced = Spans.around(`${service.key} ${name}`, span)(Effect.scoped(decorated))
   return Effect.flatMap(Effect.exit(traced), settle)
 }
 
-const isTick = ({ record }: Pick<Task<never, never, never, never>, "record">): boolean =>
-  record.task.kind !== "spawn"
+const isTick = ({ task }: TaskRecord.TaskRecord): boolean => task.kind !== "spawn"
 
 const ended = <A, E, R, R2>(
   task: Task<A, E, R, R2>,
@@ -71,7 +70,7 @@ const ended = <A, E, R, R2>(
   record.end(Math.round(took))
   if (answer._tag === "Restart") answer.restarts.reset()
   const { journal } = service.owner.shared
-  if (!isTick(task) || !journal.reads("TaskTicked")) return Effect.succeed(exit)
+  if (!isTick(record) || !journal.reads("TaskTicked")) return Effect.succeed(exit)
   const ticked = { service: service.path, task: name, took: Duration.millis(Math.round(took)) }
   return Effect.as(journal.append({ _tag: "TaskTicked", ...ticked }), exit)
 }

@@ -100,12 +100,12 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork, Worker.Job {
     this.service.timers.add(this, this.timed.plan.at())
   }
 
-  fire(now: number): void {
+  fire(now: number): this | undefined {
     const at = this.timed.plan.at()
     // The clock it goes by has been set back.
-    if (at > now) return this.service.timers.add(this, at)
+    if (at > now) return void this.service.timers.add(this, at)
     this.state = "running"
-    this.crew.ready.push(this)
+    return this
   }
 
   perform(worker: Worker.Worker): Effect.Effect<unknown, never, R> {

@@ -9,6 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import * as Monotonic from "./Monotonic.ts"
+import * as RunQueue from "./RunQueue.ts"
 
 /** What is due at some time. */
 export abstract class Timer {
@@ -16,15 +17,14 @@ export abstract class Timer {
   order = 0
   /** Its place among those that wait; below zero when it does not wait. */
   place = -1
-  /** It is due, and waits no more. Must not throw, nor take long. */
-  abstract fire(now: number): void
+  /** It is due, and waits no more. Gives what is to begin, with all else that is due. Must not throw, nor take long. */
+  abstract fire(now: number): RunQueue.Ready | undefined
 }
 
 /** The timers of a clock, soonest first: a binary heap, each above two that are due no sooner. */
 export class Timers {
   private readonly clock: Clock.Clock
   private readonly runtime: Runtime.Runtime<never>
-  private readonly fired: () => void
   private readonly waiting: Array<Timer> = []
   /** When each is due, beside each other: to look at each timer for it would cost ten times as much. */
   private readonly times: Array<number> = []
@@ -33,11 +33,10 @@ export class Timers {
   /** When the sleeper looks again at the latest. */
   private looksAt = Number.POSITIVE_INFINITY
 
-  /** None yet. The sleeper runs in this runtime. `fired` is called when all that were due have fired. */
-  constructor(clock: Clock.Clock, runtime: Runtime.Runtime<never>, fired: () => void) {
+  /** None yet. The sleeper runs in this runtime. */
+  constructor(clock: Clock.Clock, runtime: Runtime.Runtime<never>) {
     this.clock = clock
     this.runtime = runtime
-    this.fired = fired
   }
 
   /** Fires a timer when it is due, in monotonic milliseconds, never at once. */
@@ -74,7 +73,7 @@ export class Timers {
         return this.sleep(true)
       }
       // Where more comes due than can be done, a turn of the event loop: all else must go on.
-      const millis = Math.min(Math.max(0, Math.ceil(left)), Monotonic.longestSleepMillis)
+      const millis = Math.min(Math.ceil(left), Monotonic.longestSleepMillis)
       return Effect.zipRight(this.clock.sleep(Duration.millis(millis)), this.sleep(false))
     })
   }
@@ -86,11 +85,13 @@ export class Timers {
   }
 
   private fireUntil(now: number): void {
+    const due: Array<RunQueue.Ready> = []
     for (let [first] = this.waiting; first !== undefined && this.times[0]! <= now; [first] = this.waiting) {
       this.take(first)
-      first.fire(now)
+      const ready = first.fire(now)
+      if (ready !== undefined) due.push(ready)
     }
-    this.fired()
+    RunQueue.beginNow(due)
   }
 
   private take(timer: Timer): void {
@@ -101,6 +102,8 @@ export class Timers {
     const at = this.times.pop()!
     if (last !== timer) this.settle(last, at, place)
   }
+
+  // Each place below the length has a timer and its time.
 
   /** Puts a timer where there is room, or up or down from there. */
   private settle(timer: Timer, at: number, place: number): void {

@@ -11,16 +11,15 @@ import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import * as Runtime from "effect/Runtime"
 import type * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as Scope from "effect/Scope"
-import type * as Supervisor from "effect/Supervisor"
 import * as Gate from "./Gate.ts"
 import * as HeadStart from "./HeadStart.ts"
+import * as InnerFiber from "./InnerFiber.ts"
 import * as Overlay from "./Overlay.ts"
 import type { Ready, RunQueue } from "./RunQueue.ts"
 import { RunScope } from "./RunScope.ts"
@@ -50,25 +49,26 @@ export interface Home {
   /** It is not to be given a job any more. Gives whether it had none. */
   readonly retires: (worker: Worker) => boolean
   /** Its fiber has ended. */
-  readonly left: (worker: Worker) => void
+  readonly leaves: (worker: Worker) => void
 }
 
 export class Worker {
   /** It has one from when it first begins. */
-  private fiber: Inner | undefined
+  private fiber: InnerFiber.InnerFiber | undefined
   /** What it does; nothing while it waits. */
   job: Job | undefined
-  private readonly crew: Home
-  /** How it waits, when it has. */
-  private waits: Effect.Effect<unknown, never, any> | undefined
+  readonly crew: Home
+  /** Made when it first waits, as a task that goes on for ever never does. */
+  private wait: Effect.Effect<unknown, never, any> | undefined
   private wake: ((effect: Effect.Effect<any, never, any>) => void) | undefined
   /** Its last job has ended with this, and so will the fiber. */
   private last: { readonly value: unknown } | undefined
-  /** In its context: what work it does, and the scope of that. */
+  /** The work that is in its context. */
   private work: Work.Work | undefined
   /** With the work in it, and without a scope. */
   private context!: Context.Context<any>
   private scope: RunScope | undefined
+  /** What is made of the end of its job, if that has a scope. */
   private settle: ((exit: Exit.Exit<any, any>) => Effect.Effect<unknown, never, any>) | undefined
   /** What its job has left to do. */
   private left: Effect.Effect<unknown, never, any> | undefined
@@ -90,7 +90,6 @@ export class Worker {
       Runtime.runFork(job.runtime)(this.life, { immediate: true }).addObserver((exit) => this.ended(exit))
       return
     }
-    this.wake = undefined
     // Who is spare waits.
     HeadStart.wake(fiber, () => wake!(this.doing))
   }
@@ -123,11 +122,11 @@ export class Worker {
   /** Runs what follows a job: it is still its work, but has the scope of whoever began that, and not its own. */
   afterwards<B, E, R1>(effect: Effect.Effect<B, E, R1>): Effect.Effect<B, E, R1> {
     // What it needs the runtime has, so this is more than `R1`.
-    return Effect.mapInputContext(effect, () => this.context as Context.Context<any>)
+    return Effect.mapInputContext(effect, () => this.context)
   }
 
   /**
-   * The last that a job does: runs an effect with a scope in its context. When
+   * The last that a job does, to be returned as it is: runs an effect with a scope in its context. When
    * all that it has acquired is released, the job goes on with how it ended. A
    * failure to release is one of the job.
    */
@@ -138,7 +137,8 @@ export class Worker {
     this.scope = new RunScope()
     this.settle = settle
     this.enter(this.scope.within(this.context))
-    // Its end comes to `did` or `failed`, which settle it: to do so here would cost each job two steps more.
+    // Still the effect itself, whatever the type says: its end comes to `did` or `failed`, which settle it.
+    // To do so here would cost each job two steps more.
     return effect as Effect.Effect<any, never, Exclude<R1, Scope.Scope>>
   }
 
@@ -156,7 +156,7 @@ export class Worker {
 
   private get life(): Effect.Effect<void, never, any> {
     return Effect.withFiberRuntime((fiber) => {
-      this.fiber = fiber as Inner
+      this.fiber = InnerFiber.of(fiber)
       this.refs = FiberRefs.forkAs(this.runtime.fiberRefs, fiber.id())
       return Effect.uninterruptible(this.jobs)
     })
@@ -175,7 +175,7 @@ export class Worker {
   private get next(): Effect.Effect<unknown, never, any> {
     const { job, left } = this
     if (left !== undefined) return left
-    return job === undefined ? (this.waits ??= this.waiting) : this.perform(job)
+    return job === undefined ? (this.wait ??= this.waiting) : this.perform(job)
   }
 
   private get waiting(): Effect.Effect<unknown, never, any> {
@@ -214,7 +214,14 @@ export class Worker {
   }
 
   private did(given: unknown): void {
-    const { crew, settle } = this
+    // A fiber that has a job runs this.
+    const [fiber, job] = [this.fiber!, this.job!]
+    if (fiber._queue.length > 0) {
+      // It has been told something, as to be interrupted, and hears it before its next step: it must be of this job.
+      this.left = Effect.succeed(given)
+      return
+    }
+    const { settle } = this
     const left = settle && this.released(settle, Exit.succeed(given))
     this.left = undefined
     if (left !== undefined && !isDone(left)) {
@@ -222,27 +229,23 @@ export class Worker {
       return
     }
     const value = left === undefined ? given : left.value
-    const { ready } = crew
-    // A fiber that has a job runs this.
-    const [fiber, job] = [this.fiber!, this.job!]
     if (fiber.getChildren().size > 0 || fiber.currentRuntimeFlags !== this.flags) {
       this.last = { value }
       return
     }
+    // Not only when it next enters: until then it goes by these, as its scheduler, and would keep what they hold.
     if (fiber._fiberRefs !== this.refs) fiber.setFiberRefs(this.refs)
     this.job = undefined
     this.scope = undefined
     job.ended(Exit.succeed(value))
-    const next = ready.next()
-    if (next?.crew !== crew || !this.isFor(next)) return
-    ready.take()
-    this.takes(next)
+    const next = this.crew.ready.takeFor(this)
+    if (next !== undefined) this.takes(next)
   }
 
   private ended(exit: Exit.Exit<void>): void {
     const { job, last } = this
     this.job = undefined
-    this.crew.left(this)
+    this.crew.leaves(this)
     job?.ended(last === undefined ? exit : Exit.succeed(last.value))
   }
 
@@ -255,11 +258,13 @@ export class Worker {
     this.runtime = runtime
     // It has one since it has begun.
     this.refs = FiberRefs.forkAs(runtime.fiberRefs, this.fiber!.id())
+    // Also for who asks for the tracer, before it enters with a scope.
     this.enter(this.context)
   }
 
   /** Has a context, and nothing of what was changed since it began. */
   private enter<S>(context: Context.Context<S>): void {
+    // It has one since it has begun.
     const fiber = this.fiber!
     // A copy is made by whoever asks a fiber for them, so that they can be changed in place.
     const locals = this.refs.locals as Map<FiberRef.FiberRef<any>, readonly [readonly [FiberId.Single, any]]>
@@ -273,14 +278,3 @@ export class Worker {
 /** Whether there is nothing to run. */
 const isDone = <A, R>(effect: Effect.Effect<A, never, R>): effect is Exit.Success<A, never> =>
   Exit.isExit(effect) && Exit.isSuccess(effect)
-
-/** What each fiber is inside: the effects that ask and set the same take turns, and copies of all that a fiber has. */
-interface Inner extends Omit<Fiber.RuntimeFiber<void>, "currentContext"> {
-  // Effect has one implementation of `RuntimeFiber`, which has these.
-  readonly _fiberRefs: FiberRefs.FiberRefs
-  currentContext: Context.Context<any>
-  readonly currentRuntimeFlags: RuntimeFlags.RuntimeFlags
-  readonly currentSupervisor: Supervisor.Supervisor<any>
-  readonly getChildren: () => ReadonlySet<unknown>
-  readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
-}

@@ -518,6 +518,52 @@ describe("publish", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("is cut when its service stops, also where another service's has been handled before", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const hang = Effect.onInterrupt(Effect.never, () => say("cut"))
+      class First extends Service.make<First>()("First", {
+        onStart: Service.listen(Ping, () => Effect.void)
+      }) {}
+      class Second extends Service.make<Second>()("Second", {
+        onStart: Effect.zipRight(
+          First,
+          Service.listen(Ping, () => hang)
+        )
+      }) {}
+      const layer = Layer.provideMerge(Second.layer, First.layer)
+      const app = yield* build(Layer.provideMerge(layer, Layer.merge(EventBus.layer, Journal.layer)))
+      yield* Effect.provide(EventBus.publish(Ping, { n: 1 }), app.context)
+      const stopping = yield* Effect.fork(app.stop)
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(stopping)
+      assert.deepStrictEqual(lines, ["cut"])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("is cut alone when it is cancelled and its handler does not end", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const hang = (name: string) => () => Effect.onInterrupt(Effect.never, () => say(`${name} cut`))
+      let cancel: Effect.Effect<void> = Effect.void
+      const bus = yield* listening({
+        L: Effect.gen(function* () {
+          cancel = (yield* Service.listen(Ping, hang("one"))).cancel
+          yield* Service.listen(Ping, hang("other"))
+        })
+      })
+      yield* bus.inside(EventBus.publish(Ping, { n: 1 }))
+      const cancelling = yield* Effect.fork(cancel)
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(cancelling)
+      assert.deepStrictEqual(lines, ["one cut"])
+      const stopping = yield* Effect.fork(bus.stop)
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(stopping)
+      assert.deepStrictEqual(lines, ["one cut", "other cut"])
+    }).pipe(leavesNothing)
+  )
+
   it.effect("does not wait for a listener whose service stops while its queue is full", () =>
     Effect.gen(function* () {
       const bus = yield* listening({ L: Service.listen(Ping, () => Effect.never, { capacity: 1 }) })

@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type Clock, Duration, Effect, FastCheck, TestClock } from "effect"
 import * as Monotonic from "../src/Monotonic.ts"
+import * as RunQueue from "../src/RunQueue.ts"
 import * as Timers from "../src/Timers.ts"
-import { leavesNothing } from "./support.ts"
+import { leavesNothing, timeline } from "./support.ts"
 
 class Noted extends Timers.Timer {
   readonly note: () => void
@@ -12,7 +13,7 @@ class Noted extends Timers.Timer {
     this.note = note
   }
 
-  fire(): void {
+  fire(): undefined {
     this.note()
   }
 }
@@ -21,7 +22,7 @@ class Noted extends Timers.Timer {
 const made = (times: ReadonlyArray<number>) =>
   Effect.zipWith(Effect.clock, Effect.runtime(), (clock, runtime) => {
     const fired: Array<number> = []
-    const timers = new Timers.Timers(clock, runtime, () => {})
+    const timers = new Timers.Timers(clock, runtime)
     const start = Monotonic.unsafeMillis(clock)
     const all = times.map((at, index) => {
       const timer = new Noted(() => fired.push(index))
@@ -67,6 +68,38 @@ describe("timers", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("let what they give begin when all have fired that are due", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const ready = new RunQueue.RunQueue<RunQueue.Ready>({
+        scheduleTask: () => {},
+        shouldYield: () => false
+      })
+      class Beginning extends Timers.Timer {
+        fire() {
+          Effect.runSync(say("fires"))
+          return { crew: { ready, begin: () => Effect.runSync(say("begins")) } }
+        }
+      }
+      const { start, timers } = yield* made([])
+      for (const at of [10, 20, 10]) timers.add(new Beginning(), start + at)
+      yield* TestClock.adjust("20 millis")
+      assert.deepStrictEqual(lines, ["fires", "fires", "begins", "begins", "fires", "begins"])
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("fire that are added later, and are due before all others", () =>
+    Effect.gen(function* () {
+      const { fired, start, timers } = yield* made([10, 100])
+      yield* TestClock.adjust("10 millis")
+      timers.add(new Noted(() => fired.push(2)), start + 50)
+      yield* TestClock.adjust("40 millis")
+      assert.deepStrictEqual(fired, [0, 2])
+      yield* TestClock.adjust("50 millis")
+      assert.deepStrictEqual(fired, [0, 2, 1])
+    }).pipe(leavesNothing)
+  )
+
   it.effect("leave a turn to all else, where more comes due than can be done", () =>
     Effect.gen(function* () {
       const sleeps: Array<number> = []
@@ -76,7 +109,7 @@ describe("timers", () => {
         unsafeCurrentTimeNanos: () => BigInt(now) * 1_000_000n,
         sleep: (duration) => Effect.sync(() => void sleeps.push(Duration.toMillis(duration)))
       }
-      const timers = new Timers.Timers(clock, yield* Effect.runtime(), () => {})
+      const timers = new Timers.Timers(clock, yield* Effect.runtime())
       let left = 3
       const late = new Noted(() => {
         now += 10

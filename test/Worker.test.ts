@@ -16,9 +16,10 @@ import {
   Schema,
   type Scope,
   Supervisor,
-  TestClock
+  TestClock,
+  Tracer
 } from "effect"
-import { App, Event, EventBus, Journal, Service } from "effect-services"
+import { App, Event, EventBus, Failure, Journal, Service } from "effect-services"
 import * as VirtualTime from "../src/testing/VirtualTime.ts"
 import * as Work from "../src/Work.ts"
 import { doing, leavesNothing, timeline } from "./support.ts"
@@ -34,6 +35,7 @@ const acts = [
   "dies",
   "interrupts itself",
   "interrupts its fiber",
+  "ends with that",
   "cannot be interrupted",
   "emits",
   "hangs"
@@ -117,6 +119,9 @@ describe("a handler cannot tell that its fiber has handled others", () => {
                   fiber.unsafeInterruptAsFork(fiber.id())
                   yield* Effect.sleep("1 hour")
                   break
+                case "ends with that":
+                  fiber.unsafeInterruptAsFork(fiber.id())
+                  break
                 case "cannot be interrupted":
                   yield* Effect.uninterruptible(Effect.sleep("30 millis"))
                   break
@@ -199,6 +204,7 @@ describe("a handler cannot tell that its fiber has handled others", () => {
             dies: "Failed",
             "interrupts itself": "Interrupted",
             "interrupts its fiber": "Interrupted",
+            "ends with that": "Interrupted",
             hangs: "Interrupted"
           }
           assert.include(["", "Interrupted", may[act] ?? "Handled"], outcome, line)
@@ -247,6 +253,31 @@ describe("a handler cannot tell that its fiber has handled others", () => {
         const kept = new Set(fibers.filter((fiber) => fiber.unsafePoll() === null))
         assert.strictEqual(kept.size, 256, `round ${round}`)
       }
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("an app that has too many fibers", () => {
+  it.effect("ends none that is at work", () =>
+    Effect.gen(function* () {
+      const running = yield* doing(
+        "L",
+        Effect.gen(function* () {
+          yield* Effect.replicateEffect(
+            Service.listen(Job, () => Effect.yieldNow()),
+            300
+          )
+          // Its fiber is the one that has been kept for longest.
+          yield* Effect.flatMap(Service.spawn(Effect.void), (run) => run.await)
+          yield* Effect.yieldNow()
+          return yield* Service.spawn(Effect.sleep("1 second"))
+        })
+      )
+      yield* TestClock.adjust(0)
+      yield* Effect.provide(EventBus.emit(Job, { id: 1, act: "nothing" }), running.context)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* running.value.await, Exit.void)
       yield* running.stop
     }).pipe(leavesNothing)
   )
@@ -319,6 +350,44 @@ describe("a run cannot tell that its fiber has had others", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("and has released all when it has ended, though it is interrupted meanwhile", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const first = Effect.acquireRelease(say("acquired"), () => say("released"))
+      // What is released last first is interrupted between the two, if it can be.
+      const held = Effect.zipRight(
+        first,
+        Effect.acquireRelease(Effect.void, () => Effect.sleep("1 second"))
+      )
+      for (const run of [held, Effect.zipRight(held, Effect.never)]) {
+        const running = yield* doing("L", Effect.interruptible(Service.spawn(run)))
+        yield* TestClock.adjust("500 millis")
+        const cancelling = yield* Effect.fork(running.value.cancel)
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(cancelling)
+        assert.deepStrictEqual(lines.splice(0), ["acquired", "released"])
+        yield* running.stop
+      }
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("and fails when it fails to release", () =>
+    Effect.gen(function* () {
+      const held = Effect.acquireRelease(Effect.void, () => Effect.die("stuck"))
+      const running = yield* doing(
+        "L",
+        Effect.zipRight(
+          Service.listen(Job, () => held),
+          Effect.flatMap(Service.spawn(held, { onFailure: Failure.log }), (run) => run.await)
+        )
+      )
+      assert.deepStrictEqual(running.value, Exit.die("stuck"))
+      const { failed } = yield* Effect.provide(EventBus.emit(Job, { id: 1, act: "nothing" }), running.context)
+      assert.strictEqual(failed, 1)
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
   it.effect("nor who was asked to run it, who watched it, and whether it could be interrupted", () =>
     Effect.gen(function* () {
       const controlled = new Scheduler.ControlledScheduler()
@@ -336,8 +405,10 @@ describe("a run cannot tell that its fiber has had others", () => {
           const never = yield* Service.spawn(Effect.never)
           yield* Effect.yieldNow()
           yield* never.cancel
+          // Leaves a fiber behind that nobody watches.
+          yield* Effect.flatMap(Service.spawn(Effect.void), (run) => run.await)
           const watched = yield* Effect.supervised(Service.spawn(Effect.never), watcher)
-          yield* Effect.yieldNow()
+          yield* TestClock.adjust(0)
           const count = Chunk.size(Chunk.fromIterable(yield* watcher.value))
           yield* watched.cancel
           return [yield* elsewhere.await, count]
@@ -345,6 +416,97 @@ describe("a run cannot tell that its fiber has had others", () => {
       )
       assert.deepStrictEqual(running.value, [Exit.void, 1])
       yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("nor whether a tracer was shown the spans of another", () =>
+    Effect.gen(function* () {
+      const own = yield* Effect.tracer
+      const spans: Array<string> = []
+      const tracer = Tracer.make({
+        context: (f) => f(),
+        span: (name, ...rest) => {
+          spans.push(name)
+          return own.span(name, ...rest)
+        }
+      })
+      const running = yield* doing(
+        "L",
+        Effect.gen(function* () {
+          yield* Effect.flatMap(Service.spawn(Effect.void), (run) => run.await)
+          yield* Effect.withTracer(Service.interval(Effect.void, "1 second"), tracer)
+        })
+      )
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(spans, ["L interval 1s"])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("nor that one of other flags began just before", () =>
+    Effect.gen(function* () {
+      const isEnabled = Effect.map(Effect.getRuntimeFlags, (flags) =>
+        RuntimeFlags.isEnabled(flags, RuntimeFlags.OpSupervision)
+      )
+      const flagged = Effect.withRuntimeFlagsPatch(RuntimeFlagsPatch.enable(RuntimeFlags.OpSupervision))
+      const running = yield* doing(
+        "L",
+        Effect.all([Service.spawn(isEnabled), flagged(Service.spawn(isEnabled)), Service.spawn(isEnabled)])
+      )
+      assert.deepStrictEqual(
+        yield* Effect.forEach(running.value, (run) => run.await),
+        [false, true, false].map((is) => Exit.succeed(is))
+      )
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("nor, where a tracer is shown its spans, whose work it is", () =>
+    Effect.gen(function* () {
+      const sources: Array<unknown> = []
+      const note = Effect.map(Work.current, (work) => void sources.push(work?.source))
+      const own = yield* Effect.tracer
+      const tracer = Tracer.make({ context: (f) => f(), span: own.span.bind(own) })
+      const running = yield* doing(
+        "L",
+        Effect.gen(function* () {
+          yield* Effect.flatMap(Service.spawn(note), (run) => run.await)
+          yield* Service.interval(note, "1 second")
+        }).pipe(Effect.withTracer(tracer))
+      )
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(sources.length, 2)
+      assert.notStrictEqual(sources[0], sources[1])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("nor is it cut for one that had its fiber before, and is to begin again", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      const controlled = new Scheduler.ControlledScheduler()
+      const running = yield* doing(
+        "L",
+        Effect.gen(function* () {
+          yield* Effect.withScheduler(
+            Service.listen(Job, () => Effect.void),
+            controlled
+          )
+          yield* Service.interval(Effect.zipRight(Effect.sleep("1 second"), say("done")), "1500 millis")
+          return yield* Service.interval(Effect.void, "1 second")
+        })
+      )
+      yield* TestClock.adjust("1500 millis")
+      // What waits for a scheduler of its own holds up what comes after it.
+      yield* Effect.provide(EventBus.publish(Job, { id: 1, act: "nothing" }), running.context)
+      yield* TestClock.adjust("500 millis")
+      yield* running.value.cancel
+      yield* TestClock.adjust("500 millis")
+      assert.deepStrictEqual(lines, ["done"])
+      controlled.step()
+      yield* running.stop
+      // The fiber that has handled the event ends by its scheduler.
+      controlled.step()
     }).pipe(leavesNothing)
   )
 

@@ -4,7 +4,8 @@ import { dirname, join, normalize } from "node:path"
 
 /** Low to high. A module imports only from levels below its own. */
 const levels = [
-  ["Gate", "HeadStart", "Overlay", "Few", "LeanStream", "Refusal", "Finalizers", "Definition", "RunQueue"],
+  ["Gate", "Overlay", "Few", "LeanStream", "Refusal", "Finalizers", "Definition", "RunQueue", "InnerFiber"],
+  ["HeadStart"],
   [
     "Input",
     "Reason",

@@ -1,0 +1,27 @@
+/**
+ * What each fiber of Effect has in it. There is one implementation of
+ * `RuntimeFiber`; what it shows of this are copies, and answers that take turns.
+ */
+import type * as Context from "effect/Context"
+import type * as Fiber from "effect/Fiber"
+import type * as FiberRefs from "effect/FiberRefs"
+import type * as RuntimeFlags from "effect/RuntimeFlags"
+import type * as Scheduler from "effect/Scheduler"
+import type * as Supervisor from "effect/Supervisor"
+
+/** A fiber, from inside. */
+export interface InnerFiber extends Omit<Fiber.RuntimeFiber<void>, "currentContext"> {
+  readonly _fiberRefs: FiberRefs.FiberRefs
+  /** What it has been told, and has not looked at: it does so before each step. */
+  readonly _queue: ReadonlyArray<unknown>
+  currentContext: Context.Context<any>
+  readonly currentRuntimeFlags: RuntimeFlags.RuntimeFlags
+  /** Where it is resumed. */
+  currentScheduler: Scheduler.Scheduler
+  readonly currentSupervisor: Supervisor.Supervisor<any>
+  readonly getChildren: () => ReadonlySet<unknown>
+  readonly setFiberRefs: (refs: FiberRefs.FiberRefs) => void
+}
+
+/** A fiber, seen from inside. */
+export const of = (fiber: Fiber.RuntimeFiber<any, any>): InnerFiber => fiber as unknown as InnerFiber
