@@ -518,6 +518,31 @@ describe("publish", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("is not missed when its handler stops its service, and what then ends is counted once", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      let stop: Effect.Effect<void> = Effect.void
+      const bus = yield* listening({
+        L: Service.listen(Ping, () =>
+          Effect.zipRight(
+            Effect.suspend(() => stop),
+            say("done")
+          )
+        )
+      })
+      stop = bus.stops["L"]!
+      for (const n of [1, 2]) yield* bus.inside(EventBus.publish(Ping, { n }))
+      yield* TestClock.adjust("20 seconds")
+      yield* bus.stop
+      assert.deepStrictEqual(lines, ["done"])
+      const entries = yield* bus.inside(Journal.recent)
+      assert.deepStrictEqual(
+        entries.flatMap((entry) => (entry._tag === "EventsDropped" ? [entry.count] : [])),
+        [1]
+      )
+    }).pipe(leavesNothing)
+  )
+
   it.effect("is cut when its service stops, also where another service's has been handled before", () =>
     Effect.gen(function* () {
       const { lines, say } = timeline()
