@@ -103,7 +103,11 @@ class TimedWork<R> extends Timers.Timer implements OwnedWork, Worker.Job {
   fire(now: number): this | undefined {
     const at = this.timed.plan.at()
     // The clock it goes by has been set back.
-    if (at > now) return void this.service.timers.add(this, at)
+    if (at > now) {
+      this.service.timers.add(this, at)
+      return undefined
+    }
+    // It begins with all others that are due.
     this.state = "running"
     return this
   }
