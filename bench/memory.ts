@@ -12,7 +12,7 @@ import { launch, turn } from "./app.ts"
 import { Counter, handler, makeCount, range } from "./count.ts"
 import type { Suite } from "./main.ts"
 import { bytes } from "./report.ts"
-import { expectCount, heap, paired, ratios } from "./rounds.ts"
+import { atRest, expectCount, heap, paired, ratios } from "./rounds.ts"
 
 export const memory: Suite = async (quick, report) => {
   const n = quick ? 2_000 : 10_000
@@ -114,12 +114,6 @@ const inService = async (
   expectCount("handler calls", count.handled, listeners)
   await stop()
   return each
-}
-
-/** What is in use when all that the last variant has left has ended. */
-const atRest = async (): Promise<number> => {
-  await new Promise((resolve) => void setTimeout(resolve, 100))
-  return heap()
 }
 
 const parked = async (n: number): Promise<number> => {

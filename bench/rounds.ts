@@ -122,6 +122,12 @@ export const heap = (): number => {
   return process.memoryUsage().heapUsed
 }
 
+/** Waits until all that the last variant has left has ended. Gives what is in use then. */
+export const atRest = async (): Promise<number> => {
+  await new Promise((resolve) => void setTimeout(resolve, 100))
+  return heap()
+}
+
 export const median = (values: ReadonlyArray<number>): number => quantile(values, 0.5)
 
 export const quantile = (values: ReadonlyArray<number>, q: number): number => {

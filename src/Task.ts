@@ -180,12 +180,7 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
     const policy = Failure.check("Service.spawn", options.onFailure) ?? Failure.escalate
     const record = TaskRuns.recordOf(service, { kind: "spawn", name, schedule: "" })
     const whole = until === "stop" ? endless(service, name, effect) : effect
-    const task = { service, record, effect: whole, answer: Restarts.answerOf(policy) }
-    const once = {
-      name,
-      shown: { task: () => record.status() },
-      run: (worker: Worker.Worker) => TaskRuns.run(task, worker)
-    }
+    const once = new Task(service, record, whole, Restarts.answerOf(policy))
     return Effect.map(OwnedRun.own(service, once), Handle.ofRun)
   })
 
@@ -214,32 +209,26 @@ const background = <A, E, R, R2>(
   const policy = Failure.check(`Service.${kind}`, options.onFailure) ?? Failure.log
   const record = TaskRuns.recordOf(service, { kind, name, schedule })
   return Effect.map(
-    TimedWork.own(service, new Repeated(service, record, plan, effect, Restarts.answerOf(policy))),
+    TimedWork.own(service, new Repeated(service, record, effect, Restarts.answerOf(policy), plan)),
     Handle.of
   )
 }
 
-/** An effect that runs when it is due. There may be very many, so it is small while it waits. */
-class Repeated<A, E, R, R2>
-  implements TimedWork.Timed<Exclude<R, Scope.Scope> | R2>, TaskRuns.Task<A, E, R, R2>
-{
-  readonly plan: TimedWork.Plan
+/** An effect that runs as work of a service. There may be very many, so it is small. */
+class Task<A, E, R, R2> implements TaskRuns.Task<A, E, R, R2> {
   readonly service: ServiceScope.Lifetime
   readonly record: TaskRecord.TaskRecord
   readonly effect: Effect.Effect<A, E, R>
   readonly answer: Restarts.Answer<E, R2>
-  private skipped: Tally.Tally | undefined = undefined
 
   constructor(
     service: ServiceScope.Lifetime,
     record: TaskRecord.TaskRecord,
-    plan: TimedWork.Plan,
     effect: Effect.Effect<A, E, R>,
     answer: Restarts.Answer<E, R2>
   ) {
     this.service = service
     this.record = record
-    this.plan = plan
     this.effect = effect
     this.answer = answer
   }
@@ -252,12 +241,32 @@ class Repeated<A, E, R, R2>
     return { task: () => this.record.status() }
   }
 
-  due(): void {
-    this.record.due(this.plan)
-  }
-
   run(worker: Worker.Worker) {
     return TaskRuns.run(this, worker)
+  }
+}
+
+/** One that runs when it is due. */
+class Repeated<A, E, R, R2>
+  extends Task<A, E, R, R2>
+  implements TimedWork.Timed<Exclude<R, Scope.Scope> | R2>
+{
+  readonly plan: TimedWork.Plan
+  private skipped: Tally.Tally | undefined = undefined
+
+  constructor(
+    service: ServiceScope.Lifetime,
+    record: TaskRecord.TaskRecord,
+    effect: Effect.Effect<A, E, R>,
+    answer: Restarts.Answer<E, R2>,
+    plan: TimedWork.Plan
+  ) {
+    super(service, record, effect, answer)
+    this.plan = plan
+  }
+
+  due(): void {
+    this.record.due(this.plan)
   }
 
   missed(slots: number): Effect.Effect<void> {

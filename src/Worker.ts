@@ -58,8 +58,9 @@ export class Worker {
   /** What it does; nothing while it waits. */
   job: Job | undefined
   readonly crew: Home
-  /** Made when it first waits, as a task that goes on for ever never does. */
+  /** Made when it first waits, and is first woken, as one whose task goes on for ever never is. */
   private wait: Effect.Effect<unknown, never, any> | undefined
+  private woken: Effect.Effect<unknown, never, any> | undefined
   private wake: ((effect: Effect.Effect<any, never, any>) => void) | undefined
   /** Its last job has ended with this, and so will the fiber. */
   private last: { readonly value: unknown } | undefined
@@ -91,7 +92,7 @@ export class Worker {
       return
     }
     // Who is spare waits.
-    HeadStart.wake(fiber, () => wake!(this.doing))
+    HeadStart.wake(fiber, () => wake!((this.woken ??= this.doing)))
   }
 
   interrupt(by: FiberId.FiberId): void {
@@ -185,8 +186,10 @@ export class Worker {
     }, Gate.ours)
   }
 
-  // Who is woken has one.
-  private readonly doing: Effect.Effect<unknown, never, any> = Effect.suspend(() => this.perform(this.job!))
+  private get doing(): Effect.Effect<unknown, never, any> {
+    // Who is woken has one.
+    return Effect.suspend(() => this.perform(this.job!))
+  }
 
   private perform(job: Job): Effect.Effect<unknown, never, any> {
     this.prepare(job)
