@@ -210,8 +210,11 @@ export class Worker {
     const { scope, settle } = this
     // It has a fiber, in which this runs.
     const isInterrupted = !Cause.isEmpty(this.fiber!.getFiberRef(FiberRef.interruptedCause))
-    if (isInterrupted || settle === undefined)
-      return Effect.onExit(Effect.failCause(cause), (exit) => scope?.close(exit) ?? Effect.void)
+    if (isInterrupted || settle === undefined) {
+      const ended = Exit.failCause(cause)
+      const closing = scope?.close(ended)
+      return closing === undefined ? ended : Effect.onExit(ended, () => closing)
+    }
     this.left = this.released(settle, Exit.failCause(cause))
     return this.jobs
   }
