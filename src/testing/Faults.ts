@@ -10,6 +10,7 @@ import * as Tracer from "effect/Tracer"
 import * as Finalizers from "../Finalizers.ts"
 import * as Gate from "../Gate.ts"
 import * as Escalation from "../Escalation.ts"
+import * as InnerFiber from "../InnerFiber.ts"
 import * as ServiceScope from "../ServiceScope.ts"
 import type * as WorkDecorator from "../WorkDecorator.ts"
 import { type Fault, nameOf, type Trouble } from "./Scenario.ts"
@@ -180,9 +181,7 @@ const watched = <A, E, R>(
           most = count
         }
         // In an uninterruptible region, as that of `acquireRelease`, a hang would be no fair one.
-        // Effect has one implementation of `RuntimeFiber`, and this is public in it.
-        const flags = (fiber as unknown as { readonly currentRuntimeFlags: RuntimeFlags.RuntimeFlags })
-          .currentRuntimeFlags
+        const flags = InnerFiber.of(fiber).currentRuntimeFlags
         if (next === undefined || !RuntimeFlags.interruptible(flags)) return tracer.context(step, fiber)
         const fault = next
         next = undefined

@@ -7,6 +7,7 @@ import * as GlobalValue from "effect/GlobalValue"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Finalizers from "../Finalizers.ts"
+import * as InnerFiber from "../InnerFiber.ts"
 import * as Step from "./Step.ts"
 
 /** A fiber, whatever it gives. */
@@ -103,8 +104,7 @@ const watchersOfDaemon = 2
  * One that first interrupts it does not care.
  */
 const onAsked = (fiber: AnyFiber, asked: () => void): void => {
-  // Effect has one implementation of `RuntimeFiber`, which has it.
-  const { tell } = fiber as unknown as Inner
+  const { tell } = InnerFiber.of(fiber)
   const ended = fiber.await
   let isInterrupted = false
   Object.defineProperties(fiber, {
@@ -121,11 +121,6 @@ const onAsked = (fiber: AnyFiber, asked: () => void): void => {
       }
     }
   })
-}
-
-/** What Effect does not show. */
-interface Inner {
-  readonly tell: (message: { readonly _tag: string }) => void
 }
 
 /** Where Effect keeps all fibers that have no parent: it is there, as `Fiber` has been imported. */
@@ -151,9 +146,8 @@ const withRoots = <A>(began: (fiber: AnyFiber) => void, run: () => A): A => {
   }
 }
 
-/** How many are told of the end of a fiber. Only Effect itself knows. */
-const watchersOf = (fiber: AnyFiber): number =>
-  (fiber as unknown as { readonly _observers: ReadonlyArray<unknown> })._observers.length
+/** How many are told of the end of a fiber. */
+const watchersOf = (fiber: AnyFiber): number => InnerFiber.of(fiber)._observers.length
 
 /** Gives how many finalizers there are in the scope that a fiber runs in. */
 const scopeSizeOf = (fiber: AnyFiber): (() => number) => {

@@ -12,6 +12,7 @@ import * as Random from "effect/Random"
 import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
 import * as Utils from "effect/Utils"
+import * as InnerFiber from "../InnerFiber.ts"
 import * as Fibers from "./Fibers.ts"
 import * as RealTime from "./RealTime.ts"
 import * as RealTimers from "./RealTimers.ts"
@@ -151,7 +152,7 @@ class StepScheduler implements Scheduler.Scheduler {
   /** Fibers that have run since it was last asked who waits. */
   private readonly touched = new Set<AnyFiber>()
   private readonly waits = new Set<AnyFiber>()
-  readonly fibers = Fibers.make((fiber) => schedulerOf(fiber) instanceof StepScheduler)
+  readonly fibers = Fibers.make((fiber) => InnerFiber.of(fiber).currentScheduler instanceof StepScheduler)
   readonly timers = RealTimers.make()
   private readonly random: Utils.PCGRandom | undefined
 
@@ -220,13 +221,9 @@ class StepScheduler implements Scheduler.Scheduler {
   }
 }
 
-/** Effect keeps it with the fiber, so that it need not be looked up. */
-const schedulerOf = (fiber: AnyFiber): Scheduler.Scheduler =>
-  (fiber as unknown as { readonly currentScheduler: Scheduler.Scheduler }).currentScheduler
-
 /** Only Effect itself can tell: what a fiber is blocked on is set while it is suspended, and none for a promise. */
 const isWaiting = (fiber: AnyFiber, strangers: ReadonlyArray<AnyFiber>): boolean => {
-  const { _asyncBlockingOn } = fiber as unknown as { readonly _asyncBlockingOn?: FiberId.FiberId | null }
+  const { _asyncBlockingOn } = InnerFiber.of(fiber)
   // Not `FiberId.isNone`, which in 3.22 calls itself for ever on it.
   if (fiber.unsafePoll() !== null || _asyncBlockingOn === undefined || _asyncBlockingOn === null) return false
   if (_asyncBlockingOn._tag === "None") return true
