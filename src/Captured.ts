@@ -19,10 +19,10 @@ export const runtime = <R>(): Effect.Effect<Runtime.Runtime<R>, never, R> =>
   Effect.withFiberRuntime((fiber) => {
     const { _fiberRefs, currentContext, currentRuntimeFlags } = InnerFiber.of(fiber)
     const known = last.get(currentContext)
-    const isSame = known?.runtimeFlags === currentRuntimeFlags && !haveChanged(known.fiberRefs, _fiberRefs)
-    if (isSame) return Effect.succeed(known as Runtime.Runtime<R>)
+    const same = known !== undefined && !haveChanged(known.fiberRefs, _fiberRefs) ? known : undefined
+    if (same?.runtimeFlags === currentRuntimeFlags) return Effect.succeed(same as Runtime.Runtime<R>)
     return Effect.map(Effect.runtime<R>(), ({ context, fiberRefs, runtimeFlags }) =>
-      remember(Runtime.make({ context, runtimeFlags, fiberRefs: shared(known?.fiberRefs, fiberRefs) }))
+      remember(Runtime.make({ context, runtimeFlags, fiberRefs: same?.fiberRefs ?? fiberRefs }))
     )
   })
 

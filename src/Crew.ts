@@ -2,7 +2,7 @@
 import * as Exit from "effect/Exit"
 import type * as FiberId from "effect/FiberId"
 import type * as Owner from "./Owner.ts"
-import type { RunQueue } from "./RunQueue.ts"
+import type { Ready, RunQueue } from "./RunQueue.ts"
 import * as Worker from "./Worker.ts"
 
 /** How many workers an app keeps in all: a megabyte of them. */
@@ -46,7 +46,9 @@ export class Crew implements Worker.Home {
   /** The jobs that have not ended. */
   jobs(): ReadonlyArray<Worker.Job> {
     const begun = Array.from(this.workers ?? [], ({ job }) => job)
-    return [...begun, ...this.ready.waiting()].filter((job) => job !== undefined)
+    // What is of this crew is a job.
+    const isOwn = (ready: Ready): ready is Worker.Job => ready.crew === this
+    return [...begun.filter((job) => job !== undefined), ...this.ready.waiting().filter(isOwn)]
   }
 
   /** Its service has stopped, but perhaps for a job that has asked for that. */

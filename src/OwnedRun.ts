@@ -32,7 +32,8 @@ export const own = <A, R>(
   Effect.map(Captured.runtime<R>(), (runtime) => {
     const owned = new OwnedRun(service, once, runtime)
     ServiceScope.own(service, owned)
-    owned.begin()
+    // Begins in a later turn.
+    service.crew.ready.beginLater(owned)
     return owned
   })
 
@@ -68,11 +69,6 @@ export class OwnedRun<A, R> implements OwnedWork, Worker.Job {
 
   get crew(): Crew {
     return this.service.crew
-  }
-
-  /** Begins in a later turn. */
-  begin(): void {
-    this.crew.ready.beginLater(this)
   }
 
   perform(worker: Worker.Worker): Effect.Effect<A, never, R> {

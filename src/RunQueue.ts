@@ -26,9 +26,7 @@ let begunNow = 0
  */
 export const beginNow = (all: Array<Ready>): void => {
   const isOnTop = now !== undefined
-  if (isOnTop || all.length > mostInATurn) {
-    for (const ready of all.splice(isOnTop ? 0 : mostInATurn)) ready.crew.ready.beginLater(ready)
-  }
+  for (const ready of all.splice(isOnTop ? 0 : mostInATurn)) ready.crew.ready.beginLater(ready)
   if (isOnTop) return
   now = all
   begunNow = 0
@@ -67,6 +65,7 @@ export class RunQueue<A extends Ready> {
 
   /** Takes what is next, for who has done with what was before it, if it is for that one. */
   takeFor(who: { readonly crew: A["crew"]; isFor(next: A): boolean }): A | undefined {
+    // Of that one's crew, or not taken.
     const next = now === undefined ? this.next : (now[begunNow] as A | undefined)
     if (next?.crew !== who.crew || !who.isFor(next)) return undefined
     if (now === undefined) this.begun++
@@ -79,10 +78,9 @@ export class RunQueue<A extends Ready> {
     return takeOff(this.ready, ready, this.begun) || (now !== undefined && takeOff(now, ready, begunNow))
   }
 
-  /** What has not begun. */
-  waiting(): ReadonlyArray<A> {
-    const atOnce = (now?.slice(begunNow) ?? []) as Array<A>
-    return [...atOnce, ...this.ready.slice(this.begun)]
+  /** What has not begun, here or at once. */
+  waiting(): ReadonlyArray<Ready> {
+    return [...(now?.slice(begunNow) ?? []), ...this.ready.slice(this.begun)]
   }
 
   private get next(): A | undefined {

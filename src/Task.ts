@@ -18,14 +18,12 @@ import * as Handle from "./Handle.ts"
 import * as Input from "./Input.ts"
 import * as Restarts from "./Restarts.ts"
 import * as OwnedRun from "./OwnedRun.ts"
-import type { Shown } from "./OwnedWork.ts"
 import * as ServiceScope from "./ServiceScope.ts"
 import type { TaskStatus } from "./ServiceStatus.ts"
 import * as Tally from "./Tally.ts"
 import type * as TaskRecord from "./TaskRecord.ts"
 import * as TaskRuns from "./TaskRuns.ts"
 import * as TimedWork from "./TimedWork.ts"
-import type * as Worker from "./Worker.ts"
 
 export type { Handle, Spawned } from "./Handle.ts"
 
@@ -180,7 +178,7 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
     const policy = Failure.check("Service.spawn", options.onFailure) ?? Failure.escalate
     const record = TaskRuns.recordOf(service, { kind: "spawn", name, schedule: "" })
     const whole = until === "stop" ? endless(service, name, effect) : effect
-    const once = new Task(service, record, whole, Restarts.answerOf(policy))
+    const once = new TaskRuns.Task(service, record, whole, Restarts.answerOf(policy))
     return Effect.map(OwnedRun.own(service, once), Handle.ofRun)
   })
 
@@ -214,41 +212,9 @@ const background = <A, E, R, R2>(
   )
 }
 
-/** An effect that runs as work of a service. There may be very many, so it is small. */
-class Task<A, E, R, R2> implements TaskRuns.Task<A, E, R, R2> {
-  readonly service: ServiceScope.Lifetime
-  readonly record: TaskRecord.TaskRecord
-  readonly effect: Effect.Effect<A, E, R>
-  readonly answer: Restarts.Answer<E, R2>
-
-  constructor(
-    service: ServiceScope.Lifetime,
-    record: TaskRecord.TaskRecord,
-    effect: Effect.Effect<A, E, R>,
-    answer: Restarts.Answer<E, R2>
-  ) {
-    this.service = service
-    this.record = record
-    this.effect = effect
-    this.answer = answer
-  }
-
-  get name(): string {
-    return this.record.task.name
-  }
-
-  get shown(): Shown {
-    return { task: () => this.record.status() }
-  }
-
-  run(worker: Worker.Worker) {
-    return TaskRuns.run(this, worker)
-  }
-}
-
-/** One that runs when it is due. */
+/** A task that runs when it is due. */
 class Repeated<A, E, R, R2>
-  extends Task<A, E, R, R2>
+  extends TaskRuns.Task<A, E, R, R2>
   implements TimedWork.Timed<Exclude<R, Scope.Scope> | R2>
 {
   readonly plan: TimedWork.Plan

@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Escalation from "./Escalation.ts"
 import * as Monotonic from "./Monotonic.ts"
+import type { Shown } from "./OwnedWork.ts"
 import type * as ServiceScope from "./ServiceScope.ts"
 import type { TaskStatus } from "./ServiceStatus.ts"
 import type * as Restarts from "./Restarts.ts"
@@ -19,58 +20,73 @@ export const recordOf = (
   task: Pick<TaskStatus, "kind" | "name" | "schedule">
 ) => new TaskRecord.TaskRecord(task, service, service.metrics.task(task.name))
 
-/** What runs, for whom, and what is done when that fails. */
-export interface Task<A, E, R, R2> {
+/** An effect that runs as work of a service. There may be very many, so it is small. */
+export class Task<A, E, R, R2> {
   readonly service: ServiceScope.Lifetime
   readonly record: TaskRecord.TaskRecord
-  readonly effect: Effect.Effect<A, E, R>
-  readonly answer: Restarts.Answer<E, R2>
+  private readonly effect: Effect.Effect<A, E, R>
+  private readonly answer: Restarts.Answer<E, R2>
+
+  constructor(
+    service: ServiceScope.Lifetime,
+    record: TaskRecord.TaskRecord,
+    effect: Effect.Effect<A, E, R>,
+    answer: Restarts.Answer<E, R2>
+  ) {
+    this.service = service
+    this.record = record
+    this.effect = effect
+    this.answer = answer
+  }
+
+  get name(): string {
+    return this.record.task.name
+  }
+
+  get shown(): Shown {
+    return { task: () => this.record.status() }
+  }
+
+  /**
+   * Runs the effect, each time in a scope of its own, until its policy does not
+   * say to run it again. Gives the exit of the last run. A tick has a span of its
+   * own; a task that may go on for ever has none.
+   */
+  run(worker: Worker.Worker): Running<A, E, R, R2> {
+    const { effect, name, record, service } = this
+    const start = Monotonic.unsafeMillis(service.clock)
+    record.begin()
+    const settle = (exit: Exit.Exit<A, E>) =>
+      this.ended(worker, exit, Monotonic.unsafeMillis(service.clock) - start)
+    const decorated = service.owner.shared.around(service, "run", name, effect)
+    if (!this.isTick || !worker.isTraced) return worker.settled(decorated, settle)
+    // Its span ends when all is released.
+    const span = { service: service.path, task: name }
+    const traced = Spans.around(`${service.key} ${name}`, span)(Effect.scoped(decorated))
+    return Effect.flatMap(Effect.exit(traced), settle)
+  }
+
+  private get isTick(): boolean {
+    return this.record.task.kind !== "spawn"
+  }
+
+  private ended(worker: Worker.Worker, exit: Exit.Exit<A, E>, took: number): Running<A, E, R, R2> {
+    const { answer, name, record, service } = this
+    if (Exit.isFailure(exit)) {
+      record.end(Math.round(took), Cause.isInterruptedOnly(exit.cause) ? undefined : exit.cause)
+      const answered = Escalation.answered(service, name, answer)
+      const responded = Escalation.respond(answered, exit.cause, took, (millis) => record.again(millis))
+      return Effect.flatMap(worker.afterwards(responded), (isAgain) =>
+        isAgain ? this.run(worker) : Effect.succeed(exit)
+      )
+    }
+    record.end(Math.round(took))
+    if (answer._tag === "Restart") answer.restarts.reset()
+    const { journal } = service.owner.shared
+    if (!this.isTick || !journal.reads("TaskTicked")) return Effect.succeed(exit)
+    const ticked = { service: service.path, task: name, took: Duration.millis(Math.round(took)) }
+    return Effect.as(journal.append({ _tag: "TaskTicked", ...ticked }), exit)
+  }
 }
 
 type Running<A, E, R, R2> = Effect.Effect<Exit.Exit<A, E>, never, Exclude<R, Scope.Scope> | R2>
-
-/**
- * Runs an effect, each time in a scope of its own, until its policy does not
- * say to run it again. Gives the exit of the last run. A tick has a span of its
- * own; a task that may go on for ever has none.
- */
-export const run = <A, E, R, R2>(task: Task<A, E, R, R2>, worker: Worker.Worker): Running<A, E, R, R2> => {
-  const { effect, record, service } = task
-  const { name } = record.task
-  const start = Monotonic.unsafeMillis(service.clock)
-  record.begin()
-  const settle = (exit: Exit.Exit<A, E>) =>
-    ended(task, worker, exit, Monotonic.unsafeMillis(service.clock) - start)
-  const decorated = service.owner.shared.around(service, "run", name, effect)
-  if (!isTick(record) || !worker.isTraced) return worker.settled(decorated, settle)
-  // Its span ends when all is released.
-  const span = { service: service.path, task: name }
-  const traced = Spans.around(`${service.key} ${name}`, span)(Effect.scoped(decorated))
-  return Effect.flatMap(Effect.exit(traced), settle)
-}
-
-const isTick = ({ task }: TaskRecord.TaskRecord): boolean => task.kind !== "spawn"
-
-const ended = <A, E, R, R2>(
-  task: Task<A, E, R, R2>,
-  worker: Worker.Worker,
-  exit: Exit.Exit<A, E>,
-  took: number
-): Running<A, E, R, R2> => {
-  const { answer, record, service } = task
-  const { name } = record.task
-  if (Exit.isFailure(exit)) {
-    record.end(Math.round(took), Cause.isInterruptedOnly(exit.cause) ? undefined : exit.cause)
-    const answered = Escalation.answered(service, name, answer)
-    const responded = Escalation.respond(answered, exit.cause, took, (millis) => record.again(millis))
-    return Effect.flatMap(worker.afterwards(responded), (isAgain) =>
-      isAgain ? run(task, worker) : Effect.succeed(exit)
-    )
-  }
-  record.end(Math.round(took))
-  if (answer._tag === "Restart") answer.restarts.reset()
-  const { journal } = service.owner.shared
-  if (!isTick(record) || !journal.reads("TaskTicked")) return Effect.succeed(exit)
-  const ticked = { service: service.path, task: name, took: Duration.millis(Math.round(took)) }
-  return Effect.as(journal.append({ _tag: "TaskTicked", ...ticked }), exit)
-}

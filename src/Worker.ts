@@ -26,7 +26,7 @@ import { RunScope } from "./RunScope.ts"
 import * as Spans from "./Spans.ts"
 import * as Work from "./Work.ts"
 
-/** What a worker does. It is in the queue of its crew before. */
+/** What a worker does. */
 export interface Job extends Ready {
   /** Which work it is. */
   readonly work: Work.Work
@@ -43,6 +43,7 @@ export interface Job extends Ready {
 /** Whose worker it is. */
 export interface Home {
   readonly begin: (job: Job) => void
+  /** Where jobs wait until they begin. */
   readonly ready: RunQueue<Job>
   /** It waits for a job. Gives whether it may. */
   readonly rests: (worker: Worker) => boolean
@@ -127,9 +128,9 @@ export class Worker {
   }
 
   /**
-   * The last that a job does, to be returned as it is: runs an effect with a scope in its context. When
-   * all that it has acquired is released, the job goes on with how it ended. A
-   * failure to release is one of the job.
+   * The last that a job does, to be returned as it is: runs an effect with a
+   * scope in its context. When all that it has acquired is released, the job goes
+   * on with how it ended. A failure to release is one of the job.
    */
   settled<B, E, R1, C, R2>(
     effect: Effect.Effect<B, E, R1>,
