@@ -13,31 +13,31 @@ import * as Layer from "effect/Layer"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import * as Gate from "./Gate.ts"
-import * as AppEnd from "./AppEnd.ts"
-import * as AppNotes from "./AppNotes.ts"
-import * as BootReport from "./BootReport.ts"
-import * as Deadline from "./Deadline.ts"
+import * as Latch from "./internal/Latch.ts"
+import * as AppEnd from "./internal/lifecycle/AppEnd.ts"
+import * as ShutdownRecorder from "./internal/lifecycle/ShutdownRecorder.ts"
+import * as BootReport from "./internal/status/BootReport.ts"
+import * as Deadline from "./internal/lifecycle/Deadline.ts"
 import * as EventBus from "./EventBus.ts"
-import { Few } from "./Few.ts"
-import * as Input from "./Input.ts"
+import { Few } from "./internal/Few.ts"
+import * as Input from "./internal/Input.ts"
 import * as Journal from "./Journal.ts"
-import * as Monotonic from "./Monotonic.ts"
-import * as Owner from "./Owner.ts"
-import * as Reason from "./Reason.ts"
+import * as Monotonic from "./internal/Monotonic.ts"
+import * as Owner from "./internal/lifecycle/Owner.ts"
+import * as Reason from "./internal/Reason.ts"
 import * as ServiceRegistry from "./ServiceRegistry.ts"
-import type { State } from "./ServiceStatus.ts"
-import * as StopPlan from "./StopPlan.ts"
-import * as StopReport from "./StopReport.ts"
+import type { State } from "./internal/status/ServiceStatus.ts"
+import * as StopPlan from "./internal/status/StopPlan.ts"
+import * as StopReport from "./internal/status/StopReport.ts"
 
-export { ServiceFailedError, UncleanStopError } from "./AppEnd.ts"
-export { render as renderBoot } from "./BootReport.ts"
-export { render as renderPlan } from "./StopPlan.ts"
-export { render as renderStop } from "./StopReport.ts"
-export type { BootedService, BootReport, CriticalStep } from "./BootReport.ts"
-export type { PlannedStop, StopPlan } from "./StopPlan.ts"
-export type { Way } from "./Way.ts"
-export type { Outcome, Problem, StoppedService, StopReport } from "./StopReport.ts"
+export { ServiceFailedError, UncleanStopError } from "./internal/lifecycle/AppEnd.ts"
+export { render as renderBoot } from "./internal/status/BootReport.ts"
+export { render as renderPlan } from "./internal/status/StopPlan.ts"
+export { render as renderStop } from "./internal/status/StopReport.ts"
+export type { BootedService, BootReport, CriticalStep } from "./internal/status/BootReport.ts"
+export type { PlannedStop, StopPlan } from "./internal/status/StopPlan.ts"
+export type { Way } from "./internal/status/CriticalPath.ts"
+export type { Outcome, Problem, StoppedService, StopReport } from "./internal/status/StopReport.ts"
 
 /** Options of `launch`. */
 export interface Options {
@@ -114,7 +114,7 @@ export const make = (options: Options = {}): App => {
   const stopTimeout = Input.positiveMillis(where, "stopTimeout", options.stopTimeout ?? "30 seconds")
   const members = new Few<Owner.Member>()
   const unfinished = () => Owner.unfinished(members).map(Owner.describe)
-  const end = Deferred.unsafeMake<AppEnd.End>(Gate.ours)
+  const end = Deferred.unsafeMake<AppEnd.End>(Latch.ours)
   const stop = (reason: string) => Deferred.unsafeDone(end, Effect.succeed({ _tag: "Asked", reason }))
 
   let launched: Journal.Journal["Type"] | undefined
@@ -148,8 +148,8 @@ export const make = (options: Options = {}): App => {
             actual: layer
           })
         }
-        const notes = AppNotes.make()
-        const journal = AppNotes.taking(notes, yield* Journal.inherited, name, unfinished)
+        const notes = ShutdownRecorder.make()
+        const journal = ShutdownRecorder.taking(notes, yield* Journal.inherited, name, unfinished)
         launched = journal
         const shared = yield* Owner.makeShared(name, journal, stopTimeout)
         registry = ServiceRegistry.make(shared)
@@ -192,7 +192,7 @@ export const make = (options: Options = {}): App => {
         const isUp =
           Exit.isSuccess(booted) && booted.value._tag === "Booted" && Exit.isSuccess(booted.value.exit)
         if (isUp) {
-          AppNotes.isUp(notes)
+          ShutdownRecorder.isUp(notes)
           Owner.forgetStopped(shared, members)
           yield* Owner.become(shared, { _tag: "Running" })
           yield* Fiber.inheritAll(boot)
@@ -209,7 +209,7 @@ export const make = (options: Options = {}): App => {
 
         const hasFailedToStart = Exit.isSuccess(exit) && exit.value._tag === "Booted"
         const hasFailed = Exit.isSuccess(exit) && exit.value._tag !== "Asked"
-        AppNotes.beginStop(notes, yield* Monotonic.millis, hasFailed)
+        ShutdownRecorder.beginStop(notes, yield* Monotonic.millis, hasFailed)
         yield* Owner.become(shared, { _tag: "Stopping", step: "services" })
         const cause = AppEnd.causeOf(exit)
         const reason = AppEnd.reasonOf(exit)
@@ -228,7 +228,8 @@ export const make = (options: Options = {}): App => {
             if (Option.isNone(ended)) {
               for (const { path, state } of Owner.unfinished(members)) {
                 const after = Duration.millis(limit)
-                if (state === "Starting") AppNotes.noteProblem(notes, path, { _tag: "StartHung", after })
+                if (state === "Starting")
+                  ShutdownRecorder.noteProblem(notes, path, { _tag: "StartHung", after })
               }
               // A layer releases what it has built only when its build has ended.
               yield* Owner.stopMembers(members)
@@ -245,7 +246,7 @@ export const make = (options: Options = {}): App => {
             // What is not stopping yet has only had to wait.
             const alive = state === "Stopping" ? work : []
             const after = Duration.millis(stopTimeout)
-            AppNotes.noteProblem(notes, path, { _tag: "Late", after, doing, alive })
+            ShutdownRecorder.noteProblem(notes, path, { _tag: "Late", after, doing, alive })
           }
           // What had to wait has not even been asked yet. It is too late for an order.
           const rest = Effect.forEach([...members], (member) => member.stop, { concurrency: "unbounded" })
@@ -265,7 +266,7 @@ export const make = (options: Options = {}): App => {
           reason,
           took: yield* Monotonic.since(notes.stoppingAt),
           stopTimeout: Duration.millis(stopTimeout),
-          services: AppNotes.stopsUntil(notes, yield* Monotonic.millis),
+          services: ShutdownRecorder.stopsUntil(notes, yield* Monotonic.millis),
           problems: notes.problems,
           failure
         }
@@ -285,4 +286,4 @@ const longestBootEnd = 10_000
 const lateStopMillis = 1_000
 
 /** The process goes on while it waits. */
-const keepAlive = <A>(effect: Effect.Effect<A>): Effect.Effect<A> => Effect.raceFirst(effect, Gate.never)
+const keepAlive = <A>(effect: Effect.Effect<A>): Effect.Effect<A> => Effect.raceFirst(effect, Latch.never)

@@ -9,7 +9,7 @@ import * as Data from "effect/Data"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import * as Input from "./Input.ts"
+import * as Input from "./internal/Input.ts"
 
 const TypeId = "~effect-services/Event"
 

@@ -12,22 +12,22 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type * as Backlog from "./Backlog.ts"
-import { BusDecorator } from "./BusDecorator.ts"
-import type * as Delivery from "./Delivery.ts"
-import type { Envelope } from "./Envelope.ts"
+import type * as Backlog from "./internal/events/Backlog.ts"
+import { BusDecorator } from "./internal/BusDecorator.ts"
+import type * as Delivery from "./internal/events/Delivery.ts"
+import type { Envelope } from "./internal/events/Envelope.ts"
 import * as Event from "./Event.ts"
 import type * as Journal from "./Journal.ts"
-import * as Gate from "./Gate.ts"
-import * as Input from "./Input.ts"
-import * as LeanStream from "./LeanStream.ts"
-import * as Listener from "./Listener.ts"
-import * as Monotonic from "./Monotonic.ts"
-import * as Owner from "./Owner.ts"
-import * as RunQueue from "./RunQueue.ts"
-import * as Spans from "./Spans.ts"
-import * as Streams from "./Streams.ts"
-import * as Work from "./Work.ts"
+import * as Latch from "./internal/Latch.ts"
+import * as Input from "./internal/Input.ts"
+import * as LeanStream from "./internal/LeanStream.ts"
+import * as Listener from "./internal/events/Listener.ts"
+import * as Monotonic from "./internal/Monotonic.ts"
+import * as Owner from "./internal/lifecycle/Owner.ts"
+import * as RunQueue from "./internal/lifecycle/RunQueue.ts"
+import * as Spans from "./internal/telemetry/Spans.ts"
+import * as Streams from "./internal/events/Streams.ts"
+import * as Work from "./internal/lifecycle/Work.ts"
 
 /** The bus of this context. */
 export class EventBus extends Context.Tag("effect-services/EventBus")<
@@ -46,7 +46,7 @@ export class EventBus extends Context.Tag("effect-services/EventBus")<
   }
 >() {}
 
-export type { Outcome } from "./Delivery.ts"
+export type { Outcome } from "./internal/events/Delivery.ts"
 
 /** What became of an emitted event, listener by listener in order of subscription. */
 export interface Receipt {
@@ -212,7 +212,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
         return Effect.async<Receipt>((go) => {
           resume = go
           if (left === 0) go(whole())
-        }, Gate.ours)
+        }, Latch.ours)
       }),
 
     publish: (event: Event.Event<string, any>, payload: unknown): Effect.Effect<void> =>

@@ -8,7 +8,7 @@ import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
-import * as Input from "./Input.ts"
+import * as Input from "./internal/Input.ts"
 
 /** What to do about a failure of type `E`. `R` is what that needs. */
 export type Policy<E, R = never> = Final<E, R> | Restart<E, R>

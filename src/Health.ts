@@ -10,14 +10,14 @@ import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import type * as HttpLayerRouter from "@effect/platform/HttpLayerRouter"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import * as Readiness from "./Readiness.ts"
+import * as Readiness from "./internal/status/Readiness.ts"
 import * as ServiceRegistry from "./ServiceRegistry.ts"
-import * as StatusJson from "./StatusJson.ts"
+import * as StatusJson from "./internal/status/StatusJson.ts"
 
-export { render } from "./Readiness.ts"
-export { Snapshot as Status } from "./StatusJson.ts"
-export type { Problem, Readiness } from "./Readiness.ts"
-export type { SnapshotJson as StatusJson } from "./StatusJson.ts"
+export { render } from "./internal/status/Readiness.ts"
+export { Snapshot as Status } from "./internal/status/StatusJson.ts"
+export type { Problem, Readiness } from "./internal/status/Readiness.ts"
+export type { SnapshotJson as StatusJson } from "./internal/status/StatusJson.ts"
 
 /**
  * Whether the app is alive: it has neither failed nor stopped. While it starts

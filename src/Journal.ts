@@ -17,14 +17,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { type Entry, type Frequent, frequent, type Unstamped } from "./Entry.ts"
-import * as EntryText from "./EntryText.ts"
-import * as Feed from "./Feed.ts"
-import * as Input from "./Input.ts"
-import * as LeanStream from "./LeanStream.ts"
+import { type Entry, type Frequent, frequent, type Unstamped } from "./internal/journal/Entry.ts"
+import * as EntryText from "./internal/journal/EntryText.ts"
+import * as Feed from "./internal/Feed.ts"
+import * as Input from "./internal/Input.ts"
+import * as LeanStream from "./internal/LeanStream.ts"
 
-export type { Answered, At, Entry, Frequent, OfService, Sent, Unstamped } from "./Entry.ts"
-export { format } from "./EntryText.ts"
+export type { Answered, At, Entry, Frequent, OfService, Sent, Unstamped } from "./internal/journal/Entry.ts"
+export { format } from "./internal/journal/EntryText.ts"
 
 /** How many entries `recent` keeps: some hundred kilobytes, and more than a screen of trouble. */
 const capacity = 1_000

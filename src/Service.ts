@@ -11,31 +11,36 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
-import * as Definition from "./Definition.ts"
-import * as Escalation from "./Escalation.ts"
-import * as Input from "./Input.ts"
-import type { Class, ClassWith } from "./ServiceClass.ts"
-import * as ServiceScope from "./ServiceScope.ts"
-import * as Spans from "./Spans.ts"
-import type { StartError } from "./StartError.ts"
-import * as Startup from "./Startup.ts"
+import * as Definition from "./internal/lifecycle/Definition.ts"
+import * as Escalation from "./internal/supervision/Escalation.ts"
+import * as Input from "./internal/Input.ts"
+import type { Class, ClassWith } from "./internal/lifecycle/ServiceClass.ts"
+import * as ServiceScope from "./internal/lifecycle/Lifetime.ts"
+import * as Spans from "./internal/telemetry/Spans.ts"
+import type { StartError } from "./internal/lifecycle/StartError.ts"
+import * as Startup from "./internal/lifecycle/Startup.ts"
 
-export { adopt, adoptAll } from "./Adoption.ts"
-export { ChildRestartingError, ChildStoppedError } from "./Child.ts"
-export { health } from "./HealthCheck.ts"
-export { InputError } from "./Input.ts"
-export { DuplicateServiceError } from "./Definition.ts"
-export { DuplicateChildError, ServiceStoppedError } from "./Refusal.ts"
-export { ServiceScope as Scope } from "./ServiceScope.ts"
-export { StartError } from "./StartError.ts"
-export { listen } from "./Subscription.ts"
-export { cron, interval, spawn, TaskEndedError, timeout } from "./Task.ts"
-export type { Adoptable, AllOptions as AdoptAllOptions, Member, Options as AdoptOptions } from "./Adoption.ts"
-export type { Child, Offered } from "./Child.ts"
-export type { Strategy } from "./Supervisor.ts"
-export type { Options as HealthOptions } from "./HealthCheck.ts"
-export type { Class, ClassWith, Instance } from "./ServiceClass.ts"
-export type { Options as ListenOptions } from "./Subscription.ts"
+export { adopt, adoptAll } from "./internal/supervision/Adoption.ts"
+export { ChildRestartingError, ChildStoppedError } from "./internal/supervision/Child.ts"
+export { health } from "./internal/tasks/HealthCheck.ts"
+export { InputError } from "./internal/Input.ts"
+export { DuplicateServiceError } from "./internal/lifecycle/Definition.ts"
+export { DuplicateChildError, ServiceStoppedError } from "./internal/lifecycle/Refusal.ts"
+export { ServiceScope as Scope } from "./internal/lifecycle/Lifetime.ts"
+export { StartError } from "./internal/lifecycle/StartError.ts"
+export { listen } from "./internal/events/Subscription.ts"
+export { cron, interval, spawn, TaskEndedError, timeout } from "./internal/tasks/Task.ts"
+export type {
+  Adoptable,
+  AllOptions as AdoptAllOptions,
+  Member,
+  Options as AdoptOptions
+} from "./internal/supervision/Adoption.ts"
+export type { Child, Offered } from "./internal/supervision/Child.ts"
+export type { Strategy } from "./internal/supervision/Supervisor.ts"
+export type { Options as HealthOptions } from "./internal/tasks/HealthCheck.ts"
+export type { Class, ClassWith, Instance } from "./internal/lifecycle/ServiceClass.ts"
+export type { Options as ListenOptions } from "./internal/events/Subscription.ts"
 export type {
   CronOptions,
   FallibleSpawnOptions,
@@ -44,7 +49,7 @@ export type {
   Options as TaskOptions,
   Spawned,
   SpawnOptions
-} from "./Task.ts"
+} from "./internal/tasks/Task.ts"
 
 /** How a service lives. */
 export interface Lifecycle<Start, Shape, R, Timeout> {

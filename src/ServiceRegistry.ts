@@ -11,8 +11,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import * as Owner from "./Owner.ts"
-import type { Snapshot } from "./ServiceStatus.ts"
+import * as Owner from "./internal/lifecycle/Owner.ts"
+import type { Snapshot } from "./internal/status/ServiceStatus.ts"
 
 export type {
   CheckState,
@@ -23,8 +23,8 @@ export type {
   Snapshot,
   State,
   TaskStatus
-} from "./ServiceStatus.ts"
-export { render } from "./StatusText.ts"
+} from "./internal/status/ServiceStatus.ts"
+export { render } from "./internal/status/StatusText.ts"
 
 /** The registry of an app. */
 export class ServiceRegistry extends Context.Tag("effect-services/ServiceRegistry")<

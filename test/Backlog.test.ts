@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, FastCheck, Fiber } from "effect"
-import * as Backlog from "../src/Backlog.ts"
+import * as Backlog from "../src/internal/events/Backlog.ts"
 import { leavesNothing } from "./support.ts"
 
 const offerAll = <A>(backlog: Backlog.Backlog<A>, items: ReadonlyArray<A>) =>

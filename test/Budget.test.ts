@@ -1,20 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck } from "effect"
-import * as Budget from "../src/Budget.ts"
+import * as RestartIntensity from "../src/internal/supervision/RestartIntensity.ts"
 
 /** The moments at which a restart is allowed, of all that are asked for. */
-const taken = (budget: Budget.Budget, moments: Iterable<number>) =>
+const taken = (budget: RestartIntensity.Budget, moments: Iterable<number>) =>
   [...moments].filter((moment) => budget.take(moment))
 
 describe("Budget", () => {
   it("allows a burst of so many, and the next one when the first is as old as the window", () => {
-    const budget = Budget.make(3, 30_000)
+    const budget = RestartIntensity.make(3, 30_000)
     assert.deepStrictEqual(taken(budget, [0, 0, 0, 0, 29_999, 30_000]), [0, 0, 0, 30_000])
   })
 
   it("remembers what is older than the window, half as much with each further one", () => {
     // 5 at once count 2.5 after a window, and so leave room for 2 and not for 5.
-    const budget = Budget.make(5, 30_000)
+    const budget = RestartIntensity.make(5, 30_000)
     assert.deepStrictEqual(
       taken(budget, [0, 0, 0, 0, 0, 30_000, 30_000, 30_000, 30_000]),
       [0, 0, 0, 0, 0, 30_000, 30_000, 30_000]
@@ -27,12 +27,12 @@ describe("Budget", () => {
   })
 
   it("recovers, even if it is a budget of one", () => {
-    const budget = Budget.make(1, 1_000)
+    const budget = RestartIntensity.make(1, 1_000)
     assert.deepStrictEqual(taken(budget, [0, 999, 1_000]), [0, 1_000])
   })
 
   it("does not count pauses as time, each moment once, and only as long as they last", () => {
-    const budget = Budget.make(1, 1_000)
+    const budget = RestartIntensity.make(1, 1_000)
     assert.isTrue(budget.take(0))
     budget.pause(0, 60_000)
     budget.pause(30_000, 90_000)
@@ -44,7 +44,7 @@ describe("Budget", () => {
   })
 
   it("is as it was when time has gone back", () => {
-    const budget = Budget.make(1, 1_000)
+    const budget = RestartIntensity.make(1, 1_000)
     assert.deepStrictEqual(taken(budget, [5_000, 4_000, 5_999, 6_000]), [5_000, 6_000])
   })
 
@@ -66,7 +66,7 @@ describe("Budget", () => {
       })
     ],
     ([{ failures, restarts, within }]) => {
-      const budget = Budget.make(restarts, within)
+      const budget = RestartIntensity.make(restarts, within)
       const allowed: Array<number> = []
       let now = 0
       for (const { after, isAwaited, pause } of failures) {

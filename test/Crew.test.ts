@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, FiberId, Runtime } from "effect"
-import { Crew } from "../src/Crew.ts"
-import { RunQueue } from "../src/RunQueue.ts"
-import type * as Worker from "../src/Worker.ts"
-import type * as Work from "../src/Work.ts"
+import { Crew } from "../src/internal/lifecycle/Crew.ts"
+import { RunQueue } from "../src/internal/lifecycle/RunQueue.ts"
+import type * as Worker from "../src/internal/lifecycle/Worker.ts"
+import type * as Work from "../src/internal/lifecycle/Work.ts"
 
 describe("Crew", () => {
   it("cuts what has not begun: it is told of, and never begins", () => {

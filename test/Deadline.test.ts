@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, TestClock } from "effect"
-import * as Deadline from "../src/Deadline.ts"
+import * as Deadline from "../src/internal/lifecycle/Deadline.ts"
 import * as VirtualTime from "../src/testing/VirtualTime.ts"
 import { leavesNothing } from "./support.ts"
 

@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { FastCheck } from "effect"
-import { Few } from "../src/Few.ts"
+import { Few } from "../src/internal/Few.ts"
 
 it.prop(
   "is what a set would be, whatever is added and taken off",

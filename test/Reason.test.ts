@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, ConfigError, Data } from "effect"
 import { Service } from "effect-services"
-import * as Reason from "../src/Reason.ts"
+import * as Reason from "../src/internal/Reason.ts"
 
 class NoWords extends Data.TaggedError("NoWords")<{ readonly cause?: unknown }> {}
 

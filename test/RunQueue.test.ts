@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck } from "effect"
-import { beginNow, type Ready, RunQueue } from "../src/RunQueue.ts"
+import { beginNow, type Ready, RunQueue } from "../src/internal/lifecycle/RunQueue.ts"
 
 type Step = "now" | "later" | "withdraw" | "turn"
 

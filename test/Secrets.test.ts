@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import * as Secrets from "../src/Secrets.ts"
+import * as Redaction from "../src/internal/Redaction.ts"
 
 const cases: ReadonlyArray<readonly [text: string, masked: string]> = [
   [
@@ -34,14 +34,14 @@ const cases: ReadonlyArray<readonly [text: string, masked: string]> = [
 ]
 
 it.each(cases)("shows %s as %s", (text, masked) => {
-  assert.strictEqual(Secrets.masked(text), masked)
+  assert.strictEqual(Redaction.masked(text), masked)
 })
 
 it.each(["://a:", "password=", "token", '\\"', "Bearer ", "password\\\"='", "a"])(
   "takes no time for a long text of %s",
   (part) => {
     const start = performance.now()
-    Secrets.masked(part.repeat(50_000))
+    Redaction.masked(part.repeat(50_000))
     assert.isBelow(performance.now() - start, 1_000)
   }
 )

@@ -1,13 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, TestClock } from "effect"
-import * as Tally from "../src/Tally.ts"
+import * as Throttle from "../src/internal/journal/Throttle.ts"
 import { leavesNothing } from "./support.ts"
 
 describe("Tally", () => {
   it.effect("tells of the first at once, and then of the sum once a second while it goes on", () =>
     Effect.gen(function* () {
       const told: Array<number> = []
-      const tally = Tally.make((count) => Effect.sync(() => told.push(count)))
+      const tally = Throttle.make((count) => Effect.sync(() => told.push(count)))
       yield* tally.add(1)
       yield* tally.add(2)
       yield* tally.add(3)

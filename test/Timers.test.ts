@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { type Clock, Duration, Effect, FastCheck, TestClock } from "effect"
-import * as Monotonic from "../src/Monotonic.ts"
-import * as RunQueue from "../src/RunQueue.ts"
-import * as Timers from "../src/Timers.ts"
+import * as Monotonic from "../src/internal/Monotonic.ts"
+import * as RunQueue from "../src/internal/lifecycle/RunQueue.ts"
+import * as Timers from "../src/internal/Timers.ts"
 import { leavesNothing, timeline } from "./support.ts"
 
 class Noted extends Timers.Timer {

@@ -21,7 +21,7 @@ import {
 } from "effect"
 import { App, Event, EventBus, Failure, Journal, Service } from "effect-services"
 import * as VirtualTime from "../src/testing/VirtualTime.ts"
-import * as Work from "../src/Work.ts"
+import * as Work from "../src/internal/lifecycle/Work.ts"
 import { doing, leavesNothing, timeline } from "./support.ts"
 
 /** What a handler does besides to note itself. */

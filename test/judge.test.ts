@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Duration, Exit } from "effect"
-import type * as Entry from "../src/Entry.ts"
+import type * as Entry from "../src/internal/journal/Entry.ts"
 import * as Faults from "../src/testing/Faults.ts"
 import * as Laws from "../src/testing/Laws.ts"
 import type { Rehearsal } from "../src/testing/Rehearsal.ts"

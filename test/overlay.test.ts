@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Context } from "effect"
-import * as Overlay from "../src/Overlay.ts"
+import * as ContextOverlay from "../src/internal/ContextOverlay.ts"
 
 const tags = ["a", "b", "c", "d", "e", "f", "g"].map((key) => Context.GenericTag<never, number>(key))
 
@@ -9,7 +9,7 @@ it("is what the copy would be, however many are on top of each other", () => {
   let copy = over
   // Some for the first time, and some again.
   for (const [value, index] of [1, 2, 0, 3, 1, 4, 5, 6, 6, 2].entries()) {
-    over = Overlay.add(over, tags[index]!, value)
+    over = ContextOverlay.add(over, tags[index]!, value)
     copy = Context.add(copy, tags[index]!, value)
     const [one, other] = [over.unsafeMap, copy.unsafeMap]
     assert.deepStrictEqual(new Map(one), new Map(other))
@@ -25,7 +25,7 @@ it("is what the copy would be, however many are on top of each other", () => {
 
 it("changes nothing below it, whoever changes it", () => {
   const below = Context.make(tags[0]!, 0)
-  const over = Overlay.add(below, tags[1]!, 1)
+  const over = ContextOverlay.add(below, tags[1]!, 1)
   over.unsafeMap.set("a", 2).set("b", 3).set("c", 4)
   assert.sameDeepMembers(
     [...over.unsafeMap],

@@ -5,9 +5,9 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Deadline from "../Deadline.ts"
-import * as Monotonic from "../Monotonic.ts"
-import type * as ServiceScope from "../ServiceScope.ts"
+import * as Deadline from "../internal/lifecycle/Deadline.ts"
+import * as Monotonic from "../internal/Monotonic.ts"
+import type * as ServiceScope from "../internal/lifecycle/Lifetime.ts"
 import * as Connections from "./Connections.ts"
 
 /** How a server is to stop; times are milliseconds. */

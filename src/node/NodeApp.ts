@@ -5,10 +5,10 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as App from "../App.ts"
-import * as Input from "../Input.ts"
-import * as Reason from "../Reason.ts"
+import * as Input from "../internal/Input.ts"
+import * as Reason from "../internal/Reason.ts"
 import * as ServiceRegistry from "../ServiceRegistry.ts"
-import * as StopPlan from "../StopPlan.ts"
+import * as StopPlan from "../internal/status/StopPlan.ts"
 import * as ProbeFiles from "./ProbeFiles.ts"
 
 /** Options of `runMain`. */

@@ -12,8 +12,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as App from "../App.ts"
-import * as Monotonic from "../Monotonic.ts"
-import * as Readiness from "../Readiness.ts"
+import * as Monotonic from "../internal/Monotonic.ts"
+import * as Readiness from "../internal/status/Readiness.ts"
 
 /** The folder for the probe files could not be made, or not be written to. */
 export class ProbeFilesError extends Data.TaggedError("ProbeFilesError")<{

@@ -7,12 +7,12 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Tracer from "effect/Tracer"
-import * as Finalizers from "../Finalizers.ts"
-import * as Gate from "../Gate.ts"
-import * as Escalation from "../Escalation.ts"
-import * as InnerFiber from "../InnerFiber.ts"
-import * as ServiceScope from "../ServiceScope.ts"
-import type * as WorkDecorator from "../WorkDecorator.ts"
+import * as Finalizers from "../internal/Finalizers.ts"
+import * as Latch from "../internal/Latch.ts"
+import * as Escalation from "../internal/supervision/Escalation.ts"
+import * as InnerFiber from "../internal/InnerFiber.ts"
+import * as ServiceScope from "../internal/lifecycle/Lifetime.ts"
+import type * as WorkDecorator from "../internal/WorkDecorator.ts"
 import { type Fault, nameOf, type Trouble } from "./Scenario.ts"
 import * as Step from "./Step.ts"
 
@@ -145,7 +145,7 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
 }
 
 /** Does not end by itself, and is known to wait for nothing real. */
-const hang: Effect.Effect<never> = Effect.async<never>(() => {}, Gate.ours)
+const hang: Effect.Effect<never> = Effect.async<never>(() => {}, Latch.ours)
 
 /** As `Service.stop`, in whatever work of a service. */
 const askStop: Effect.Effect<void> = Effect.flatMap(

@@ -6,8 +6,8 @@ import * as Fiber from "effect/Fiber"
 import * as GlobalValue from "effect/GlobalValue"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import * as Finalizers from "../Finalizers.ts"
-import * as InnerFiber from "../InnerFiber.ts"
+import * as Finalizers from "../internal/Finalizers.ts"
+import * as InnerFiber from "../internal/InnerFiber.ts"
 import * as Step from "./Step.ts"
 
 /** A fiber, whatever it gives. */

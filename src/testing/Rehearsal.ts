@@ -12,7 +12,7 @@ import * as Option from "effect/Option"
 import type * as Event from "../Event.ts"
 import * as EventBus from "../EventBus.ts"
 import type * as Journal from "../Journal.ts"
-import * as Gate from "../Gate.ts"
+import * as Latch from "../internal/Latch.ts"
 import * as Service from "../Service.ts"
 import * as Drive from "./Drive.ts"
 import * as Faults from "./Faults.ts"
@@ -171,7 +171,7 @@ const launched = (play: Play, scenario: Scenario, faults: Faults.Faults): Effect
         return bus.listen(events, spec)
       }
     })
-    const child = Deferred.unsafeMake<Service.Child<unknown>>(Gate.ours)
+    const child = Deferred.unsafeMake<Service.Child<unknown>>(Latch.ours)
     class Parent extends Service.make<Parent>()(parentName, {
       onStart: Effect.flatMap(Service.adopt(play.layer), (adopted) => Deferred.succeed(child, adopted))
     }) {}

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as App from "../App.ts"
-import type { ServiceStatus } from "../ServiceStatus.ts"
+import type { ServiceStatus } from "../internal/status/ServiceStatus.ts"
 import { nameOf } from "./Scenario.ts"
 import * as Step from "./Step.ts"
 

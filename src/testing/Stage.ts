@@ -8,15 +8,15 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as App from "../App.ts"
-import * as BusDecorator from "../BusDecorator.ts"
+import * as BusDecorator from "../internal/BusDecorator.ts"
 import * as Event from "../Event.ts"
 import type * as EventBus from "../EventBus.ts"
-import * as Gate from "../Gate.ts"
-import * as Input from "../Input.ts"
+import * as Latch from "../internal/Latch.ts"
+import * as Input from "../internal/Input.ts"
 import * as Journal from "../Journal.ts"
-import { below } from "../Labels.ts"
-import { Replacements } from "../Replacements.ts"
-import * as WorkDecorator from "../WorkDecorator.ts"
+import { below } from "../internal/lifecycle/Labels.ts"
+import { Replacements } from "../internal/Replacements.ts"
+import * as WorkDecorator from "../internal/WorkDecorator.ts"
 import type * as Drive from "./Drive.ts"
 import * as Leftovers from "./Leftovers.ts"
 import * as Step from "./Step.ts"
@@ -80,7 +80,7 @@ export const launch = <A, E, R>(
       return setting.decorate === undefined ? inner : setting.decorate(inner)
     }
 
-    const built = Deferred.unsafeMake<Context.Context<A | TestEventBus.TestEventBus>>(Gate.ours)
+    const built = Deferred.unsafeMake<Context.Context<A | TestEventBus.TestEventBus>>(Latch.ours)
     // What else it needs comes from who launches it.
     const noting = Effect.flatMap(Effect.context<A>(), (all) => {
       const offered = Context.omit(Scope.Scope)(all as Context.Context<A | Scope.Scope>)

@@ -1,8 +1,8 @@
 /** Stand-ins for services: what a test puts in their place, whatever way their layers are nested. */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Input from "../Input.ts"
-import type { Replacement } from "../Replacements.ts"
+import * as Input from "../internal/Input.ts"
+import type { Replacement } from "../internal/Replacements.ts"
 
 /** A service by its name, and what stands in for it. */
 export type Replacing = readonly [name: string, replacement: Replacement]

@@ -17,12 +17,12 @@ import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as BusDecorator from "../BusDecorator.ts"
+import * as BusDecorator from "../internal/BusDecorator.ts"
 import type * as Event from "../Event.ts"
 import * as EventBus from "../EventBus.ts"
-import * as Gate from "../Gate.ts"
-import * as Input from "../Input.ts"
-import * as Work from "../Work.ts"
+import * as Latch from "../internal/Latch.ts"
+import * as Input from "../internal/Input.ts"
+import * as Work from "../internal/lifecycle/Work.ts"
 
 /** The events of an app, or of a bus that apps share. */
 export class TestEventBus extends Context.Tag("effect-services/TestEventBus")<TestEventBus, Recorder>() {}
@@ -168,7 +168,7 @@ export const layer: Layer.Layer<EventBus.EventBus | TestEventBus> = Layer.unwrap
 export interface Recorder {
   readonly sent: Array<Sent>
   /** Opens, and closes again, when an event is sent. */
-  readonly next: Gate.Gate
+  readonly next: Latch.Latch
   readonly troubles: Set<Troubled>
   /** The paths of the services that have listened. */
   readonly listeners: Map<Event.Event<string, any>, Set<string>>
@@ -187,7 +187,7 @@ interface Troubled {
 /** A recorder that has seen nothing. */
 export const make = (): Recorder => ({
   sent: [],
-  next: Gate.make(),
+  next: Latch.make(),
   troubles: new Set(),
   listeners: new Map()
 })

@@ -1,0 +1,165 @@
+/** An entry of the journal as a line of text, and as a line of the log. */
+import type * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as HashMap from "effect/HashMap"
+import * as LogLevel from "effect/LogLevel"
+// By name: taken out of the namespace, a bundle would keep all of it.
+import { Debug, Error, Info, Trace, Warning } from "effect/LogLevel"
+import * as Option from "effect/Option"
+import * as BootReport from "../status/BootReport.ts"
+import * as StopPlan from "../status/StopPlan.ts"
+import * as StopReport from "../status/StopReport.ts"
+import { counted, duration, listed } from "../Format.ts"
+import type { Answered, Entry, Sent, Unstamped } from "./Entry.ts"
+
+/** An entry as a line of text. */
+export const format = (entry: Unstamped): string => line(entry)[1]
+
+/** Whether there are entries of this kind. */
+export const isKind = (kind: string): kind is Entry["_tag"] => Object.hasOwn(lines, kind)
+
+/** What logs an entry as its line, at its level; nothing where that level is not logged. */
+export const log = (
+  entry: Entry,
+  fiber: Fiber.RuntimeFiber<unknown, unknown>
+): Effect.Effect<void> | undefined => {
+  const [level, message] = line(entry)
+  if (LogLevel.greaterThan(fiber.getFiberRef(FiberRef.currentMinimumLogLevel), level)) return undefined
+  const logged = hasCause(entry)
+    ? Effect.logWithLevel(level, message, entry.cause)
+    : Effect.logWithLevel(level, message)
+  if (!("service" in entry)) return logged
+  // Mostly it is the service itself that tells.
+  const named = HashMap.get(fiber.getFiberRef(FiberRef.currentLogAnnotations), "service")
+  const isNamed = Option.isSome(named) && named.value === entry.service
+  return isNamed ? logged : Effect.annotateLogs(logged, "service", entry.service)
+}
+
+/** A cause is shown once: not again for each service, or the app, that fails because one below it has. */
+const hasCause = (entry: Entry): entry is Extract<Entry, { readonly cause: Cause.Cause<unknown> }> => {
+  if (!("cause" in entry) || entry._tag === "AppStopping") return false
+  if (entry._tag === "RestartsExhausted" && entry.answer === "Escalate") return false
+  return !("origin" in entry) || entry.origin === `${entry.service} > ${entry.work}`
+}
+
+/** A boot that takes this long says who made it so. */
+const slowBoot = "1 second"
+
+/** Each kind of entry as a level and a line. */
+const lines: {
+  readonly [Kind in Entry["_tag"]]: (
+    entry: Extract<Unstamped, { readonly _tag: Kind }>
+  ) => readonly [LogLevel.LogLevel, string]
+} = {
+  AppStarted: ({ app, report }) => {
+    const path = Duration.lessThan(report.took, slowBoot) ? "" : BootReport.criticalPath(report)
+    const line = `${app} started in ${duration(report.took)}, with ${counted(report.services.length, "service")}`
+    return [Info, path === "" ? line : `${line}: ${path}`]
+  },
+  StopPlanTooLong: ({ plan }) => [Warning, StopPlan.tooLong(plan)],
+  BootWaiting: (entry) => [
+    Error,
+    `${entry.failed} did not start, and the boot of ${entry.app} waits for others: ${listed(entry.services)}`
+  ],
+  AppCrashed: (entry) => [Error, `${entry.app} crashed: ${entry.kind}`],
+  AppStopping: (entry) => [Info, `${entry.app} is stopping: ${entry.reason}`],
+  AppStopped: ({ app, report }) =>
+    StopReport.isClean(report)
+      ? [Info, `${app} stopped in ${duration(report.took)}, clean`]
+      : [Error, StopReport.render(report)],
+  ServiceStarting: (entry) => [Debug, `${entry.service} is starting`],
+  ServiceStarted: (entry) => [Info, `${entry.service} started in ${duration(entry.took)}`],
+  // The error goes to whoever builds the layer, who logs it or handles it.
+  StartFailed: (entry) => [Debug, `${entry.service} did not start: ${entry.step} failed`],
+  ServiceFailed: (entry) => [Error, `${entry.service} failed, because ${entry.work} failed`],
+  ServiceRestarting: (entry) =>
+    entry.origin === undefined
+      ? [Info, `${entry.service} restarts, as asked`]
+      : [Warning, `${entry.service} restarts ${after(entry)}, because ${entry.origin} failed`],
+  ServiceStopping: (entry) => [Debug, `${entry.service} is stopping`],
+  ServiceStopped: (entry) => [Info, `${entry.service} stopped in ${duration(entry.took)}`],
+  StopStepFailed: (entry) => [
+    Error,
+    `${entry.service} failed in ${entry.step} while stopping, and went on to the next step`
+  ],
+  StopTimedOut: (entry) => [
+    Error,
+    `${entry.service} hung in ${entry.step} while stopping; it was left after ${duration(entry.after)}` +
+      (entry.alive.length === 0 ? "" : `, with ${listed(entry.alive)} still running`)
+  ],
+  ServerDraining: ({ readinessDelay, requests, service, streams }) => {
+    const delay =
+      Duration.toMillis(readinessDelay) === 0 ? "" : `serves on for ${duration(readinessDelay)}, then `
+    const flying = [
+      ...(requests > 0 ? [counted(requests, "request")] : []),
+      ...(streams > 0 ? [counted(streams, "stream")] : [])
+    ]
+    const open = flying.length === 0 ? "" : `, with ${flying.join(" and ")} in flight`
+    return [delay + open === "" ? Debug : Info, `${service} ${delay}takes no new connections${open}`]
+  },
+  RequestsCut: ({ after, requests, service }) => [
+    Error,
+    `${service} cut ${StopReport.unanswered(requests, after)}`
+  ],
+  StopAsked: (entry) => [Debug, `${entry.service} asked to be stopped`],
+  WorkInterrupted: (entry) => [Warning, `${entry.service}: ${entry.work} was interrupted by its own code`],
+  StopNotPossible: (entry) => [
+    Warning,
+    `${entry.service} asked to be stopped, but nothing stops it: it does not run under App.launch`
+  ],
+  ChildAdopted: (entry) => [Debug, `${entry.service} adopted ${entry.child}`],
+  TaskTicked: (entry) => [Trace, `${entry.service}: ${entry.task} ran for ${duration(entry.took)}`],
+  TaskFailed: (entry) => [levelOf(entry), `${entry.service}: ${entry.task} failed`],
+  TicksSkipped: (entry) => [
+    Warning,
+    `${entry.service}: ${entry.task} skipped ${counted(entry.missed, "run")}, because it ran long or late`
+  ],
+  WorkRestarting: (entry) => [
+    Warning,
+    `${entry.service}: ${entry.work} failed, and is run again ${after(entry)}`
+  ],
+  RestartsExhausted: (entry) => [
+    entry.answer === "Log" ? Error : Warning,
+    entry.restarts === 0
+      ? `${entry.service}: ${entry.work} failed with no restart left, and is given up`
+      : `${entry.service}: ${entry.work} failed again after ${counted(entry.restarts, "restart")}, and is given up`
+  ],
+  HealthChanged: ({ check, isCritical, reason, service }) => {
+    const path = check === undefined ? service : `${service} > ${check}`
+    if (reason === undefined) return [Info, `${path} is healthy again`]
+    return [Warning, `${path} is unhealthy${isCritical ? "" : ", which is not critical"}: ${reason}`]
+  },
+  EventEmitted: (entry) => [
+    Trace,
+    `${entry.event} was emitted to ${counted(entry.listeners, "listener")}${by(entry)}`
+  ],
+  EventPublished: (entry) => [
+    Trace,
+    `${entry.event} was published to ${counted(entry.listeners, "listener")}${by(entry)}`
+  ],
+  EventHandled: (entry) => [Trace, `${entry.service} handled ${entry.event} in ${duration(entry.took)}`],
+  HandlerFailed: (entry) => [levelOf(entry), `${entry.service}: the listener of ${entry.event} failed`],
+  EventsDropped: (entry) => [
+    Warning,
+    `${entry.service}: the listener of ${entry.event} missed ${counted(entry.count, "event")}, ${entry.reason}`
+  ],
+  PublishWaiting: (entry) => [
+    Warning,
+    `${entry.service}: the queue of the listener of ${entry.event} is full; ` +
+      `a publish has waited ${duration(entry.waited)} for it and still waits`
+  ]
+}
+
+// The line of a kind takes entries of that kind.
+const line = (entry: Unstamped): readonly [LogLevel.LogLevel, string] => lines[entry._tag](entry as never)
+
+/** A failure that the program handles is none for the operator; one that escalates or is run again is told of by the next entry. */
+const levelOf = (entry: Answered): LogLevel.LogLevel => (entry.answer === "Log" ? Error : Debug)
+
+const after = (entry: { readonly restarts: number; readonly pause: Duration.Duration }): string =>
+  `in ${duration(entry.pause)} (restart ${entry.restarts})`
+
+const by = ({ sender }: Sent | Omit<Sent, "at">): string => (sender === undefined ? "" : ` by ${sender}`)

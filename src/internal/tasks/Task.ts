@@ -1,0 +1,251 @@
+/**
+ * Work that a service does in the background: at intervals, by a cron
+ * expression, once after a while, or as long as it takes.
+ *
+ * Each run has a `Scope` of its own: what a tick acquires is released when the
+ * tick ends. Time is Effect's Clock.
+ */
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import * as CronSlots from "./CronSlots.ts"
+import * as Failure from "../../Failure.ts"
+import * as Grid from "./Grid.ts"
+import * as Handle from "./Handle.ts"
+import * as Input from "../Input.ts"
+import * as Restarts from "../supervision/Restarts.ts"
+import * as OwnedRun from "../lifecycle/OwnedRun.ts"
+import * as ServiceScope from "../lifecycle/Lifetime.ts"
+import type { TaskStatus } from "../status/ServiceStatus.ts"
+import * as Throttle from "../journal/Throttle.ts"
+import type * as TaskRecord from "./TaskRecord.ts"
+import * as TaskRuns from "./TaskRuns.ts"
+import * as TimedWork from "./TimedWork.ts"
+
+export type { Handle, Spawned } from "./Handle.ts"
+
+/** Options of all work. */
+export interface Options<E, out R = never> {
+  /** What logs and reports call it. Defaults to its kind and schedule, as `interval 1m`; a spawned effect is a `task`. */
+  readonly name?: string | undefined
+  /**
+   * What to do when a run fails. Defaults to `Failure.log`, since the next run
+   * may do better; for `spawn`, of which there is no next run, to
+   * `Failure.escalate`. With `Failure.restart`, a run that failed is run again
+   * after a pause, and slots that come due meanwhile are skipped.
+   */
+  readonly onFailure?: Failure.Policy<E, R> | undefined
+}
+
+/** Options of `spawn`. */
+export interface SpawnOptions<E, out R = never> extends Options<E, R> {
+  /**
+   * Until when it is to run. `"done"`, the default: it may end. `"stop"`: as
+   * long as the service, so that to end before is a failure, a defect that is a
+   * `TaskEndedError`; as OTP's permanent and transient children.
+   */
+  readonly until?: "done" | "stop" | undefined
+}
+
+/** Options of `spawn` for an effect that can fail: the compiler asks what is to happen then. */
+export interface FallibleSpawnOptions<E, out R = never> extends SpawnOptions<E, R> {
+  readonly onFailure: Failure.Policy<E, R>
+}
+
+/** A task that was to run until its service stops has ended before. */
+export class TaskEndedError extends Data.TaggedError("TaskEndedError")<{
+  readonly service: string
+  readonly task: string
+}> {
+  override get message(): string {
+    return (
+      `${this.task} of service "${this.service}" has ended, but was spawned with \`until: "stop"\`. ` +
+      "Leave that out if it may end."
+    )
+  }
+}
+
+/** Options of an interval. */
+export interface IntervalOptions<E, out R = never> extends Options<E, R> {
+  /** When the first run is. Defaults to `"afterOnePeriod"`, when the service has had time to start. */
+  readonly first?: "afterOnePeriod" | "atOnce" | undefined
+}
+
+/** Options of a cron. */
+export interface CronOptions<E, out R = never> extends Options<E, R> {
+  /** An IANA zone, as `Europe/Berlin`. Defaults to the zone of the process. */
+  readonly timeZone?: string | undefined
+}
+
+type Requirements<R, R2> = Exclude<R, Scope.Scope> | R2 | ServiceScope.ServiceScope
+
+/**
+ * Runs an effect again and again, `every` so often: first after one period, on
+ * a fixed grid that does not drift, never two runs at once. Slots that come due
+ * while a run is still going are skipped and journaled. A run that fails does
+ * not end the interval, unless its policy escalates.
+ *
+ * Dies with `InputError` when `every` is not a finite duration above zero.
+ */
+export const interval = <A, E, R, R2 = never>(
+  effect: Effect.Effect<A, E, R>,
+  every: Duration.DurationInput,
+  options: IntervalOptions<NoInfer<E>, R2> = {}
+): Effect.Effect<Handle.Handle, never, Requirements<R, R2>> =>
+  Effect.flatMap(ServiceScope.lifetime, (service) => {
+    const millis = Input.positiveMillis("Service.interval", "every", every)
+    Input.options("Service.interval", options)
+    const first = Input.oneOf(
+      "Service.interval",
+      "first",
+      ["afterOnePeriod", "atOnce"],
+      options.first ?? "afterOnePeriod"
+    )
+    const grid = new Grid.Grid(service.clock, millis, first)
+    return background(service, "interval", Duration.format(millis), grid, effect, options)
+  })
+
+/**
+ * Runs an effect whenever a cron expression matches: five fields, or six with
+ * seconds first, as `effect/Cron`. Never two runs at once: slots that come due
+ * while a run is still going are skipped and journaled. A run that fails does
+ * not end the cron. In a zone with summer time, `effect/Cron` leaves out the
+ * hour that comes twice in autumn.
+ *
+ * Dies with `InputError` when the expression or the zone is malformed, or when
+ * it never matches.
+ */
+export const cron = <A, E, R, R2 = never>(
+  effect: Effect.Effect<A, E, R>,
+  expression: string,
+  options: CronOptions<NoInfer<E>, R2> = {}
+): Effect.Effect<Handle.Handle, never, Requirements<R, R2>> =>
+  Effect.flatMap(ServiceScope.lifetime, (service) => {
+    const { clock } = service
+    const { timeZone } = Input.options("Service.cron", options)
+    const parsed = CronSlots.parse(expression, timeZone, clock.unsafeCurrentTimeMillis())
+    return background(service, "cron", expression, new CronSlots.CronSlots(clock, parsed), effect, options)
+  })
+
+/**
+ * Runs an effect once, `after` a while, unless the service stops before.
+ *
+ * Dies with `InputError` when `after` is not a finite duration above zero.
+ */
+export const timeout = <A, E, R, R2 = never>(
+  effect: Effect.Effect<A, E, R>,
+  after: Duration.DurationInput,
+  options: Options<NoInfer<E>, R2> = {}
+): Effect.Effect<Handle.Handle, never, Requirements<R, R2>> =>
+  Effect.flatMap(ServiceScope.lifetime, (service) => {
+    const millis = Input.positiveMillis("Service.timeout", "after", after)
+    Input.options("Service.timeout", options)
+    const grid = new Grid.Grid(service.clock, millis, "afterOnePeriod")
+    const once = { at: () => grid.at(), next: () => undefined }
+    return background(service, "timeout", Duration.format(millis), once, effect, options)
+  })
+
+/**
+ * Runs an effect in a fiber of the service, which is interrupted and awaited
+ * when the service stops.
+ *
+ * An effect that can fail needs `onFailure`. One that cannot may still have a
+ * defect, and that fails the service unless `onFailure` says otherwise. With
+ * `until: "stop"`, to end is a failure too.
+ */
+export const spawn: {
+  <A, E, R, R2 = never>(
+    effect: Effect.Effect<A, E, R>,
+    options: FallibleSpawnOptions<NoInfer<E>, R2>
+  ): Effect.Effect<Handle.Spawned<A, E>, never, Requirements<R, R2>>
+  <A, R, R2 = never>(
+    effect: Effect.Effect<A, never, R>,
+    options?: SpawnOptions<never, R2>
+  ): Effect.Effect<Handle.Spawned<A, never>, never, Requirements<R, R2>>
+  // `any`: no single signature is assignable to both overloads. Each gives `spawned` what it takes.
+} = (effect: Effect.Effect<any, any, any>, options?: any): any =>
+  spawned(effect, options === undefined ? {} : options)
+
+const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOptions<E, R2>) =>
+  Effect.flatMap(ServiceScope.lifetime, (service) => {
+    Input.options("Service.spawn", options)
+    const name = options.name === undefined ? "task" : Input.name("Service.spawn", "name", options.name)
+    Input.effect("Service.spawn", "effect", effect)
+    const until = Input.oneOf("Service.spawn", "until", ["done", "stop"], options.until ?? "done")
+    const policy = Failure.check("Service.spawn", options.onFailure) ?? Failure.escalate
+    const record = TaskRuns.recordOf(service, { kind: "spawn", name, schedule: "" })
+    const whole = until === "stop" ? endless(service, name, effect) : effect
+    const once = new TaskRuns.Task(service, record, whole, Restarts.answerOf(policy))
+    return Effect.map(OwnedRun.own(service, once), Handle.ofRun)
+  })
+
+/** Fails when the effect ends before its service does. */
+const endless = <A, E, R>(service: ServiceScope.Lifetime, name: string, effect: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(Effect.exit(effect), (exit) => {
+    // Interrupted by its own code, it has ended too. It may have been told that its service is stopping.
+    const hasEnded = Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)
+    return hasEnded && service.state._tag !== "Stopping"
+      ? Effect.die(new TaskEndedError({ service: service.path, task: name }))
+      : exit
+  })
+
+/** Owns work whose runs are isolated from it: a run that fails is answered, and the next one comes when it is due. */
+const background = <A, E, R, R2>(
+  service: ServiceScope.Lifetime,
+  kind: TaskStatus["kind"],
+  schedule: string,
+  plan: TimedWork.Plan,
+  effect: Effect.Effect<A, E, R>,
+  options: Options<E, R2>
+): Effect.Effect<Handle.Handle, never, Exclude<R, Scope.Scope> | R2> => {
+  const name =
+    options.name === undefined ? `${kind} ${schedule}` : Input.name(`Service.${kind}`, "name", options.name)
+  Input.effect(`Service.${kind}`, "effect", effect)
+  const policy = Failure.check(`Service.${kind}`, options.onFailure) ?? Failure.log
+  const record = TaskRuns.recordOf(service, { kind, name, schedule })
+  return Effect.map(
+    TimedWork.own(service, new Repeated(service, record, effect, Restarts.answerOf(policy), plan)),
+    Handle.of
+  )
+}
+
+/** A task that runs when it is due. */
+class Repeated<A, E, R, R2>
+  extends TaskRuns.Task<A, E, R, R2>
+  implements TimedWork.Timed<Exclude<R, Scope.Scope> | R2>
+{
+  readonly plan: TimedWork.Plan
+  private skipped: Throttle.Tally | undefined = undefined
+
+  constructor(
+    service: ServiceScope.Lifetime,
+    record: TaskRecord.TaskRecord,
+    effect: Effect.Effect<A, E, R>,
+    answer: Restarts.Answer<E, R2>,
+    plan: TimedWork.Plan
+  ) {
+    super(service, record, effect, answer)
+    this.plan = plan
+  }
+
+  due(): void {
+    this.record.due(this.plan)
+  }
+
+  missed(slots: number): Effect.Effect<void> {
+    const { name, record, service } = this
+    const { journal } = service.owner.shared
+    this.skipped ??= Throttle.make((missed) =>
+      journal.append({ _tag: "TicksSkipped", service: service.path, task: name, missed })
+    )
+    record.skip(slots)
+    return this.skipped.add(slots)
+  }
+
+  over(): Effect.Effect<void> | undefined {
+    return this.skipped?.end
+  }
+}
