@@ -103,6 +103,13 @@ export interface OwnedChild extends Pick<Owner.Member, "stopLimit" | "unfinished
   readonly status: () => ReadonlyArray<ServiceStatus>
 }
 
+/** A cleanup of a service. */
+export interface Cleanup {
+  isRunning: boolean
+  /** Runs it, unless it has begun. */
+  readonly run: Effect.Effect<void>
+}
+
 /** How long a step that begins after the deadline may take: enough to close a socket, too little to matter. */
 export const lateStepMillis = 1_000
 
@@ -183,8 +190,8 @@ export class Lifetime implements Owner.Member {
   readonly work = new Set<OwnedWork>()
   readonly listeners = new Set<OwnedListener>()
   readonly children = new Set<OwnedChild>()
-  /** Cleanups added with `addCleanup` that have not run, in the order in which they were added. */
-  readonly cleanups = new Set<Effect.Effect<void>>()
+  /** Cleanups added with `addCleanup` that have not ended, in the order in which they were added. */
+  readonly cleanups = new Set<Cleanup>()
   /** Services that its own work provides to itself, as for one request. */
   readonly provided = new Set<Owner.Member>()
   /** The last of the children that failed for good. */

@@ -114,21 +114,22 @@ export class Run implements ContextOverlay.Entries {
    * Runs an effect interruptibly, releases what it acquired, and then, in the
    * same fiber, goes on with `settle`, which runs uninterruptibly.
    */
-  perform<A, E, B>(
+  perform<A, E, B, E2>(
     effect: Effect.Effect<A, E, any>,
-    settle: (exit: Exit.Exit<A, E>) => Effect.Effect<B, unknown, any>
-  ): Effect.Effect<B, unknown, any> {
+    settle: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2, any>
+  ): Effect.Effect<B, E2> {
+    // What it needs is in the run's context, in which it is performed.
     return Effect.matchCauseEffect(Effect.interruptible(effect), {
       onFailure: (cause) => this.release(Exit.failCause(cause), settle),
       onSuccess: (value) => this.release(Exit.succeed(value), settle)
-    })
+    }) as Effect.Effect<B, E2>
   }
 
   /** As `perform`, in a scope of its own: for another attempt in the same fiber. */
-  again<A, E, B>(
+  again<A, E, B, E2>(
     effect: Effect.Effect<A, E, any>,
-    settle: (exit: Exit.Exit<A, E>) => Effect.Effect<B, unknown, any>
-  ): Effect.Effect<B, unknown, any> {
+    settle: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2, any>
+  ): Effect.Effect<B, E2> {
     const next = new Run(this.work, this.base, this.owner)
     return Effect.mapInputContext(next.perform(effect, settle), () => next.context)
   }
@@ -140,10 +141,10 @@ export class Run implements ContextOverlay.Entries {
     )
   }
 
-  private release<A, E, B>(
+  private release<A, E, B, E2>(
     exit: Exit.Exit<A, E>,
-    settle: (exit: Exit.Exit<A, E>) => Effect.Effect<B, unknown, any>
-  ): Effect.Effect<B, unknown, any> {
+    settle: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2, any>
+  ): Effect.Effect<B, E2, any> {
     this.exit = exit
     if (this.scope === undefined) return settle(exit)
     return Effect.flatMap(Effect.exit(Scope.close(this.scope, exit)), (closed) =>

@@ -15,7 +15,7 @@ import * as Monotonic from "../Monotonic.ts"
 import type { Step } from "../status/ServiceStatus.ts"
 import * as Spans from "../telemetry/Spans.ts"
 import * as Deadline from "./Deadline.ts"
-import { become, lateStepMillis, type Lifetime, noteFailure } from "./Lifetime.ts"
+import { become, type Cleanup, lateStepMillis, type Lifetime, noteFailure } from "./Lifetime.ts"
 import * as Names from "./Names.ts"
 import * as Owner from "./Owner.ts"
 import * as Work from "./Work.ts"
@@ -170,11 +170,19 @@ const runSteps = (
  * below it; the cleanups among them run all the same.
  */
 export const addCleanup = (service: Lifetime, cleanup: Effect.Effect<unknown, unknown>): Effect.Effect<void> => {
-  const once: Effect.Effect<void> = Effect.suspend(() =>
-    service.cleanups.delete(once) ? step(service, "a cleanup", cleanup, { kind: "stop" }) : Effect.void
-  )
-  service.cleanups.add(once)
-  return Scope.addFinalizer(service.resources, once)
+  const own: Cleanup = {
+    isRunning: false,
+    run: Effect.suspend(() => {
+      if (own.isRunning || !service.cleanups.has(own)) return Effect.void
+      own.isRunning = true
+      return Effect.ensuring(
+        step(service, "a cleanup", cleanup, { kind: "stop" }),
+        Effect.sync(() => service.cleanups.delete(own))
+      )
+    })
+  }
+  service.cleanups.add(own)
+  return Scope.addFinalizer(service.resources, own.run)
 }
 
 /** Closes the scope of what `onStart` acquired. All that was put straight into it shares the deadline. */
@@ -183,12 +191,13 @@ const closeResources = (service: Lifetime): Effect.Effect<void> =>
     const closing = yield* Fork.now(Effect.uninterruptible(Scope.close(service.resources, Exit.void)))
     for (;;) {
       const [left, limit] = [service.cleanups.size, timeLeft(service)]
-      const ended = yield* Deadline.awaitWithin(closing, limit)
+      const ended = yield* awaitWithin(service, closing, limit)
       if (Option.isSome(ended)) return yield* stepEnded(service, "a cleanup", ended.value)
-      // A cleanup that hangs has a limit of its own, and those after it have one, too.
-      if (service.cleanups.size < left) continue
+      // A cleanup has a limit of its own.
+      const isCleaning = [...service.cleanups].some(({ isRunning }) => isRunning)
+      if (isCleaning || service.cleanups.size < left) continue
       yield* stepHung(service, "a cleanup", limit, [])
-      for (const cleanup of [...service.cleanups].toReversed()) yield* cleanup
+      for (const { run } of [...service.cleanups].toReversed()) yield* run
       return
     }
   })
@@ -227,11 +236,7 @@ const timeLeft = ({ clock, state }: Lifetime): number =>
     ? Math.max(Math.ceil(state.deadline - Monotonic.unsafeMillis(clock)), lateStepMillis)
     : lateStepMillis
 
-/**
- * As `Deadline.within`. Services that the work built for itself, as with
- * `Layer.build`, have deadlines of their own: when the limit passes, those that
- * are stopping are awaited, and the rest of the work has a second more.
- */
+/** As `Deadline.within`, for a step of the stop of a service. */
 const within = <A, E>(
   service: Lifetime,
   work: Effect.Effect<A, E>,
@@ -239,17 +244,31 @@ const within = <A, E>(
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
   service.provided.size === 0
     ? Deadline.within(work, limit)
-    : Effect.gen(function* () {
-        const fiber = yield* Effect.forkDaemon(Effect.interruptible(work))
-        const ended = (millis: number) =>
-          Effect.map(Deadline.within(Fiber.await(fiber), millis), Option.map(Exit.flatten))
-        const inTime = yield* ended(limit)
-        if (Option.isSome(inTime)) return inTime
-        const stopping = [...service.provided].filter((member) => member.shown()._tag === "Stopping")
-        const longest = Math.max(0, ...stopping.map((member) => member.stopLimit()))
-        const stops = Effect.forEach(stopping, (member) => member.stop, { concurrency: "unbounded" })
-        yield* Deadline.within(stops, longest)
-        const late = stopping.length === 0 ? Option.none() : yield* ended(lateStepMillis)
-        if (Option.isNone(late)) yield* Fiber.interruptFork(fiber)
-        return late
-      })
+    : Effect.flatMap(Fork.now(Effect.interruptible(work)), (fiber) => awaitWithin(service, fiber, limit))
+
+/**
+ * As `Deadline.awaitWithin`. Services that the work built for itself, as with
+ * `Layer.build`, have deadlines of their own: when the limit passes, those that
+ * are stopping are awaited, and the rest of the work has a second more.
+ */
+const awaitWithin = <A, E>(
+  service: Lifetime,
+  fiber: Fiber.RuntimeFiber<A, E>,
+  limit: number
+): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
+  Effect.gen(function* () {
+    const ended = (millis: number) =>
+      Effect.map(Deadline.within(Fiber.await(fiber), millis), Option.map(Exit.flatten))
+    const inTime = yield* ended(limit)
+    const stopping = [...service.provided].filter((member) => member.shown()._tag === "Stopping")
+    if (Option.isSome(inTime)) return inTime
+    if (stopping.length > 0) {
+      const longest = Math.max(...stopping.map((member) => member.stopLimit()))
+      const stops = Effect.forEach(stopping, (member) => member.stop, { concurrency: "unbounded" })
+      yield* Deadline.within(stops, longest)
+      const late = yield* ended(lateStepMillis)
+      if (Option.isSome(late)) return late
+    }
+    yield* Fiber.interruptFork(fiber)
+    return Option.none()
+  })

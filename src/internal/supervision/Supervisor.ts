@@ -19,6 +19,7 @@ import * as Monotonic from "../Monotonic.ts"
 import { ServiceStoppedError } from "../lifecycle/Errors.ts"
 import * as Lifetime from "../lifecycle/Lifetime.ts"
 import * as OwnedFiber from "../lifecycle/OwnedFiber.ts"
+import * as ServiceFailure from "../lifecycle/ServiceFailure.ts"
 import * as Work from "../lifecycle/Work.ts"
 import * as Spans from "../telemetry/Spans.ts"
 import * as ChildInstance from "./ChildInstance.ts"
@@ -340,7 +341,12 @@ const runtimeOfRestarts = <R>(runtime: Runtime.Runtime<R>): Runtime.Runtime<R> =
 
 const asWork = <R>({ parent, runtime }: Group<R>, work: string, effect: Effect.Effect<void, never, R>) => {
   const policy = Effect.provide(effect, runtimeOfRestarts(runtime))
-  return OwnedFiber.fork(parent, { name: `the failure policy of ${work}`, run: (run) => run.perform(policy, (exit) => exit) as Effect.Effect<void> }).pipe(
+  return OwnedFiber.fork(parent, {
+    name: `the failure policy of ${work}`,
+    // A policy may have a bug, which is a failure of the child's work.
+    run: (run): Effect.Effect<void> =>
+      run.perform(policy, (exit) => ServiceFailure.unanswered(parent, work, exit) ?? Effect.void)
+  }).pipe(
     Effect.asVoid,
     // A parent that stops stops its children, too.
     Effect.catchAllDefect((defect) =>

@@ -94,10 +94,9 @@ export class Task<A, E, R, R2> {
     this.begun()
     const decorated = service.owner.shared.around(service, "run", name, effect)
     const traced = kind === "spawn" ? decorated : this.traced(decorated)
-    // What it fails with, `settle` answers.
     return perform(traced, (exit) =>
       this.settle(run, exit, Monotonic.unsafeMillis(service.clock) - startedAt)
-    ) as Effect.Effect<Exit.Exit<A, E>, never, any>
+    )
   }
 
   /** A tick's span ends when all that it acquired is released. */
@@ -108,7 +107,7 @@ export class Task<A, E, R, R2> {
     )
   }
 
-  private settle(run: Run, exit: Exit.Exit<A, E>, took: number): Effect.Effect<Exit.Exit<A, E>, unknown, any> {
+  private settle(run: Run, exit: Exit.Exit<A, E>, took: number): Effect.Effect<Exit.Exit<A, E>, never, any> {
     const { service, name } = this
     const { answer, kind } = this.spec
     if (Exit.isSuccess(exit)) {
@@ -121,7 +120,8 @@ export class Task<A, E, R, R2> {
     }
     const { cause } = exit
     this.ended(Math.round(took), Cause.isInterruptedOnly(cause) ? undefined : cause)
-    if (run.isInterrupted) return Effect.failCause(cause)
+    // The fiber ends as the effect did: interrupted by its owner, or with a failure of that interruption.
+    if (run.isInterrupted) return Effect.failCause(cause as Cause.Cause<never>)
     const responded = Escalation.respond({ service, work: name, answer }, cause, took, (millis) =>
       this.isDue(Monotonic.unsafeMillis(service.clock) + millis)
     )
@@ -153,5 +153,5 @@ export class Task<A, E, R, R2> {
 
 type Perform<A, E> = (
   effect: Effect.Effect<A, E, any>,
-  settle: (exit: Exit.Exit<A, E>) => Effect.Effect<Exit.Exit<A, E>, unknown, any>
-) => Effect.Effect<Exit.Exit<A, E>, unknown, any>
+  settle: (exit: Exit.Exit<A, E>) => Effect.Effect<Exit.Exit<A, E>, never, any>
+) => Effect.Effect<Exit.Exit<A, E>, never, any>
