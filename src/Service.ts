@@ -81,7 +81,10 @@ export type LayerError<E, Timeout> = [E] extends [never]
   ? [Timeout] extends [undefined]
     ? never
     : StartError<never>
-  : StartError<E>
+  : StartError<ReasonOf<E>>
+
+/** A child that did not start is no other kind of error than a service that did not: both are a `StartError<E>`. */
+type ReasonOf<E> = E extends StartError<infer Reason> ? Reason : E
 
 type Requirements<R> = Exclude<R, ServiceScope.ServiceScope | Scope.Scope>
 
@@ -105,32 +108,35 @@ type Requirements<R> = Exclude<R, ServiceScope.ServiceScope | Scope.Scope>
  * }) {}
  * ```
  */
-export const make =
-  <Self>(): {
-    <
-      const Name extends string,
-      Shape,
-      E,
-      R,
-      R2 = never,
-      Timeout extends Duration.DurationInput | undefined = undefined
-    >(
-      name: Name,
-      lifecycle: Lifecycle<Effect.Effect<Shape, E, R>, Shape, R2, Timeout>
-    ): Class<Self, Name, Shape, LayerError<E, Timeout>, Requirements<R | R2>>
-    <
-      const Name extends string,
-      Args extends ReadonlyArray<any>,
-      Shape,
-      E,
-      R,
-      R2 = never,
-      Timeout extends Duration.DurationInput | undefined = undefined
-    >(
-      name: Name,
-      lifecycle: Lifecycle<(...args: Args) => Effect.Effect<Shape, E, R>, Shape, R2, Timeout>
-    ): ClassWith<Self, Name, Args, Shape, LayerError<E, Timeout>, Requirements<R | R2>>
-  } =>
+export const make: <Self = never>() => [Self] extends [never]
+  ? { readonly "Service.make needs the type of its class: class X extends Service.make<X>()(...)": never }
+  : {
+      <
+        const Name extends string,
+        Args extends ReadonlyArray<any>,
+        Shape,
+        E,
+        R,
+        R2 = never,
+        Timeout extends Duration.DurationInput | undefined = undefined
+      >(
+        name: Name,
+        lifecycle: Lifecycle<(...args: Args) => Effect.Effect<Shape, E, R>, Shape, R2, Timeout>
+      ): ClassWith<Self, Name, Args, Shape, LayerError<E, Timeout>, Requirements<R | R2>>
+      // The common one is last: TypeScript 7 reports the errors of the last overload only.
+      <
+        const Name extends string,
+        Shape,
+        E,
+        R,
+        R2 = never,
+        Timeout extends Duration.DurationInput | undefined = undefined
+      >(
+        name: Name,
+        lifecycle: Lifecycle<Effect.Effect<Shape, E, R>, Shape, R2, Timeout>
+      ): Class<Self, Name, Shape, LayerError<E, Timeout>, Requirements<R | R2>>
+    } =
+  (): any =>
   (
     name: string,
     lifecycle: Lifecycle<
@@ -139,7 +145,7 @@ export const make =
       any,
       any
     >
-  ): any => {
+  ) => {
     const where = "Service.make"
     if (typeof lifecycle !== "object" || lifecycle === null) {
       throw new Input.InputError({

@@ -109,7 +109,7 @@ describe("a service class", () => {
       })
     }) {}
     expectTypeOf(Parent.layer).toEqualTypeOf<
-      Layer.Layer<Parent, Service.StartError<Service.StartError<DbError>>, Db | EventBus.EventBus>
+      Layer.Layer<Parent, Service.StartError<DbError>, Db | EventBus.EventBus>
     >()
   })
 

@@ -52,15 +52,16 @@ type Requirements<R, R2> = Exclude<R, Scope.Scope> | R2 | ServiceScope.ServiceSc
  * `DuplicateEventError` when the bus knows another event of this name.
  */
 export const listen: {
-  <A, B, E, R, R2 = never>(
-    event: Event.Event<string, A>,
-    handler: (payload: A) => Effect.Effect<B, E, R>,
-    options?: Options<NoInfer<E>, R2, NoInfer<A>>
-  ): Effect.Effect<Handle, never, Requirements<R, R2>>
   <const All extends Events, B, E, R, R2 = never>(
     events: All,
     handler: (...sent: Sent<All[number]>) => Effect.Effect<B, E, R>,
     options?: Options<NoInfer<E>, R2, Sent<All[number]>[0]>
+  ): Effect.Effect<Handle, never, Requirements<R, R2>>
+  // The common one is last: TypeScript 7 reports the errors of the last overload only.
+  <A, B, E, R, R2 = never>(
+    event: Event.Event<string, A>,
+    handler: (payload: A) => Effect.Effect<B, E, R>,
+    options?: Options<NoInfer<E>, R2, NoInfer<A>>
   ): Effect.Effect<Handle, never, Requirements<R, R2>>
   // `any`: no single signature is assignable to both overloads. Each gives `subscribed` what it takes.
 } = (event: any, handler: any, options: any = noOptions): any =>
