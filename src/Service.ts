@@ -83,7 +83,7 @@ export type LayerError<E, Timeout> = [E] extends [never]
     : StartError<never>
   : StartError<ReasonOf<E>>
 
-/** A child that did not start is no other kind of error than a service that did not: both are a `StartError<E>`. */
+/** Unwraps the `StartError` of an adopted child, so that the types of errors do not nest at each level. */
 type ReasonOf<E> = E extends StartError<infer Reason> ? Reason : E
 
 type Requirements<R> = Exclude<R, ServiceScope.ServiceScope | Scope.Scope>
@@ -123,7 +123,7 @@ export const make: <Self = never>() => [Self] extends [never]
         name: Name,
         lifecycle: Lifecycle<(...args: Args) => Effect.Effect<Shape, E, R>, Shape, R2, Timeout>
       ): ClassWith<Self, Name, Args, Shape, LayerError<E, Timeout>, Requirements<R | R2>>
-      // The common one is last: TypeScript 7 reports the errors of the last overload only.
+      // The common overload comes last: TypeScript 7 reports the errors of the last one only.
       <
         const Name extends string,
         Shape,

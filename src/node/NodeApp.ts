@@ -43,7 +43,7 @@ export const runMain = <A, E, R>(layer: Layer.Layer<A, E, R> & Complete<R>, opti
   const app = App.make(options)
   const { probeDir } = options
   if (probeDir !== undefined) Input.name("NodeApp.runMain", "probeDir", probeDir)
-  // `Complete` has seen to it that it requires nothing else.
+  // `Complete` has checked that `R` is within `App.Provided`.
   const launched = app.launch(layer as Layer.Layer<A, E, App.Provided>)
   const probed = probeDir === undefined ? launched : ProbeFiles.beside(probeDir, app, launched)
   let signalled = false
@@ -100,7 +100,7 @@ export const runMain = <A, E, R>(layer: Layer.Layer<A, E, R> & Complete<R>, opti
   })
 }
 
-/** Nothing to add when the app provides all that its services need; what it cannot provide otherwise. */
+/** `unknown` when the app provides all requirements. Otherwise a property that no layer has, so that the compile error names the missing services. */
 type Complete<R> = [R] extends [App.Provided]
   ? unknown
   : { readonly "services that nobody provides": Exclude<R, App.Provided> }

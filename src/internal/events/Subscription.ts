@@ -59,7 +59,7 @@ export const listen: {
     never,
     Exclude<R, Scope.Scope> | R2 | ServiceScope.ServiceScope | EventBus.EventBus
   >
-  // The common one is last: TypeScript 7 reports the errors of the last overload only.
+  // The common overload comes last: TypeScript 7 reports the errors of the last one only.
   <A, B, E, R, R2 = never>(
     event: Event.Event<string, A>,
     handler: (payload: A) => Effect.Effect<B, E, R>,

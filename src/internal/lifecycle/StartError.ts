@@ -4,9 +4,9 @@ import * as Data from "effect/Data"
 import * as Reason from "../Reason.ts"
 
 /**
- * A service did not start. What it had begun has been undone. `E` is what its
- * `onStart`, or that of a child it adopts, failed with. When a child did not
- * start, `cause` holds the `StartError` of the child, which holds the reason.
+ * A service did not start. What it had begun has been undone. `E` is the error
+ * of its `onStart`, or of the `onStart` of a child that it adopts. In the second
+ * case `cause` holds the `StartError` of the child, whose `cause` holds the error.
  */
 export class StartError<out E> extends Data.TaggedError("StartError")<{
   /** The path of the service, as `Shop > Inbox`. */

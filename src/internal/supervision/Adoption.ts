@@ -74,7 +74,7 @@ export const adopt = <A, E, R, R2 = never, Shape = Child.Offered<A>>(
   Effect.suspend(() => {
     const { name } = Input.options("Service.adopt", options)
     const member = name === undefined ? child : { child, name }
-    // What is made of the one member.
+    // `supervise` returns one child per member; `Shape` is what this one offers.
     return Effect.map(supervise("Service.adopt", [member], options, "oneForOne"), ([only]) => only) as any
   })
 
