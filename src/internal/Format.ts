@@ -26,3 +26,7 @@ export const units = [
   { name: "minute", short: "m", millis: 60_000 },
   { name: "second", short: "s", millis: 1_000 }
 ] as const
+
+/** The path of a service below its app. */
+export const below = (app: string, path: string): string =>
+  path.startsWith(`${app} > `) ? path.slice(app.length + 3) : path

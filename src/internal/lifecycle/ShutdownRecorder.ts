@@ -6,7 +6,7 @@ import * as Journal from "../../Journal.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Reason from "../Reason.ts"
 import type { Facts, Problem } from "../status/StopReport.ts"
-import { below } from "./Labels.ts"
+import { below } from "../Format.ts"
 
 /** The notes of one launch. */
 export interface Notes {

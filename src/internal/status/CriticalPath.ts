@@ -1,6 +1,6 @@
 /** Services one after another, and services at the same time, as text that stays readable however many there are. */
 import * as Duration from "effect/Duration"
-import { below } from "../lifecycle/Labels.ts"
+import { below } from "../Format.ts"
 import { cut, duration } from "../Format.ts"
 
 /** Services that stop or start one after another, in this order. */

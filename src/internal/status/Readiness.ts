@@ -1,7 +1,7 @@
 /** Whether an app can take work, and why not, as its services say. */
 import * as Redaction from "../Redaction.ts"
 import type { CheckStatus, ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
-import { below } from "../lifecycle/Labels.ts"
+import { below } from "../Format.ts"
 import { counted, cut, units } from "../Format.ts"
 
 /** Whether an app can take work. */

@@ -1,7 +1,7 @@
 /** How an app has stopped: which service when, what was not clean about it, and the exit code that follows. */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
-import { below } from "../lifecycle/Labels.ts"
+import { below } from "../Format.ts"
 import { counted, cut, duration, listed } from "../Format.ts"
 
 /** The stop of an app. */

@@ -12,6 +12,12 @@ import * as Tracer from "effect/Tracer"
 /** Whether anybody is shown the spans of a tracer. */
 export const isShown = (tracer: Tracer.Tracer): boolean => tracer !== ownTracer
 
+/** Runs an effect, or what `traced` makes of it where spans are shown. */
+export const whereShown = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  traced: () => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => Effect.tracerWith((tracer) => (isShown(tracer) ? traced() : effect))
+
 /** Runs an effect in a span that is a trace of its own. */
 export const around = (name: string, attributes: Record<string, unknown>) => rootSpan(name, { attributes })
 
