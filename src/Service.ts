@@ -25,7 +25,11 @@ export { adopt, adoptAll } from "./internal/supervision/Adoption.ts"
 export { ChildRestartingError, ChildStoppedError } from "./internal/supervision/Child.ts"
 export { health } from "./internal/tasks/HealthCheck.ts"
 export { InputError } from "./internal/Input.ts"
-export { DuplicateChildError, DuplicateServiceError, ServiceStoppedError } from "./internal/lifecycle/Errors.ts"
+export {
+  DuplicateChildError,
+  DuplicateServiceError,
+  ServiceStoppedError
+} from "./internal/lifecycle/Errors.ts"
 export { ServiceScope as Scope } from "./internal/lifecycle/Lifetime.ts"
 export { StartError } from "./internal/lifecycle/StartError.ts"
 export { listen } from "./internal/events/Subscription.ts"
@@ -80,7 +84,10 @@ export type LayerError<E, Timeout> = [E] extends [never]
   ? [Timeout] extends [undefined]
     ? never
     : StartError<never>
-  : StartError<E>
+  : StartError<ReasonOf<E>>
+
+/** Unwraps the `StartError` of an adopted child, so that the types of errors do not nest at each level. */
+type ReasonOf<E> = E extends StartError<infer Reason> ? Reason : E
 
 type Requirements<R> = Exclude<R, Lifetime.ServiceScope | Scope.Scope>
 
@@ -104,32 +111,35 @@ type Requirements<R> = Exclude<R, Lifetime.ServiceScope | Scope.Scope>
  * }) {}
  * ```
  */
-export const make =
-  <Self>(): {
-    <
-      const Name extends string,
-      Shape,
-      E,
-      R,
-      R2 = never,
-      Timeout extends Duration.DurationInput | undefined = undefined
-    >(
-      name: Name,
-      lifecycle: Lifecycle<Effect.Effect<Shape, E, R>, Shape, R2, Timeout>
-    ): Class<Self, Name, Shape, LayerError<E, Timeout>, Requirements<R | R2>>
-    <
-      const Name extends string,
-      Args extends ReadonlyArray<any>,
-      Shape,
-      E,
-      R,
-      R2 = never,
-      Timeout extends Duration.DurationInput | undefined = undefined
-    >(
-      name: Name,
-      lifecycle: Lifecycle<(...args: Args) => Effect.Effect<Shape, E, R>, Shape, R2, Timeout>
-    ): ClassWith<Self, Name, Args, Shape, LayerError<E, Timeout>, Requirements<R | R2>>
-  } =>
+export const make: <Self = never>() => [Self] extends [never]
+  ? { readonly "Service.make needs the type of its class: class X extends Service.make<X>()(...)": never }
+  : {
+      <
+        const Name extends string,
+        Args extends ReadonlyArray<any>,
+        Shape,
+        E,
+        R,
+        R2 = never,
+        Timeout extends Duration.DurationInput | undefined = undefined
+      >(
+        name: Name,
+        lifecycle: Lifecycle<(...args: Args) => Effect.Effect<Shape, E, R>, Shape, R2, Timeout>
+      ): ClassWith<Self, Name, Args, Shape, LayerError<E, Timeout>, Requirements<R | R2>>
+      // The common overload comes last: TypeScript 7 reports the errors of the last one only.
+      <
+        const Name extends string,
+        Shape,
+        E,
+        R,
+        R2 = never,
+        Timeout extends Duration.DurationInput | undefined = undefined
+      >(
+        name: Name,
+        lifecycle: Lifecycle<Effect.Effect<Shape, E, R>, Shape, R2, Timeout>
+      ): Class<Self, Name, Shape, LayerError<E, Timeout>, Requirements<R | R2>>
+    } =
+  (): any =>
   (
     name: string,
     lifecycle: Lifecycle<
@@ -138,7 +148,7 @@ export const make =
       any,
       any
     >
-  ): any => {
+  ) => {
     const where = "Service.make"
     if (typeof lifecycle !== "object" || lifecycle === null) {
       throw new Input.InputError({

@@ -10,7 +10,9 @@ export type AsyncContext = <A>(run: () => A) => A
 export const capture = (): AsyncContext => snapshot?.() ?? ((run) => run())
 
 /** Asked for at run time, so that the core loads no Node module. */
-const hooks = (globalThis as { readonly process?: NodeProcess }).process?.getBuiltinModule?.("node:async_hooks")
+const hooks = (globalThis as { readonly process?: NodeProcess }).process?.getBuiltinModule?.(
+  "node:async_hooks"
+)
 const snapshot = hooks?.AsyncLocalStorage?.snapshot
 
 interface NodeProcess {

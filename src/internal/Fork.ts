@@ -51,7 +51,8 @@ export const inherit = (
     const flags = RuntimeFlags.disable(fiber.getFiberRef(FiberRef.currentRuntimeFlags), RuntimeFlags.WindDown)
     // Some FiberRefs are reset in each new fiber.
     const isUnchanged =
-      haveSameValues(begun.fiberRefs, now) || haveSameValues(FiberRefs.forkAs(begun.fiberRefs, fiber.id()), now)
+      haveSameValues(begun.fiberRefs, now) ||
+      haveSameValues(FiberRefs.forkAs(begun.fiberRefs, fiber.id()), now)
     if (flags === begun.runtimeFlags && isUnchanged) return Effect.void
     const restore = [FiberRef.currentContext, ...kept].map((ref) => FiberRef.set(ref, self.getFiberRef(ref)))
     return Effect.zipRight(Fiber.inheritAll(fiber), Effect.all(restore, { discard: true }))

@@ -261,8 +261,7 @@ export class Delivery implements Ready, Runs.Interrupter {
 }
 
 /** The outcome of a delivery that was interrupted, or did not begin, because the listener's service stops. */
-export const interrupted = (service: string): Outcome =>
-  Outcome.Interrupted({ service, took: Duration.zero })
+export const interrupted = (service: string): Outcome => Outcome.Interrupted({ service, took: Duration.zero })
 
 const handlerOf = <Payload, E, R>(
   { answers, handler, isOfSeveral, lifetime, options, service }: Spec<Payload, E, R>,

@@ -85,7 +85,10 @@ export class Listener<Payload, E, R>
   }
 
   /** Accepts an emitted event. `tell` gets its outcome once. Gives the delivery, if it is to begin now. */
-  emit(envelope: Delivery.Envelope, tell: (outcome: Delivery.Outcome) => void): Delivery.Delivery | undefined {
+  emit(
+    envelope: Delivery.Envelope,
+    tell: (outcome: Delivery.Outcome) => void
+  ): Delivery.Delivery | undefined {
     if (this.state !== "open") {
       tell(Delivery.interrupted(this.spec.service))
       return undefined
@@ -358,7 +361,8 @@ class Counters {
   }
 
   status(event: string, oldestAt: number | undefined): ListenerStatus {
-    const lag = oldestAt === undefined ? 0 : this.waited(oldestAt, Monotonic.unsafeMillis(this.lifetime.clock))
+    const lag =
+      oldestAt === undefined ? 0 : this.waited(oldestAt, Monotonic.unsafeMillis(this.lifetime.clock))
     return {
       event,
       handled: this.countHandled,

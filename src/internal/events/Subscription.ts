@@ -37,8 +37,6 @@ type Events = readonly [Event.Event<string, any>, ...Array<Event.Event<string, a
 /** What a handler of several events is given: each payload, and the name of its event, by which it is known. */
 type Sent<E> = E extends Event.Event<infer Name, infer Payload> ? [payload: Payload, event: Name] : never
 
-type Requirements<R, R2> = Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope | Bus.EventBus
-
 /**
  * Runs `handler` for each event, as work of this service: its logs and spans
  * are the service's, and the sender's interruption does not cut it. Emitted
@@ -53,16 +51,17 @@ type Requirements<R, R2> = Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope 
  * `DuplicateEventError` when the bus knows another event of this name.
  */
 export const listen: {
-  <A, B, E, R, R2 = never>(
-    event: Event.Event<string, A>,
-    handler: (payload: A) => Effect.Effect<B, E, R>,
-    options?: Options<NoInfer<E>, R2, NoInfer<A>>
-  ): Effect.Effect<Handle, never, Requirements<R, R2>>
   <const All extends Events, B, E, R, R2 = never>(
     events: All,
     handler: (...sent: Sent<All[number]>) => Effect.Effect<B, E, R>,
     options?: Options<NoInfer<E>, R2, Sent<All[number]>[0]>
-  ): Effect.Effect<Handle, never, Requirements<R, R2>>
+  ): Effect.Effect<Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope | Bus.EventBus>
+  // The common overload comes last: TypeScript 7 reports the errors of the last one only.
+  <A, B, E, R, R2 = never>(
+    event: Event.Event<string, A>,
+    handler: (payload: A) => Effect.Effect<B, E, R>,
+    options?: Options<NoInfer<E>, R2, NoInfer<A>>
+  ): Effect.Effect<Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope | Bus.EventBus>
   // `any`: no single signature is assignable to both overloads. Each gives `subscribed` what it takes.
 } = (event: any, handler: any, options: any = noOptions): any =>
   Array.isArray(event)
@@ -77,7 +76,7 @@ const subscribed = <A, B, E, R, R2>(
   handler: (payload: A, event?: string) => Effect.Effect<B, E, R>,
   options: Options<NoInfer<E>, R2>,
   isOfSeveral: boolean
-): Effect.Effect<Handle, never, Requirements<R, R2>> =>
+): Effect.Effect<Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope | Bus.EventBus> =>
   Effect.gen(function* () {
     const service = yield* Lifetime.lifetime
     const bus = Bus.whole(yield* Bus.EventBus)

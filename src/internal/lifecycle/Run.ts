@@ -64,7 +64,8 @@ export const runtime = <R>(): Effect.Effect<RunRuntime<R>, never, R> =>
     const fiberRefs = fiber.getFiberRefs()
     const known = lastOf.get(currentContext)
     // It was made from this very context, so it provides `R`.
-    if (known !== undefined && Fork.haveSameValues(known.fiberRefs, fiberRefs)) return Effect.succeed(known.made as RunRuntime<R>)
+    if (known !== undefined && Fork.haveSameValues(known.fiberRefs, fiberRefs))
+      return Effect.succeed(known.made as RunRuntime<R>)
     const flags = fiber.getFiberRef(FiberRef.currentRuntimeFlags)
     // This effect needs `R`, so the fiber's context has it.
     const context = Spans.outside(currentContext as Context.Context<R>)
@@ -136,9 +137,7 @@ export class Run implements ContextOverlay.Entries {
 
   /** Runs what follows the effect, as the answer to its failure: it is of the same work, but not in the run's scope. */
   afterwards<A, E>(effect: Effect.Effect<A, E, any>): Effect.Effect<A, E> {
-    return Effect.mapInputContext(effect, () =>
-      ContextOverlay.add(this.base, Work.CurrentWork, this.work)
-    )
+    return Effect.mapInputContext(effect, () => ContextOverlay.add(this.base, Work.CurrentWork, this.work))
   }
 
   private release<A, E, B, E2>(

@@ -66,20 +66,15 @@ type LayerOf<C> = C extends { readonly child: infer D }
  *
  * Dies with `DuplicateChildError` when this service has a child of that name.
  */
-export const adopt: {
-  <Self, Name extends string, Shape, E, R, R2 = never>(
-    child: Class<Self, Name, Shape, E, R>,
-    options?: Options<R2>
-  ): Effect.Effect<Child.Child<Shape>, E, R | R2 | Lifetime.ServiceScope>
-  <A, E, R, R2 = never>(
-    layer: Layer.Layer<A, E, R>,
-    options?: Options<R2>
-  ): Effect.Effect<Child.Child<Child.Offered<A>>, E, R | R2 | Lifetime.ServiceScope>
-} = (child: Adoptable, options: Options<any> = {}): any =>
+export const adopt = <A, E, R, R2 = never, Shape = Child.Offered<A>>(
+  child: Class<A, string, Shape, E, R> | Layer.Layer<A, E, R>,
+  options: Options<R2> = {}
+): Effect.Effect<Child.Child<Shape>, E, R | R2 | Lifetime.ServiceScope> =>
   Effect.suspend(() => {
     const { name } = Input.options("Service.adopt", options)
     const member = name === undefined ? child : { child, name }
-    return Effect.map(supervise("Service.adopt", [member], options, "oneForOne"), ([only]) => only)
+    // `supervise` returns one child per member; `Shape` is what this one offers.
+    return Effect.map(supervise("Service.adopt", [member], options, "oneForOne"), ([only]) => only) as any
   })
 
 /**

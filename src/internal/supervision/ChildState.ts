@@ -72,7 +72,8 @@ export const make = (plan: ChildInstance.Plan): ChildState => ({
 })
 
 /** Whether it is up, or on its first way there, and so nothing is to be done about it. */
-export const isAtRest = ({ wanted }: ChildState): boolean => wanted._tag === "Up" && wanted.again === undefined
+export const isAtRest = ({ wanted }: ChildState): boolean =>
+  wanted._tag === "Up" && wanted.again === undefined
 
 /** What it offers, if it is up and is to stay so. */
 export const offered = ({ instance, wanted }: ChildState): Context.Context<unknown> | undefined =>
@@ -149,7 +150,12 @@ export const begins = (child: ChildState): void => {
 }
 
 /** A service of it did not start. */
-export const didNotStart = (child: ChildState, service: string, work: string, cause: Cause.Cause<unknown>): void => {
+export const didNotStart = (
+  child: ChildState,
+  service: string,
+  work: string,
+  cause: Cause.Cause<unknown>
+): void => {
   const lastFailure = { at: now(child), work, reason: Reason.ofCause(cause) }
   child.services = child.services.map((known) =>
     pathOf(child, known.label) === service ? { ...known, lastFailure } : known
@@ -163,7 +169,9 @@ export const cameUp = (child: ChildState): void => {
   child.upAt = Monotonic.unsafeMillis(clock)
   child.wanted = { _tag: "Up", again: undefined }
   const members = [...(child.instance?.members ?? [])]
-  child.services = knownServices(child).filter(({ label }) => members.some((member) => member.label === label))
+  child.services = knownServices(child).filter(({ label }) =>
+    members.some((member) => member.label === label)
+  )
   const names = new Set(child.services.map(({ label }) => label))
   lostChildren.splice(0, lostChildren.length, ...lostChildren.filter(({ name }) => !names.has(name)))
   child.ready.unsafeOpen()
@@ -189,7 +197,8 @@ export const isOver = (child: ChildState): void => {
 export const nameOf = (child: ChildState): string => namesOf(child).join(", ")
 
 /** The paths of its services. */
-export const pathsOf = (child: ChildState): ReadonlyArray<string> => namesOf(child).map((name) => pathOf(child, name))
+export const pathsOf = (child: ChildState): ReadonlyArray<string> =>
+  namesOf(child).map((name) => pathOf(child, name))
 
 /** The services in it. */
 export const status = (child: ChildState): ReadonlyArray<ServiceStatus> => {

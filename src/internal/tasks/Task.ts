@@ -76,8 +76,6 @@ export interface CronOptions<E, out R = never> extends Options<E, R> {
   readonly timeZone?: string | undefined
 }
 
-type Requirements<R, R2> = Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope
-
 /**
  * Runs an effect again and again, `every` so often: first after one period, on
  * a fixed grid that does not drift, never two runs at once. Slots that come due
@@ -90,7 +88,7 @@ export const interval = <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
   every: Duration.DurationInput,
   options: IntervalOptions<NoInfer<E>, R2> = {}
-): Effect.Effect<Handle.Handle, never, Requirements<R, R2>> =>
+): Effect.Effect<Handle.Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope> =>
   Effect.flatMap(Lifetime.lifetime, (service) => {
     const millis = Input.positiveMillis("Service.interval", "every", every)
     Input.options("Service.interval", options)
@@ -118,7 +116,7 @@ export const cron = <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
   expression: string,
   options: CronOptions<NoInfer<E>, R2> = {}
-): Effect.Effect<Handle.Handle, never, Requirements<R, R2>> =>
+): Effect.Effect<Handle.Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope> =>
   Effect.flatMap(Lifetime.lifetime, (service) => {
     const { clock } = service
     const { timeZone } = Input.options("Service.cron", options)
@@ -135,7 +133,7 @@ export const timeout = <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
   after: Duration.DurationInput,
   options: Options<NoInfer<E>, R2> = {}
-): Effect.Effect<Handle.Handle, never, Requirements<R, R2>> =>
+): Effect.Effect<Handle.Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope> =>
   Effect.flatMap(Lifetime.lifetime, (service) => {
     const millis = Input.positiveMillis("Service.timeout", "after", after)
     Input.options("Service.timeout", options)
@@ -155,11 +153,11 @@ export const spawn: {
   <A, E, R, R2 = never>(
     effect: Effect.Effect<A, E, R>,
     options: FallibleSpawnOptions<NoInfer<E>, R2>
-  ): Effect.Effect<Handle.Spawned<A, E>, never, Requirements<R, R2>>
+  ): Effect.Effect<Handle.Spawned<A, E>, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope>
   <A, R, R2 = never>(
     effect: Effect.Effect<A, never, R>,
     options?: SpawnOptions<never, R2>
-  ): Effect.Effect<Handle.Spawned<A, never>, never, Requirements<R, R2>>
+  ): Effect.Effect<Handle.Spawned<A, never>, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope>
   // `any`: no single signature is assignable to both overloads. Each gives `spawned` what it takes.
 } = (effect: Effect.Effect<any, any, any>, options?: any): any =>
   spawned(effect, options === undefined ? {} : options)
