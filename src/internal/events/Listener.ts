@@ -264,19 +264,29 @@ export class Listener<Payload, E, R>
   /** Takes what it may handle now, and has it begun. */
   private take(begin: (delivery: Delivery.Delivery) => void): Effect.Effect<void> | undefined {
     this.isPulling = false
-    while (this.mayTake > 0) {
-      const envelope = this.backlog.pop()
-      if (envelope === undefined) break
-      this.consume(envelope, begin)
-    }
-    const most = this.mayTake
-    if (most <= 0 || this.subscription.isEmpty) return this.taken()
-    return Effect.map(this.subscription.take(most), (taken) => {
-      for (const envelope of taken) this.consume(envelope, begin)
+    this.consumeBacklog(begin)
+    if (this.mayTake <= 0 || this.subscription.isEmpty) return this.taken()
+    return Effect.map(this.subscription.take(Math.max(this.batchSize, this.mayTake)), (taken) => {
+      this.backlog = [...taken].reverse()
+      this.consumeBacklog(begin)
       // Of what was taken, some may have ended already, or be held back for its key.
-      if (!this.subscription.isEmpty) this.pullLater()
+      if (this.backlog.length > 0 || !this.subscription.isEmpty) this.pullLater()
       this.taken()
     })
+  }
+
+  /** Handlers that do not wait are run in batches. What a batch leaves over has left the mailbox, which then has room for more. */
+  private get batchSize(): number {
+    const { capacity = 256, onFull = "wait", orderingKey } = this.spec.options
+    return onFull === "wait" && orderingKey === undefined ? Math.floor(capacity / 16) : 1
+  }
+
+  private consumeBacklog(begin: (delivery: Delivery.Delivery) => void): void {
+    while (this.mayTake > 0) {
+      const envelope = this.backlog.pop()
+      if (envelope === undefined) return
+      this.consume(envelope, begin)
+    }
   }
 
   private taken(): undefined {

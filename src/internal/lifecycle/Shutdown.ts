@@ -169,7 +169,10 @@ const runSteps = (
  * that user code put straight into the scope hangs, Effect runs none of those
  * below it; the cleanups among them run all the same.
  */
-export const addCleanup = (service: Lifetime, cleanup: Effect.Effect<unknown, unknown>): Effect.Effect<void> => {
+export const addCleanup = (
+  service: Lifetime,
+  cleanup: Effect.Effect<unknown, unknown>
+): Effect.Effect<void> => {
   const own: Cleanup = {
     isRunning: false,
     run: Effect.suspend(() => {
