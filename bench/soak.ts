@@ -137,7 +137,7 @@ const soak = Effect.gen(function* () {
     Layer.provide(Layer.mergeAll(listener(0), ...range(listeners - 1).map((index) => listener(index + 1)))),
     Layer.provide(EventBus.layer)
   )
-  const journal = yield* Journal.make
+  const journal = yield* Effect.provide(Journal.Journal, Journal.layer)
   const counting: Journal.Journal["Type"] = {
     ...journal,
     append: (entry) => {

@@ -19,6 +19,7 @@ import type { Envelope } from "./internal/events/Envelope.ts"
 import * as Event from "./Event.ts"
 import type * as Journal from "./Journal.ts"
 import * as Latch from "./internal/Latch.ts"
+import * as EventCheck from "./internal/events/EventCheck.ts"
 import * as Input from "./internal/Input.ts"
 import * as LeanStream from "./internal/LeanStream.ts"
 import * as Listener from "./internal/events/Listener.ts"
@@ -142,7 +143,7 @@ const make = (validate: boolean, journal: Journal.Journal["Type"], clock: Clock.
   const topicOf = (where: string, event: Event.Event<string, any>): Topic => {
     const known = topics.get(event)
     if (known !== undefined) return known
-    Event.check(where, event)
+    EventCheck.check(where, event)
     if (names.has(event.name)) throw new DuplicateEventError({ event: event.name })
     names.add(event.name)
     const topic: Topic = { event: event.name, listeners: new Set(), boot: [], streams: undefined }

@@ -173,6 +173,22 @@ const lines: {
     { _tag: "WorkRestarting", ...at, work: "rows", restarts: 1, pause: took, cause },
     "WARN Shop > Inbox: rows failed, and is run again in 1s 500ms (restart 1)"
   ],
+  WorkRetrying: [
+    { _tag: "WorkRetrying", ...at, work: "rows", attempt: 2, pause: took, cause },
+    "WARN Shop > Inbox: rows failed, and is retried in 1s 500ms (attempt 2)"
+  ],
+  RetriesExhausted: [
+    {
+      _tag: "RetriesExhausted",
+      ...at,
+      work: "rows",
+      attempts: 3,
+      origin: "Shop > Inbox > rows",
+      cause,
+      answer: "Log"
+    },
+    "ERROR Shop > Inbox: rows failed in 3 attempts, and is given up"
+  ],
   RestartsExhausted: [
     {
       _tag: "RestartsExhausted",

@@ -1,7 +1,7 @@
 /** What is known of a listener and its queue: counted always, and told to metrics. */
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
-import type { Changes } from "../status/Notifier.ts"
+import type { Notifier } from "../status/Notifier.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type * as Metrics from "../telemetry/Metrics.ts"
 import type { ListenerStatus } from "../status/ServiceStatus.ts"
@@ -10,7 +10,7 @@ import type { ListenerStatus } from "../status/ServiceStatus.ts"
 export interface Keeper {
   readonly clock: Clock.Clock
   readonly metrics: Metrics.OfListener
-  readonly owner: { readonly shared: { readonly changes: Pick<Changes, "note"> } }
+  readonly owner: { readonly shared: { readonly changes: Pick<Notifier, "note"> } }
 }
 
 /** An event that was sent, in monotonic milliseconds. */

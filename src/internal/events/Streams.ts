@@ -4,7 +4,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Envelope } from "./Envelope.ts"
 import * as Feed from "../Feed.ts"
-import type * as Journal from "../../Journal.ts"
+import type * as Journal from "../journal/Journal.ts"
 import * as Throttle from "../journal/Throttle.ts"
 
 /** Those who read. */

@@ -9,8 +9,10 @@ import * as Escalation from "../supervision/Escalation.ts"
 import * as Event from "../../Event.ts"
 import * as EventBus from "../../EventBus.ts"
 import * as Failure from "../../Failure.ts"
+import * as EventCheck from "./EventCheck.ts"
+import * as Policy from "../supervision/Policy.ts"
 import * as Input from "../Input.ts"
-import type * as Journal from "../../Journal.ts"
+import type * as Journal from "../journal/Journal.ts"
 import type * as Listener from "./Listener.ts"
 import * as Restarts from "../supervision/Restarts.ts"
 import * as ServiceScope from "../lifecycle/Lifetime.ts"
@@ -84,15 +86,15 @@ const subscribed = <A, B, E, R, R2>(
       const expected = "a list of at least one event"
       throw new Input.InputError({ where: "Service.listen", input: "events", expected, actual: events })
     }
-    for (const event of events) Event.check("Service.listen", event)
+    for (const event of events) EventCheck.check("Service.listen", event)
     Input.callable("Service.listen", "handler", handler)
     Input.options("Service.listen", options)
     // `Failures<E>` is what it is said to be here.
-    const policy = (Failure.check("Service.listen", options.onFailure) ?? Failure.log) as Failure.Policy<
+    const policy = (Policy.check("Service.listen", options.onFailure) ?? Failure.log) as Failure.Policy<
       E | Cause.TimeoutException,
       R2
     >
-    const of = Event.namesOf(events)
+    const of = EventCheck.namesOf(events)
     const name = workOf(of)
     const listener = yield* bus.listen<A, E, Exclude<R, Scope.Scope> | R2>(events, {
       service: service.path,

@@ -42,7 +42,3 @@ export const free = ({ labels, members }: Bearers): void => {
 
 const isBorne = (members: Bearers["members"], label: string): boolean =>
   [...members].some((member) => member.label === label)
-
-/** What a service is called below its app. */
-export const below = (app: string, path: string): string =>
-  path.startsWith(`${app} > `) ? path.slice(app.length + 3) : path

@@ -19,7 +19,7 @@ import type * as Scope from "effect/Scope"
 import * as Notifier from "../status/Notifier.ts"
 import type * as Definition from "./Definition.ts"
 import { Few } from "../Few.ts"
-import * as Journal from "../../Journal.ts"
+import * as Journal from "../journal/Journal.ts"
 import type { Labels } from "./Labels.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Metrics from "../telemetry/Metrics.ts"
@@ -57,7 +57,7 @@ export interface Shared {
   readonly journal: Journal.Journal["Type"]
   readonly boot: Boot
   readonly root: Root
-  readonly changes: Notifier.Changes
+  readonly changes: Notifier.Notifier
   /** How all services are, now. */
   readonly snapshot: Effect.Effect<Snapshot>
   /** The timers of a clock. Mostly all go by one. */

@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Child from "./Child.ts"
 import * as Failure from "../../Failure.ts"
 import { Few } from "../Few.ts"
+import * as Policy from "./Policy.ts"
 import * as Input from "../Input.ts"
 import * as Restarts from "./Restarts.ts"
 import type { Class } from "../lifecycle/ServiceClass.ts"
@@ -136,7 +137,7 @@ const supervise = (
   Effect.gen(function* () {
     const parent = yield* ServiceScope.lifetime
     const timeout = Input.positiveMillis(where, "currentTimeout", options.currentTimeout ?? "5 seconds")
-    const policy = Failure.check(where, options.onFailure) ?? Failure.escalate
+    const policy = Policy.check(where, options.onFailure) ?? Failure.escalate
     const budget = Restarts.budgetOf(policy)
     // An array may have holes, which `map` passes over.
     const slots = Array.from(members, (member) => slotOf(where, parent, member, policy))
@@ -176,6 +177,6 @@ const slotOf = (
     layer,
     label: (service) => (name === undefined ? service : `${service}[${name}]`),
     claim: { labels: new Few(), isOver: false },
-    isCritical: parent.owner.isCritical && Failure.escalates(policy)
+    isCritical: parent.owner.isCritical && Policy.escalates(policy)
   })
 }

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type * as Failure from "../../Failure.ts"
-import type * as Journal from "../../Journal.ts"
+import type * as Journal from "../journal/Journal.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Reason from "../Reason.ts"
 import type * as Restarts from "./Restarts.ts"
@@ -41,7 +41,12 @@ export const respond = <E, R>(
   onPause: (millis: number) => void = () => {}
 ): Effect.Effect<boolean, never, R> => {
   const { journal } = service.owner.shared
-  const told = tell(service, work, cause, entry(cause, answer._tag))
+  const told = tell(
+    service,
+    work,
+    cause,
+    entry(cause, answer._tag === "Restart" ? answer.policy : answer._tag)
+  )
   // Not run when the work is cancelled, or ends with its service: then its fiber is over.
   if (Cause.isInterruptedOnly(cause)) return Effect.as(told, false)
   const failed = { work, cause }
@@ -55,15 +60,13 @@ export const respond = <E, R>(
         onSome: (millis) => {
           onPause(millis)
           const pause = Duration.millis(millis)
+          const repeated = { service: service.path, work, pause, cause }
           return journal
-            .append({
-              _tag: "WorkRestarting",
-              service: service.path,
-              work,
-              restarts: restarts.count(),
-              pause,
-              cause
-            })
+            .append(
+              answer.policy === "Retry"
+                ? { _tag: "WorkRetrying", ...repeated, attempt: restarts.attempts() + 1 }
+                : { _tag: "WorkRestarting", ...repeated, restarts: restarts.count() }
+            )
             .pipe(Effect.zipRight(Monotonic.sleep(millis)), Effect.as(true))
         }
       })
@@ -105,20 +108,17 @@ export const conclude = <E, R>(
 /** Journals that the budget of restarts is used up, and does what the policy says then. */
 export const exhausted = <E, R>(
   service: Lifetime,
-  { onExhausted, restarts }: Extract<Restarts.Answer<E, R>, { readonly _tag: "Restart" }>,
+  { onExhausted, policy, restarts }: Extract<Restarts.Answer<E, R>, { readonly _tag: "Restart" }>,
   failed: Failed<E>
 ): Effect.Effect<void, never, R> => {
   const { cause, origin = `${service.path} > ${failed.work}`, work } = failed
+  const given = { service: service.path, work, origin, cause, answer: onExhausted._tag }
   return Effect.zipRight(
-    service.owner.shared.journal.append({
-      _tag: "RestartsExhausted",
-      service: service.path,
-      work,
-      restarts: restarts.count(),
-      origin,
-      cause,
-      answer: onExhausted._tag
-    }),
+    service.owner.shared.journal.append(
+      policy === "Retry"
+        ? { _tag: "RetriesExhausted", ...given, attempts: restarts.attempts() }
+        : { _tag: "RestartsExhausted", ...given, restarts: restarts.count() }
+    ),
     conclude(service, onExhausted, failed)
   )
 }

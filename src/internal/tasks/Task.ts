@@ -20,6 +20,7 @@ import * as Restarts from "../supervision/Restarts.ts"
 import * as OwnedRun from "../lifecycle/OwnedRun.ts"
 import * as ServiceScope from "../lifecycle/Lifetime.ts"
 import type { TaskStatus } from "../status/ServiceStatus.ts"
+import * as Policy from "../supervision/Policy.ts"
 import * as Throttle from "../journal/Throttle.ts"
 import type * as TaskRecord from "./TaskRecord.ts"
 import * as TaskRuns from "./TaskRuns.ts"
@@ -175,7 +176,7 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
     const name = options.name === undefined ? "task" : Input.name("Service.spawn", "name", options.name)
     Input.effect("Service.spawn", "effect", effect)
     const until = Input.oneOf("Service.spawn", "until", ["done", "stop"], options.until ?? "done")
-    const policy = Failure.check("Service.spawn", options.onFailure) ?? Failure.escalate
+    const policy = Policy.check("Service.spawn", options.onFailure) ?? Failure.escalate
     const record = TaskRuns.recordOf(service, { kind: "spawn", name, schedule: "" })
     const whole = until === "stop" ? endless(service, name, effect) : effect
     const once = new TaskRuns.Task(service, record, whole, Restarts.answerOf(policy))
@@ -204,7 +205,7 @@ const background = <A, E, R, R2>(
   const name =
     options.name === undefined ? `${kind} ${schedule}` : Input.name(`Service.${kind}`, "name", options.name)
   Input.effect(`Service.${kind}`, "effect", effect)
-  const policy = Failure.check(`Service.${kind}`, options.onFailure) ?? Failure.log
+  const policy = Policy.check(`Service.${kind}`, options.onFailure) ?? Failure.log
   const record = TaskRuns.recordOf(service, { kind, name, schedule })
   return Effect.map(
     TimedWork.own(service, new Repeated(service, record, effect, Restarts.answerOf(policy), plan)),
@@ -218,7 +219,7 @@ class Repeated<A, E, R, R2>
   implements TimedWork.Timed<Exclude<R, Scope.Scope> | R2>
 {
   readonly plan: TimedWork.Plan
-  private skipped: Throttle.Tally | undefined = undefined
+  private skipped: Throttle.Throttle | undefined = undefined
 
   constructor(
     service: ServiceScope.Lifetime,

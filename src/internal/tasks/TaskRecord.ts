@@ -2,7 +2,7 @@
 import type * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
-import type { Changes } from "../status/Notifier.ts"
+import type { Notifier } from "../status/Notifier.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Reason from "../Reason.ts"
 import type * as Metrics from "../telemetry/Metrics.ts"
@@ -104,5 +104,5 @@ interface Planned {
 /** For whom a record is kept. */
 export interface Keeper {
   readonly clock: Clock.Clock
-  readonly owner: { readonly shared: { readonly changes: Pick<Changes, "note"> } }
+  readonly owner: { readonly shared: { readonly changes: Pick<Notifier, "note"> } }
 }
