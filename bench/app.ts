@@ -1,21 +1,20 @@
-/** Apps of services, as the suites run them: launched by `App`, journaled, but without a logger. */
+/** Starts and stops the apps of the suites: a real `App.launch`, with its journal, but without a logger. */
 import { Effect, Fiber, Layer, Logger } from "effect"
 import { App } from "effect-services"
 
-/** Nothing is printed, on no side of a comparison. */
+/** No side of a comparison logs. */
 export const quiet = Logger.remove(Logger.defaultLogger)
 
 export interface Launched {
   readonly stop: () => Promise<void>
 }
 
-/** As an app that has time to stop. */
 const asApp = <A, E>(layer: Layer.Layer<A, E>): Effect.Effect<never, unknown> =>
   App.launch(layer, { stopTimeout: "10 minutes" })
 
 /**
- * Launches a layer, and returns when it is up and all that its start has forked
- * has begun. What is written by hand is run `by` `Layer.launch`.
+ * Launches a layer, and returns when it is built and the fibers that it forked
+ * have started. What is written by hand is launched `by` `Layer.launch`.
  */
 export const launch = async <A, E>(
   layer: Layer.Layer<A, E>,
@@ -35,17 +34,17 @@ export const launch = async <A, E>(
   return {
     stop: async () => {
       const exit = await Effect.runPromise(Fiber.interrupt(app))
-      // An app that was not stopped cleanly fails.
+      // An app that does not stop cleanly fails.
       if (exit._tag === "Success" || exit.cause._tag === "Fail") throw new Error(String(exit))
       await turn()
     }
   }
 }
 
-/** What is scheduled now has begun. */
+/** Lets everything run that is scheduled now. */
 export const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve))
 
-/** Runs an effect `n` times, one after another, each made anew. */
+/** Runs `n` effects, one after another. */
 export const times = <E, R>(
   n: number,
   effect: (i: number) => Effect.Effect<unknown, E, R>

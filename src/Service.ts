@@ -10,22 +10,26 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Scope from "effect/Scope"
-import * as Definition from "./internal/lifecycle/Definition.ts"
-import * as Escalation from "./internal/supervision/Escalation.ts"
+import type * as Scope from "effect/Scope"
+import * as Names from "./internal/lifecycle/Names.ts"
+import * as ServiceFailure from "./internal/lifecycle/ServiceFailure.ts"
 import * as Input from "./internal/Input.ts"
 import type { Class, ClassWith } from "./internal/lifecycle/ServiceClass.ts"
-import * as ServiceScope from "./internal/lifecycle/Lifetime.ts"
+import * as Lifetime from "./internal/lifecycle/Lifetime.ts"
 import * as Spans from "./internal/telemetry/Spans.ts"
 import type { StartError } from "./internal/lifecycle/StartError.ts"
+import * as Shutdown from "./internal/lifecycle/Shutdown.ts"
 import * as Startup from "./internal/lifecycle/Startup.ts"
 
 export { adopt, adoptAll } from "./internal/supervision/Adoption.ts"
 export { ChildRestartingError, ChildStoppedError } from "./internal/supervision/Child.ts"
 export { health } from "./internal/tasks/HealthCheck.ts"
 export { InputError } from "./internal/Input.ts"
-export { DuplicateServiceError } from "./internal/lifecycle/Definition.ts"
-export { DuplicateChildError, ServiceStoppedError } from "./internal/lifecycle/Refusal.ts"
+export {
+  DuplicateChildError,
+  DuplicateServiceError,
+  ServiceStoppedError
+} from "./internal/lifecycle/Errors.ts"
 export { ServiceScope as Scope } from "./internal/lifecycle/Lifetime.ts"
 export { StartError } from "./internal/lifecycle/StartError.ts"
 export { listen } from "./internal/events/Subscription.ts"
@@ -38,16 +42,15 @@ export type {
 } from "./internal/supervision/Adoption.ts"
 export type { Child, Offered } from "./internal/supervision/Child.ts"
 export type { Strategy } from "./internal/supervision/Supervisor.ts"
+export type { Handle, Spawned } from "./internal/lifecycle/Handle.ts"
 export type { Options as HealthOptions } from "./internal/tasks/HealthCheck.ts"
 export type { Class, ClassWith, Instance } from "./internal/lifecycle/ServiceClass.ts"
 export type { Options as ListenOptions } from "./internal/events/Subscription.ts"
 export type {
   CronOptions,
   FallibleSpawnOptions,
-  Handle,
   IntervalOptions,
   Options as TaskOptions,
-  Spawned,
   SpawnOptions
 } from "./internal/tasks/Task.ts"
 
@@ -81,9 +84,12 @@ export type LayerError<E, Timeout> = [E] extends [never]
   ? [Timeout] extends [undefined]
     ? never
     : StartError<never>
-  : StartError<E>
+  : StartError<ReasonOf<E>>
 
-type Requirements<R> = Exclude<R, ServiceScope.ServiceScope | Scope.Scope>
+/** Unwraps the `StartError` of an adopted child, so that the types of errors do not nest at each level. */
+type ReasonOf<E> = E extends StartError<infer Reason> ? Reason : E
+
+type Requirements<R> = Exclude<R, Lifetime.ServiceScope | Scope.Scope>
 
 /**
  * Makes a service class. `yield* TheClass` gives what `onStart` returned;
@@ -105,32 +111,35 @@ type Requirements<R> = Exclude<R, ServiceScope.ServiceScope | Scope.Scope>
  * }) {}
  * ```
  */
-export const make =
-  <Self>(): {
-    <
-      const Name extends string,
-      Shape,
-      E,
-      R,
-      R2 = never,
-      Timeout extends Duration.DurationInput | undefined = undefined
-    >(
-      name: Name,
-      lifecycle: Lifecycle<Effect.Effect<Shape, E, R>, Shape, R2, Timeout>
-    ): Class<Self, Name, Shape, LayerError<E, Timeout>, Requirements<R | R2>>
-    <
-      const Name extends string,
-      Args extends ReadonlyArray<any>,
-      Shape,
-      E,
-      R,
-      R2 = never,
-      Timeout extends Duration.DurationInput | undefined = undefined
-    >(
-      name: Name,
-      lifecycle: Lifecycle<(...args: Args) => Effect.Effect<Shape, E, R>, Shape, R2, Timeout>
-    ): ClassWith<Self, Name, Args, Shape, LayerError<E, Timeout>, Requirements<R | R2>>
-  } =>
+export const make: <Self = never>() => [Self] extends [never]
+  ? { readonly "Service.make needs the type of its class: class X extends Service.make<X>()(...)": never }
+  : {
+      <
+        const Name extends string,
+        Args extends ReadonlyArray<any>,
+        Shape,
+        E,
+        R,
+        R2 = never,
+        Timeout extends Duration.DurationInput | undefined = undefined
+      >(
+        name: Name,
+        lifecycle: Lifecycle<(...args: Args) => Effect.Effect<Shape, E, R>, Shape, R2, Timeout>
+      ): ClassWith<Self, Name, Args, Shape, LayerError<E, Timeout>, Requirements<R | R2>>
+      // The common overload comes last: TypeScript 7 reports the errors of the last one only.
+      <
+        const Name extends string,
+        Shape,
+        E,
+        R,
+        R2 = never,
+        Timeout extends Duration.DurationInput | undefined = undefined
+      >(
+        name: Name,
+        lifecycle: Lifecycle<Effect.Effect<Shape, E, R>, Shape, R2, Timeout>
+      ): Class<Self, Name, Shape, LayerError<E, Timeout>, Requirements<R | R2>>
+    } =
+  (): any =>
   (
     name: string,
     lifecycle: Lifecycle<
@@ -139,7 +148,7 @@ export const make =
       any,
       any
     >
-  ): any => {
+  ) => {
     const where = "Service.make"
     if (typeof lifecycle !== "object" || lifecycle === null) {
       throw new Input.InputError({
@@ -169,7 +178,7 @@ export const make =
     const settings: Startup.Settings = {
       definition: {
         name: named,
-        location: Definition.madeAt(stack),
+        location: Names.madeAt(stack),
         isStopTimeoutSet: stopTimeout !== undefined
       },
       onStop: onStop === undefined ? undefined : Input.callable(where, "onStop", onStop),
@@ -193,13 +202,11 @@ export const make =
  */
 export const addCleanup = <A, E, R>(
   cleanup: Effect.Effect<A, E, R>
-): Effect.Effect<void, never, R | ServiceScope.ServiceScope> =>
-  Effect.flatMap(Effect.zip(Effect.context<R>(), ServiceScope.lifetime), ([context, service]) => {
+): Effect.Effect<void, never, R | Lifetime.ServiceScope> =>
+  Effect.flatMap(Effect.zip(Effect.context<R>(), Lifetime.lifetime), ([context, service]) => {
     Input.effect("Service.addCleanup", "cleanup", cleanup)
-    if (service.state._tag === "Stopped") ServiceScope.admit(service, "cleanups", "a cleanup")
-    // A failure is journaled as the step's; `orDie` only fits it into the type of a finalizer.
-    const run = () => Effect.orDie(Effect.provide(cleanup, Spans.outside(context)))
-    return Scope.addFinalizerExit(service.scope, run)
+    if (service.state._tag === "Stopped") Lifetime.admit(service, "cleanups", "a cleanup")
+    return Shutdown.addCleanup(service, Effect.provide(cleanup, Spans.outside(context)))
   })
 
 /**
@@ -207,7 +214,7 @@ export const addCleanup = <A, E, R>(
  * child ends, a service of the app ends the app in order. A service that is
  * still starting is stopped when it has started.
  */
-export const stop: Effect.Effect<void, never, ServiceScope.ServiceScope> = Effect.flatMap(
-  ServiceScope.lifetime,
-  Escalation.askStop
+export const stop: Effect.Effect<void, never, Lifetime.ServiceScope> = Effect.flatMap(
+  Lifetime.lifetime,
+  ServiceFailure.askStop
 )

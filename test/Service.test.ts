@@ -8,6 +8,7 @@ import {
   Fiber,
   Layer,
   ManagedRuntime,
+  Option,
   Schema,
   Scope,
   TestClock
@@ -109,7 +110,7 @@ describe("a service class", () => {
       })
     }) {}
     expectTypeOf(Parent.layer).toEqualTypeOf<
-      Layer.Layer<Parent, Service.StartError<Service.StartError<DbError>>, Db | EventBus.EventBus>
+      Layer.Layer<Parent, Service.StartError<DbError>, Db | EventBus.EventBus>
     >()
   })
 
@@ -264,6 +265,23 @@ describe("starting", () => {
         error.message,
         'Service "Broken" failed in onStart, so what it had begun was undone: bug'
       )
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("fails with one StartError per level, and only the innermost holds the error", () =>
+    Effect.gen(function* () {
+      class Broken extends Service.make<Broken>()("Broken", {
+        onStart: Effect.fail(new DbError({ reason: "offline" }))
+      }) {}
+      class Parent extends Service.make<Parent>()("Parent", { onStart: Service.adopt(Broken) }) {}
+      const outer = yield* Effect.flip(Effect.scoped(Layer.build(Parent.layer)))
+      expectTypeOf(outer).toEqualTypeOf<Service.StartError<DbError>>()
+      assert.strictEqual(outer.service, "Parent")
+      const inner = Option.getOrThrow(Cause.failureOption(outer.cause))
+      expectTypeOf(inner).toEqualTypeOf<DbError | Service.StartError<DbError> | Cause.TimeoutException>()
+      assert.instanceOf(inner, Service.StartError)
+      assert.strictEqual(inner.service, "Parent > Broken")
+      assert.deepStrictEqual(inner.cause, Cause.fail(new DbError({ reason: "offline" })))
     }).pipe(leavesNothing)
   )
 

@@ -347,24 +347,6 @@ describe("spawn", () => {
     )
   )
 
-  it.effect("is cut alone when its last step cancels it, and not what its fiber would do next", () => {
-    const { lines, say } = timeline()
-    return during(
-      Effect.gen(function* () {
-        let cancel: Effect.Effect<void> = Effect.void
-        const first = yield* Service.spawn(Effect.sync(() => void Effect.runFork(cancel)))
-        cancel = first.cancel
-        return [first, yield* Service.spawn(Effect.zipRight(Effect.yieldNow(), say("second")))]
-      }),
-      ([first, second]) =>
-        Effect.gen(function* () {
-          assert.isTrue(Exit.isInterrupted(yield* first!.await))
-          assert.isTrue(Exit.isSuccess(yield* second!.await))
-          assert.deepStrictEqual(lines, ["second"])
-        })
-    )
-  })
-
   it.effect("is left alone by who cancels another that has ended", () =>
     during(
       Effect.all([Service.spawn(Effect.succeed(1)), Service.spawn(Effect.as(Effect.sleep("1 second"), 2))]),

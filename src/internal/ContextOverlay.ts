@@ -1,86 +1,67 @@
 /**
- * A context that is another one with one service more, and no copy of it.
- * Effect copies all of a context for each that is added; for what is made with
- * each event or tick that is two microseconds and two kilobytes.
+ * A context with some entries of its own over another one, without a copy.
+ * Effect copies the whole context for each service it adds, which is too dear
+ * for what changes with every event and tick.
  */
 import * as Context from "effect/Context"
 
-/** A context with one service more. */
+/** Entries that lie over a context. */
+export interface Entries {
+  readonly keys: ReadonlyArray<string>
+  /** The service of one of `keys`; may make it when it is first asked for. */
+  readonly get: (key: string) => unknown
+}
+
+/** A context with these entries over it. They provide the services `I`. */
+export const over = <R, I>(context: Context.Context<R>, entries: Entries): Context.Context<R | I> =>
+  Context.unsafeMake(new Overlay(context.unsafeMap, entries))
+
+/** A context with one service over it. */
 export const add = <R, I, S>(
   context: Context.Context<R>,
   tag: Context.Tag<I, S>,
   service: NoInfer<S>
-): Context.Context<R | I> => Context.unsafeMake(on(context.unsafeMap, tag.key, service))
+): Context.Context<R | I> => over(context, { keys: [tag.key], get: () => service })
 
-/** The same, with a service that is made when it is first asked for. */
-export const addMade = <R, I, S>(
-  context: Context.Context<R>,
-  tag: Context.Tag<I, S>,
-  maker: Maker<NoInfer<S>>
-): Context.Context<R | I> => Context.unsafeMake(on(context.unsafeMap, tag.key, undefined, maker))
+/** Effect copies a context before it changes it, so an overlay is only ever read. */
+class Overlay implements Map<string, any> {
+  private readonly below: ReadonlyMap<string, any>
+  private readonly own: Entries
 
-interface Maker<out S> {
-  make(): S
-}
-
-const on = <K, V>(below: Map<K, V>, key: K, value: V, maker?: Maker<V>): Map<K, V> => {
-  if (!(below instanceof Overlay)) return new Overlay(below, key, value, maker, 1)
-  // Each further one makes looking up slower.
-  return below.depth < deepest
-    ? new Overlay(below, key, value, maker, below.depth + 1)
-    : new Overlay(new Map(below), key, value, maker, 1)
-}
-
-const deepest = 4
-
-class Overlay<K, V> implements Map<K, V> {
-  readonly depth: number
-  private below: Map<K, V>
-  private readonly key: K
-  private value: V
-  private maker: Maker<V> | undefined
-
-  constructor(below: Map<K, V>, key: K, value: V, maker: Maker<V> | undefined, depth: number) {
+  constructor(below: ReadonlyMap<string, any>, entries: Entries) {
     this.below = below
-    this.key = key
-    this.value = value
-    this.maker = maker
-    this.depth = depth
+    this.own = entries
   }
 
-  get(key: K): V | undefined {
-    return key === this.key ? this.own() : this.below.get(key)
+  get(key: string): any {
+    return this.own.keys.includes(key) ? this.own.get(key) : this.below.get(key)
   }
 
-  has(key: K): boolean {
-    return key === this.key || this.below.has(key)
+  has(key: string): boolean {
+    return this.own.keys.includes(key) || this.below.has(key)
   }
 
   get size(): number {
-    return this.below.size + (this.below.has(this.key) ? 0 : 1)
+    return this.below.size + this.own.keys.filter((key) => !this.below.has(key)).length
   }
 
-  forEach(f: (value: V, key: K, map: Map<K, V>) => void): void {
-    this.below.forEach((value, key) => {
-      if (key !== this.key) f(value, key, this)
-    })
-    f(this.own(), this.key, this)
+  entries(): MapIterator<[string, any]> {
+    return this.copy().entries()
   }
 
-  *entries(): MapIterator<[K, V]> {
-    for (const entry of this.below) if (entry[0] !== this.key) yield entry
-    yield [this.key, this.own()]
+  keys(): MapIterator<string> {
+    return this.copy().keys()
   }
 
-  *keys(): MapIterator<K> {
-    for (const [key] of this.entries()) yield key
+  values(): MapIterator<any> {
+    return this.copy().values()
   }
 
-  *values(): MapIterator<V> {
-    for (const [, value] of this.entries()) yield value
+  forEach(f: (value: any, key: string, map: Map<string, any>) => void): void {
+    this.copy().forEach(f)
   }
 
-  [Symbol.iterator](): MapIterator<[K, V]> {
+  [Symbol.iterator](): MapIterator<[string, any]> {
     return this.entries()
   }
 
@@ -88,30 +69,21 @@ class Overlay<K, V> implements Map<K, V> {
     return "Map"
   }
 
-  // Whoever changes it does so for itself: what is below may be others' too.
-
-  set(key: K, value: V): this {
-    if (key !== this.key) this.below = new Map(this.below).set(key, value)
-    else {
-      this.value = value
-      this.maker = undefined
-    }
-    return this
+  set(): never {
+    throw new TypeError("An overlay of a context is read-only: copy it first")
   }
 
   delete(): never {
-    throw new TypeError("An entry of an overlay cannot be taken off: copy it first")
+    return this.set()
   }
 
   clear(): never {
-    return this.delete()
+    return this.set()
   }
 
-  private own(): V {
-    if (this.maker !== undefined) {
-      this.value = this.maker.make()
-      this.maker = undefined
-    }
-    return this.value
+  private copy(): Map<string, any> {
+    const all = new Map(this.below)
+    for (const key of this.own.keys) all.set(key, this.own.get(key))
+    return all
   }
 }

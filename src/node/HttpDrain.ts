@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Deadline from "../internal/lifecycle/Deadline.ts"
 import * as Monotonic from "../internal/Monotonic.ts"
-import type * as ServiceScope from "../internal/lifecycle/Lifetime.ts"
+import type * as Lifetime from "../internal/lifecycle/Lifetime.ts"
 import * as Connections from "./Connections.ts"
 
 /** How a server is to stop; times are milliseconds. */
@@ -39,7 +39,7 @@ export const limit = ({ drainTimeout, readinessDelay }: Settings): number =>
 
 /** Stops a server, of which `service` is the service. */
 export const drain = (
-  service: ServiceScope.Lifetime,
+  service: Lifetime.Lifetime,
   connections: Connections.Connections,
   settings: Settings
 ): Effect.Effect<void> =>

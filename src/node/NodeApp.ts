@@ -39,11 +39,12 @@ export interface Options extends App.Options {
  *
  * Why an app failed is logged as one line. A defect is a bug, so its stack follows.
  */
-export const runMain = <A, E>(layer: Layer.Layer<A, E, App.Provided>, options: Options = {}): void => {
+export const runMain = <A, E, R>(layer: Layer.Layer<A, E, R> & Complete<R>, options: Options = {}): void => {
   const app = App.make(options)
   const { probeDir } = options
   if (probeDir !== undefined) Input.name("NodeApp.runMain", "probeDir", probeDir)
-  const launched = app.launch(layer)
+  // `Complete` has checked that `R` is within `App.Provided`.
+  const launched = app.launch(layer as Layer.Layer<A, E, App.Provided>)
   const probed = probeDir === undefined ? launched : ProbeFiles.beside(probeDir, app, launched)
   let signalled = false
 
@@ -98,6 +99,11 @@ export const runMain = <A, E>(layer: Layer.Layer<A, E, App.Provided>, options: O
     process.exit(report?.exitCode ?? 1)
   })
 }
+
+/** `unknown` when the app provides all requirements. Otherwise a property that no layer has, so that the compile error names the missing services. */
+type Complete<R> = [R] extends [App.Provided]
+  ? unknown
+  : { readonly "services that nobody provides": Exclude<R, App.Provided> }
 
 /** How many crashes are told of. */
 const mostCrashes = 10

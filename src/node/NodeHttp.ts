@@ -24,10 +24,10 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Http from "node:http"
 import type * as Net from "node:net"
-import * as Definition from "../internal/lifecycle/Definition.ts"
+import * as Names from "../internal/lifecycle/Names.ts"
 import * as Input from "../internal/Input.ts"
 import * as Owner from "../internal/lifecycle/Owner.ts"
-import * as ServiceScope from "../internal/lifecycle/Lifetime.ts"
+import * as Lifetime from "../internal/lifecycle/Lifetime.ts"
 import type { StartError } from "../internal/lifecycle/StartError.ts"
 import * as Startup from "../internal/lifecycle/Startup.ts"
 import * as Connections from "./Connections.ts"
@@ -106,14 +106,14 @@ export const layer = (
     {
       definition: {
         name: settings.name,
-        location: Definition.madeAt(stack),
+        location: Names.madeAt(stack),
         isStopTimeoutSet: options.drainTimeout !== undefined || settings.readinessDelay > 0
       },
       onStop: (started: Server) => started.drain,
       startTimeout: undefined,
       stopTimeout: HttpDrain.limit(settings)
     },
-    Effect.map(Effect.all([ServiceScope.lifetime, listen(evaluate, settings)]), ([service, listening]) =>
+    Effect.map(Effect.all([Lifetime.lifetime, listen(evaluate, settings)]), ([service, listening]) =>
       serving(service, listening, settings)
     )
   )
@@ -158,7 +158,7 @@ interface Listening {
 }
 
 const listen = (evaluate: () => Http.Server, { listen, name }: Settings) =>
-  Effect.flatMap(ServiceScope.lifetime, ({ owner }) => {
+  Effect.flatMap(Lifetime.lifetime, ({ owner }) => {
     const app = owner.shared.root.name === "" ? name : owner.shared.root.name
     const server = evaluate()
     if (typeof server?.listen !== "function" || typeof server.closeAllConnections !== "function") {
@@ -190,7 +190,7 @@ interface Server extends HttpServer.HttpServer {
 }
 
 const serving = (
-  service: ServiceScope.Lifetime,
+  service: Lifetime.Lifetime,
   { connections, http }: Listening,
   settings: Settings
 ): Server => {

@@ -1,112 +1,85 @@
-/**
- * One listener of one event: runs its handler for emitted events at once, and
- * for published events from a bounded queue of its own, since each listener gives
- * its own answer to a full one.
- */
-import * as Cause from "effect/Cause"
+/** One listener of one event or several: delivers emitted events at once, and published ones from its mailbox. */
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Runtime from "effect/Runtime"
-import * as Backlog from "./Backlog.ts"
-import * as Captured from "../Captured.ts"
-import * as Delivery from "./Delivery.ts"
-import type { Envelope } from "./Envelope.ts"
 import * as Latch from "../Latch.ts"
-import * as Handling from "./Handling.ts"
-import { ListenerRecord } from "./ListenerRecord.ts"
-import * as Keys from "./Keys.ts"
-import * as Overflow from "./Overflow.ts"
-import type { ListenerStatus } from "../status/ServiceStatus.ts"
+import * as Monotonic from "../Monotonic.ts"
+import type { OwnedListener } from "../lifecycle/Lifetime.ts"
+import type * as Runs from "../lifecycle/Run.ts"
 import * as Work from "../lifecycle/Work.ts"
-import type * as Worker from "../lifecycle/Worker.ts"
+import type { ListenerStatus } from "../status/ServiceStatus.ts"
+import type * as Metrics from "../telemetry/Metrics.ts"
+import * as Delivery from "./Delivery.ts"
+import type { Dispatcher, Ready } from "./Dispatcher.ts"
+import * as Mailbox from "./Mailbox.ts"
 
-/** What a listener does, and for whom. */
-export interface Spec<Payload, E, R> extends Handling.Spec<Payload, E, R> {
-  readonly answers: Handling.Answers<E, R> & {
-    /** Notes the listener. Throws when the service takes none any more. */
-    readonly own: (listener: Listener) => void
-  }
-}
-
-/** A listener that has subscribed. */
-export interface Listener {
-  /**
-   * Takes the event, for the handler to be run in the listener's service. Says
-   * once what became of it. Gives what is to begin at once, if it was taken and
-   * nothing of this listener is to begin before.
-   */
-  readonly handle: (envelope: Envelope, tell: (outcome: Delivery.Outcome) => void) => Worker.Job | undefined
-  /** Queues a published event, as `onFull` says. Gives how to wait for room, if there is none. */
-  readonly queue: (envelope: Envelope) => Backlog.Waiting | undefined
-  /** Takes no more events. */
-  readonly close: () => void
-  /** Takes no more events, and waits until those it has taken are handled. */
-  readonly drain: Effect.Effect<void>
-  /** Ends what a drain has left: interrupts handlers, unless one of them is the caller, and drops the queue. */
-  readonly abandon: (caller?: Work.Work) => Effect.Effect<void>
-  /** What it has not finished, by name. */
-  readonly unfinished: () => ReadonlyArray<string>
-  readonly status: () => ListenerStatus
-  /** The source of its work. */
-  readonly source: object
-}
-
-/** Where a listener listens: the others there, and what was sent while the boot is held. */
+/** Where a listener listens. */
 export interface Topic {
   /** The name of its event, or of several. */
   readonly event: string
-  readonly listeners: Record<"add" | "delete", (listener: Listener) => unknown>
-  readonly boot: ReadonlyArray<Envelope>
+  /** The listeners that emitted events go to. */
+  readonly listeners: Record<"add" | "delete", (listener: Listener<any, any, any>) => unknown>
+  /** The mailbox of a listener with these settings. */
+  readonly mailbox: (settings: Mailbox.Settings) => Mailbox.Mailbox
+  /** What was sent during the boot, before the listener was there. */
+  readonly boot: ReadonlyArray<Delivery.Envelope>
+  readonly dispatcher: Dispatcher
 }
 
-/**
- * Starts a listener. What was sent in the boot is handled first, and does not
- * count as queued. Dies with `InputError` when an option cannot be used.
- */
-export const make = <Payload, E, R>(
-  spec: Spec<Payload, E, R>,
-  topic: Topic
-): Effect.Effect<Listener, never, R> =>
-  Effect.map(Captured.runtime<R>(), (runtime) => {
-    Delivery.validate("Service.listen", spec.options)
-    return new Subscribed(spec, topic, runtime)
-  })
+/** What `listen` needs to know of the service besides what is delivered. */
+export interface Spec<Payload, E, R> extends Delivery.Spec<Payload, E, R> {
+  readonly answers: Delivery.Answers<E, R> & {
+    /** Registers the listener. Throws when the service takes none any more. */
+    readonly own: (listener: OwnedListener) => void
+  }
+}
 
-/** A class whose parts are made when they are needed, as there may be very many, to which little comes. */
-class Subscribed<Payload, E, R> implements Listener, Handling.Handler<Payload, E, R> {
-  readonly runtime: Runtime.Runtime<R>
+export class Listener<Payload, E, R>
+  implements OwnedListener, Mailbox.Subscriber, Delivery.Recipient<Payload, E, R>, Ready
+{
   readonly spec: Spec<Payload, E, R>
+  readonly runtime: Runs.RunRuntime<R>
+  readonly record: Counters
   private readonly topic: Topic
-  readonly record: ListenerRecord
-  atOnce: Delivery.Outcome | undefined
+  private readonly subscription: Mailbox.Subscription
   private state: "open" | "closed" | "abandoned" = "open"
-  private work: Work.Work | undefined
-  /** How many have been taken, and not begun yet. */
-  unbegun = 0
-  /** How many events are being handled, and how many of them are published ones. */
-  private handling = 0
+  /** One for all deliveries that the same work waits for: most are awaited by none. */
+  private work: Work.Work | undefined = undefined
+  /** How many deliveries have not ended, and those of them that wait, for something or for their turn. */
+  private active = 0
+  private deliveries: Set<Delivery.Delivery> | undefined = undefined
+  private handledAtOnce: Delivery.Outcome | undefined = undefined
+  /** How many deliveries have not begun. */
+  private unbegun = 0
+  /** How many published events are being handled, or about to be. */
   private consuming = 0
-  /** Those of published events that are being handled, if their order is to be kept. */
-  private readonly keys: Keys.Keys<Envelope> | undefined
-  /** Published events that wait for their turn. */
-  private backlog: Backlog.Backlog<Envelope> | undefined
-  private overflow: Overflow.Overflow | undefined
+  /** Published events that wait, in order. A `PubSub` shows nothing before it is taken. */
+  private waiting: Set<Delivery.Envelope> | undefined = undefined
+  /** Events to deliver before those of the mailbox: of the boot, or what the mailbox held when it was left. */
+  private backlog: Array<Delivery.Envelope> = []
+  /** Events whose ordering key is busy, by key. */
+  private busy: Map<unknown, Array<Delivery.Envelope>> | undefined = undefined
+  private heldCount = 0
+  /** Whether it waits for a turn of the dispatcher to take more. */
+  private isPulling = false
+  private backpressure: Mailbox.Backpressure | undefined = undefined
   /** Opens when it is closed and has handled all. */
-  private finished: Latch.Latch | undefined
+  private finished: Latch.Latch | undefined = undefined
 
-  constructor(spec: Spec<Payload, E, R>, topic: Topic, runtime: Runtime.Runtime<R>) {
+  /** Subscribes. What was sent during the boot is handled first. */
+  constructor(spec: Spec<Payload, E, R>, topic: Topic, runtime: Runs.RunRuntime<R>) {
     this.spec = spec
     this.topic = topic
     this.runtime = runtime
-    this.record = new ListenerRecord(spec)
-    const { orderingKey } = spec.options
-    this.keys = orderingKey && Keys.make(({ payload }) => orderingKey(payload))
-    // In one step with what it is noted in, so that no event and no stop can come in between.
+    this.record = new Counters(spec.lifetime, spec.lifetime.metrics.listener(topic.event))
+    // In one synchronous step, so that no event and no stop comes in between.
     spec.answers.own(this)
     topic.listeners.add(this)
+    const { capacity = 256, onFull = "wait" } = spec.options
+    this.subscription = topic.mailbox({ capacity, onFull }).subscribe(this)
     if (topic.boot.length > 0) {
-      this.queued().seed(topic.boot)
-      this.next()
+      for (const envelope of topic.boot) this.expect(envelope)
+      this.backlog = topic.boot.toReversed()
+      this.pullLater()
     }
   }
 
@@ -114,157 +87,343 @@ class Subscribed<Payload, E, R> implements Listener, Handling.Handler<Payload, E
     return this
   }
 
-  handle(envelope: Envelope, tell: (outcome: Delivery.Outcome) => void) {
+  /** Accepts an emitted event. `tell` gets its outcome once. Gives the delivery, if it is to begin now. */
+  emit(
+    envelope: Delivery.Envelope,
+    tell: (outcome: Delivery.Outcome) => void
+  ): Delivery.Delivery | undefined {
     if (this.state !== "open") {
-      tell(Handling.interrupted(this.spec.service))
+      tell(Delivery.interrupted(this.spec.service))
       return undefined
     }
-    const isNext = this.unbegun === 0
-    const handling = this.make(envelope, tell)
-    if (isNext) return handling
-    this.spec.crew.ready.beginLater(handling)
+    const isFirst = this.unbegun === 0
+    const delivery = this.deliver(envelope, undefined, tell)
+    if (isFirst) return delivery
+    // What was published to it before begins first.
+    this.waits(delivery)
+    this.topic.dispatcher.beginLater(delivery)
     return undefined
   }
 
-  queue(envelope: Envelope): Backlog.Waiting | undefined {
-    if (this.state !== "open") return undefined
-    // Then nothing is queued that must come before it.
-    if (this.isFree() && this.keys?.isFree(envelope) !== false) {
-      this.spec.crew.ready.beginLater(this.make(envelope, undefined))
-      return undefined
-    }
-    const backlog = this.queued()
-    const became = backlog.offer(envelope)
-    this.record.queued(backlog.size())
-    if (became === "dropped") {
-      this.record.dropped(1)
-      // In a fiber of its own: the publisher may wait for other listeners first, or be interrupted.
-      return void Runtime.runFork(this.runtime)(this.overflowing().lost)
-    }
-    if (typeof became === "string") return undefined
-    const withdraw = () => {
-      became.withdraw()
-      this.record.queued(backlog.size())
-    }
-    return { room: this.overflowing().waiting(became.room), withdraw }
+  // As a subscriber of its mailbox.
+
+  expect(envelope: Delivery.Envelope): void {
+    this.waiting ??= new Set()
+    this.waiting.add(envelope)
+    if (!this.isFree()) this.record.queued(this.waiting.size)
   }
+
+  lose(which: Delivery.Envelope | "oldest"): void {
+    const [oldest] = this.waiting ?? []
+    const envelope = which === "oldest" ? oldest : which
+    if (envelope === undefined) return
+    this.withdraw(envelope)
+    this.record.dropped(1)
+    this.spec.lifetime.run(this.reporting().lost)
+  }
+
+  withdraw(envelope: Delivery.Envelope): void {
+    if (this.waiting?.delete(envelope) !== true) return
+    // Of what is held back, the oldest goes first.
+    if (this.heldCount > 0) this.unhold(envelope)
+    this.record.queued(this.waiting.size)
+  }
+
+  held(): number {
+    return this.heldCount
+  }
+
+  isFull(capacity: number): boolean {
+    return (this.waiting?.size ?? 0) > capacity
+  }
+
+  isFree(): boolean {
+    return !this.isPulling && this.mayTake > 0 && this.state !== "abandoned"
+  }
+
+  waitsForRoom<A>(wait: Effect.Effect<A>): Effect.Effect<A> {
+    return this.reporting().waiting(wait)
+  }
+
+  get pull(): Effect.Effect<void> {
+    return Effect.suspend(
+      () => this.take((delivery) => this.topic.dispatcher.beginLater(delivery)) ?? Effect.void
+    )
+  }
+
+  /** A turn of the dispatcher. */
+  begin(): Effect.Effect<void> | undefined {
+    return this.take((delivery) => delivery.begin())
+  }
+
+  // As the recipient of its deliveries.
+
+  get isAbandoned(): boolean {
+    return this.state === "abandoned"
+  }
+
+  begins(): void {
+    this.unbegun--
+  }
+
+  waits(delivery: Delivery.Delivery): void {
+    this.deliveries ??= new Set()
+    this.deliveries.add(delivery)
+  }
+
+  handledIn(millis: number): Delivery.Outcome {
+    const { service } = this.spec
+    // Most take no time.
+    if (millis > 0) return Delivery.handled(service, millis)
+    return (this.handledAtOnce ??= Delivery.handled(service, 0))
+  }
+
+  ended(delivery: Delivery.Delivery): void {
+    this.active--
+    this.deliveries?.delete(delivery)
+    if (delivery.isPublished) {
+      this.consuming--
+      this.free(delivery.key)
+      if ((this.waiting?.size ?? 0) > 0) this.pullLater()
+    }
+    this.finishIfDone()
+  }
+
+  // As owned by its service.
 
   close(): void {
     this.topic.listeners.delete(this)
     if (this.state !== "open") return
     this.state = "closed"
-    this.backlog?.end()
+    const left = this.subscription.leave().filter((envelope) => this.waiting?.has(envelope) === true)
+    this.backlog = [...left.toReversed(), ...this.backlog]
+    if (left.length > 0) this.pullLater()
     this.finishIfDone()
   }
 
   get drain(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.close()
-      const handled = this.handling === 0 ? Effect.void : (this.finished ??= Latch.make()).await
-      return Effect.zipRight(handled, this.toldDrops())
+      const isDone = this.isDone
+      return Effect.zipRight(isDone ? Effect.void : (this.finished ??= Latch.make()).await, this.reported)
     })
   }
 
   abandon(caller?: Work.Work): Effect.Effect<void> {
-    return Effect.fiberIdWith((id) => {
+    return Effect.suspend(() => {
       this.close()
       const isCaller = Work.isOf(caller, this)
-      // Once, however often it is asked for: what is left is counted only then.
+      // Only once: a later call finds nothing left to count.
       const unhandled =
-        this.state === "abandoned" ? 0 : (this.backlog?.clear() ?? 0) + (isCaller ? 0 : this.consuming)
+        this.state === "abandoned" ? 0 : (this.waiting?.size ?? 0) + (isCaller ? 0 : this.consuming)
       this.state = "abandoned"
+      this.waiting = undefined
+      this.backlog = []
+      this.busy = undefined
+      this.heldCount = 0
       if (unhandled > 0) this.record.dropped(unhandled)
       this.record.queued(0)
-      for (const handling of this.handlings()) {
-        handling.tell?.(Handling.interrupted(this.spec.service))
-        handling.tell = undefined
-        if (!isCaller) this.spec.crew.cut(handling, id)
+      for (const delivery of this.deliveries ?? []) {
+        delivery.abandon()
+        if (!isCaller) delivery.interrupt()
       }
-      const told = unhandled === 0 ? Effect.void : this.overflowing().abandoned(unhandled)
-      return Effect.zipRight(this.toldDrops(), told)
+      const told = unhandled === 0 ? Effect.void : this.reporting().abandoned(unhandled)
+      return Effect.zipRight(this.reported, told)
     })
   }
 
   unfinished(): ReadonlyArray<string> {
-    return this.handling > 0 ? [`listener ${this.topic.event}`] : []
+    return this.isDone ? [] : [`listener ${this.topic.event}`]
   }
 
   status(): ListenerStatus {
-    return this.record.status(this.topic.event, this.backlog?.peek())
+    const [oldest] = this.waiting ?? []
+    return this.record.status(this.topic.event, oldest?.at)
   }
 
-  ended(
-    { envelope, isBegun, isPublished, key, tell }: Handling.Handling,
-    exit: Exit.Exit<Delivery.Outcome>
-  ): void {
-    if (!isBegun) this.unbegun--
-    // What a handler fails in when it is cut is nowhere else to be seen.
-    if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause))
-      Runtime.runFork(this.runtime)(this.spec.answers.leaked(envelope.event.name, exit.cause))
-    this.handling--
-    tell?.(Exit.isSuccess(exit) ? exit.value : Handling.interrupted(this.spec.service))
-    if (isPublished) {
-      this.consuming--
-      this.keys?.free(key)
-      this.next()
-    }
-    this.finishIfDone()
-  }
-
-  private make(envelope: Envelope, tell: Handling.Handling["tell"]): Handling.Handling {
-    const isPublished = tell === undefined
-    this.handling++
-    this.unbegun++
-    if (isPublished) this.consuming++
-    const key = isPublished ? this.keys?.take(envelope) : undefined
-    const work = this.workFor(isPublished ? undefined : envelope.sender)
-    return new Handling.Handling(this, { envelope, key, tell, work })
-  }
-
-  /** Those that have not ended. */
-  private handlings(): ReadonlyArray<Handling.Handling> {
-    if (this.handling === 0) return []
-    const all = this.spec.crew.jobs().filter((job) => job instanceof Handling.Handling)
-    return all.filter(({ handler }) => handler === this)
-  }
-
-  /** One for all that the same work waits for: mostly that is none. */
-  private workFor(awaitedBy: Work.Work | undefined): Work.Work {
-    if (this.work !== undefined && this.work.awaitedBy === awaitedBy) return this.work
-    return (this.work = new Work.Work(this.spec.service, this.spec.owner, this, awaitedBy))
-  }
-
-  /** Begins with the published events that can be handled by now. */
-  private next(): void {
-    const { backlog } = this
-    if (backlog === undefined || backlog.isEmpty()) return
-    while (this.isFree()) {
-      const envelope = backlog.take(this.keys?.isFree)
-      if (envelope === undefined) break
-      this.spec.crew.ready.beginLater(this.make(envelope, undefined))
-    }
-    this.record.queued(backlog.size())
+  private get isDone(): boolean {
+    return this.active === 0 && (this.waiting?.size ?? 0) === 0
   }
 
   private finishIfDone(): void {
-    if (this.state === "open" || this.handling > 0) return
-    this.finished?.unsafeOpen()
+    if (this.state !== "open" && this.isDone) this.finished?.unsafeOpen()
   }
 
-  private isFree(): boolean {
-    return this.consuming < (this.spec.options.concurrency ?? 1)
+  private pullLater(): void {
+    if (this.isPulling || this.mayTake <= 0 || this.state === "abandoned") return
+    this.isPulling = true
+    this.topic.dispatcher.beginLater(this)
   }
 
-  private queued(): Backlog.Backlog<Envelope> {
-    const { capacity = 256, onFull = "wait" } = this.spec.options
-    return (this.backlog ??= Backlog.make<Envelope>(capacity, onFull))
+  /** How many published events it may take now. What an ordering key holds back is bounded by `capacity`. */
+  private get mayTake(): number {
+    const { capacity = 256, concurrency = 1 } = this.spec.options
+    return Math.min(concurrency - this.consuming, capacity - this.heldCount)
   }
 
-  private overflowing(): Overflow.Overflow {
-    return (this.overflow ??= Overflow.make(this.spec, this.topic.event))
+  /** Takes what it may handle now, and has it begun. */
+  private take(begin: (delivery: Delivery.Delivery) => void): Effect.Effect<void> | undefined {
+    this.isPulling = false
+    while (this.mayTake > 0) {
+      const envelope = this.backlog.pop()
+      if (envelope === undefined) break
+      this.consume(envelope, begin)
+    }
+    const most = this.mayTake
+    if (most <= 0 || this.subscription.isEmpty) return this.taken()
+    return Effect.map(this.subscription.take(most), (taken) => {
+      for (const envelope of taken) this.consume(envelope, begin)
+      // Of what was taken, some may have ended already, or be held back for its key.
+      if (!this.subscription.isEmpty) this.pullLater()
+      this.taken()
+    })
   }
 
-  private toldDrops(): Effect.Effect<void> {
-    return this.overflow?.end ?? Effect.void
+  private taken(): undefined {
+    this.record.queued(this.waiting?.size ?? 0)
+    this.finishIfDone()
+    return undefined
+  }
+
+  /** Begins with a published event, or holds it back while its key is busy. */
+  private consume(envelope: Delivery.Envelope, begin: (delivery: Delivery.Delivery) => void): void {
+    // Its publisher may have withdrawn it.
+    if (this.waiting?.has(envelope) !== true) return
+    const { orderingKey } = this.spec.options
+    if (orderingKey === undefined) return begin(this.published(envelope, undefined))
+    const key = keyOf(orderingKey, envelope)
+    const held = (this.busy ??= new Map()).get(key)
+    if (held === undefined) {
+      this.busy.set(key, [])
+      return begin(this.published(envelope, key))
+    }
+    held.push(envelope)
+    this.heldCount++
+  }
+
+  private published(envelope: Delivery.Envelope, key: unknown): Delivery.Delivery {
+    this.waiting?.delete(envelope)
+    this.consuming++
+    return this.deliver(envelope, key, undefined)
+  }
+
+  /** The key is free: the next event that it held back follows. */
+  private free(key: unknown): void {
+    const held = this.busy?.get(key)
+    if (held === undefined) return
+    let next = held.shift()
+    while (next !== undefined && this.waiting?.has(next) !== true) next = held.shift()
+    if (next === undefined) return void this.busy?.delete(key)
+    this.heldCount--
+    this.topic.dispatcher.beginLater(this.published(next, key))
+  }
+
+  private unhold(envelope: Delivery.Envelope): void {
+    for (const held of this.busy?.values() ?? []) {
+      const index = held.indexOf(envelope)
+      if (index < 0) continue
+      held.splice(index, 1)
+      this.heldCount--
+      return
+    }
+  }
+
+  private deliver(
+    envelope: Delivery.Envelope,
+    key: unknown,
+    tell: ((outcome: Delivery.Outcome) => void) | undefined
+  ): Delivery.Delivery {
+    const work = this.workFor(tell === undefined ? undefined : envelope.sender)
+    this.active++
+    this.unbegun++
+    return new Delivery.Delivery(this, envelope, work, key, tell)
+  }
+
+  private workFor(awaitedBy: Work.Work | undefined): Work.Work {
+    if (this.work !== undefined && this.work.awaitedBy === awaitedBy) return this.work
+    const { owner } = this.spec.lifetime
+    return (this.work = new Work.Work(this.spec.service, owner, this, awaitedBy))
+  }
+
+  private reporting(): Mailbox.Backpressure {
+    return (this.backpressure ??= new Mailbox.Backpressure(this.spec.lifetime, this.topic.event))
+  }
+
+  private get reported(): Effect.Effect<void> {
+    return this.backpressure?.end ?? Effect.void
+  }
+}
+
+/** The key of an event or, where it cannot be computed, one of its own: the delivery then fails. */
+const keyOf = (orderingKey: (payload: any) => unknown, envelope: Delivery.Envelope): unknown => {
+  try {
+    return orderingKey(envelope.payload)
+  } catch {
+    return envelope
+  }
+}
+
+/** The counters of a listener, which its metrics follow. */
+class Counters {
+  private readonly lifetime: Spec<any, any, any>["lifetime"]
+  private readonly metrics: Metrics.OfListener
+  private countHandled = 0
+  private countFailed = 0
+  private countDropped = 0
+  private countQueued = 0
+
+  constructor(lifetime: Spec<any, any, any>["lifetime"], metrics: Metrics.OfListener) {
+    this.lifetime = lifetime
+    this.metrics = metrics
+  }
+
+  status(event: string, oldestAt: number | undefined): ListenerStatus {
+    const lag =
+      oldestAt === undefined ? 0 : this.waited(oldestAt, Monotonic.unsafeMillis(this.lifetime.clock))
+    return {
+      event,
+      handled: this.countHandled,
+      failed: this.countFailed,
+      queued: this.countQueued,
+      dropped: this.countDropped,
+      lag: Duration.millis(lag)
+    }
+  }
+
+  handled(): void {
+    this.countHandled++
+    this.metrics.handled()
+    this.changed()
+  }
+
+  failed(): void {
+    this.countFailed++
+    this.metrics.failed()
+    this.changed()
+  }
+
+  dropped(events: number): void {
+    this.countDropped += events
+    this.metrics.dropped(events)
+    this.changed()
+  }
+
+  queued(size: number): void {
+    if (size === this.countQueued) return
+    this.metrics.queued(size - this.countQueued)
+    this.countQueued = size
+    this.changed()
+  }
+
+  taken(sentAt: number, now: number): void {
+    this.metrics.waited(this.waited(sentAt, now))
+  }
+
+  private waited(sentAt: number, now: number): number {
+    return Math.max(0, Math.round(now - sentAt))
+  }
+
+  private changed(): void {
+    this.lifetime.owner.shared.changes.note()
   }
 }

@@ -4,21 +4,22 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
-import type * as Delivery from "./Delivery.ts"
-import * as Escalation from "../supervision/Escalation.ts"
 import type * as Event from "../../Event.ts"
-import * as EventBus from "../../EventBus.ts"
 import * as Failure from "../../Failure.ts"
-import * as EventCheck from "./EventCheck.ts"
-import * as Policy from "../supervision/Policy.ts"
-import * as Input from "../Input.ts"
 import type * as Journal from "../journal/Journal.ts"
-import type * as Listener from "./Listener.ts"
-import * as Restarts from "../supervision/Restarts.ts"
-import * as ServiceScope from "../lifecycle/Lifetime.ts"
+import * as Input from "../Input.ts"
+import type { Handle } from "../lifecycle/Handle.ts"
+import * as Lifetime from "../lifecycle/Lifetime.ts"
+import * as ServiceFailure from "../lifecycle/ServiceFailure.ts"
 import * as Shutdown from "../lifecycle/Shutdown.ts"
-import type { Handle } from "../tasks/Handle.ts"
 import * as Work from "../lifecycle/Work.ts"
+import * as Escalation from "../supervision/Escalation.ts"
+import * as Restarts from "../supervision/Restarts.ts"
+import * as Policy from "../supervision/Policy.ts"
+import * as Bus from "./Bus.ts"
+import type * as Delivery from "./Delivery.ts"
+import * as EventCheck from "./EventCheck.ts"
+import type * as Listener from "./Listener.ts"
 
 /** Options of `listen`. */
 export interface Options<E, out R = never, in Payload = any> extends Delivery.Options<Payload> {
@@ -38,8 +39,6 @@ type Events = readonly [Event.Event<string, any>, ...Array<Event.Event<string, a
 /** What a handler of several events is given: each payload, and the name of its event, by which it is known. */
 type Sent<E> = E extends Event.Event<infer Name, infer Payload> ? [payload: Payload, event: Name] : never
 
-type Requirements<R, R2> = Exclude<R, Scope.Scope> | R2 | ServiceScope.ServiceScope | EventBus.EventBus
-
 /**
  * Runs `handler` for each event, as work of this service: its logs and spans
  * are the service's, and the sender's interruption does not cut it. Emitted
@@ -54,16 +53,17 @@ type Requirements<R, R2> = Exclude<R, Scope.Scope> | R2 | ServiceScope.ServiceSc
  * `DuplicateEventError` when the bus knows another event of this name.
  */
 export const listen: {
-  <A, B, E, R, R2 = never>(
-    event: Event.Event<string, A>,
-    handler: (payload: A) => Effect.Effect<B, E, R>,
-    options?: Options<NoInfer<E>, R2, NoInfer<A>>
-  ): Effect.Effect<Handle, never, Requirements<R, R2>>
   <const All extends Events, B, E, R, R2 = never>(
     events: All,
     handler: (...sent: Sent<All[number]>) => Effect.Effect<B, E, R>,
     options?: Options<NoInfer<E>, R2, Sent<All[number]>[0]>
-  ): Effect.Effect<Handle, never, Requirements<R, R2>>
+  ): Effect.Effect<Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope | Bus.EventBus>
+  // The common overload comes last: TypeScript 7 reports the errors of the last one only.
+  <A, B, E, R, R2 = never>(
+    event: Event.Event<string, A>,
+    handler: (payload: A) => Effect.Effect<B, E, R>,
+    options?: Options<NoInfer<E>, R2, NoInfer<A>>
+  ): Effect.Effect<Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope | Bus.EventBus>
   // `any`: no single signature is assignable to both overloads. Each gives `subscribed` what it takes.
 } = (event: any, handler: any, options: any = noOptions): any =>
   Array.isArray(event)
@@ -78,10 +78,10 @@ const subscribed = <A, B, E, R, R2>(
   handler: (payload: A, event?: string) => Effect.Effect<B, E, R>,
   options: Options<NoInfer<E>, R2>,
   isOfSeveral: boolean
-): Effect.Effect<Handle, never, Requirements<R, R2>> =>
+): Effect.Effect<Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope | Bus.EventBus> =>
   Effect.gen(function* () {
-    const service = yield* ServiceScope.lifetime
-    const bus = yield* EventBus.EventBus
+    const service = yield* Lifetime.lifetime
+    const bus = Bus.whole(yield* Bus.EventBus)
     if (events.length === 0) {
       const expected = "a list of at least one event"
       throw new Input.InputError({ where: "Service.listen", input: "events", expected, actual: events })
@@ -97,12 +97,8 @@ const subscribed = <A, B, E, R, R2>(
     const of = EventCheck.namesOf(events)
     const name = workOf(of)
     const listener = yield* bus.listen<A, E, Exclude<R, Scope.Scope> | R2>(events, {
+      lifetime: service,
       service: service.path,
-      name: service.key,
-      clock: service.clock,
-      metrics: service.metrics.listener(of),
-      owner: service.owner,
-      crew: service.crew,
       options,
       // `R` is the scope, if it has one, and the rest.
       handler: handler as (payload: A) => Effect.Effect<B, E, Exclude<R, Scope.Scope> | Scope.Scope>,
@@ -132,13 +128,13 @@ type Answering<E, R> = Listener.Spec<never, E, R>["answers"]
 
 /** How a service answers for a listener. A class, as there may be very many. */
 class Answers<E, R> implements Answering<E, R> {
-  private readonly service: ServiceScope.Lifetime
+  private readonly service: Lifetime.Lifetime
   private readonly event: string
   private readonly policy: Failure.Policy<E | Cause.TimeoutException, R>
   private budget: ReturnType<typeof Restarts.budgetOf> | undefined
 
   constructor(
-    service: ServiceScope.Lifetime,
+    service: Lifetime.Lifetime,
     event: string,
     policy: Failure.Policy<E | Cause.TimeoutException, R>
   ) {
@@ -147,8 +143,8 @@ class Answers<E, R> implements Answering<E, R> {
     this.policy = policy
   }
 
-  own(listener: Listener.Listener): void {
-    ServiceScope.admit(this.service, "listeners", workOf(this.event))
+  own(listener: Lifetime.OwnedListener): void {
+    Lifetime.admit(this.service, "listeners", workOf(this.event))
     this.service.listeners.add(listener)
   }
 
@@ -157,15 +153,19 @@ class Answers<E, R> implements Answering<E, R> {
     const { policy, service } = this
     this.budget ??= Restarts.budgetOf(policy)
     const answer = Restarts.answerOf(policy, this.budget)
-    const answered = Escalation.answered(service, workOf(this.event), answer, (cause, answer) =>
-      handlerFailed(service, event, cause, answer)
-    )
+    const answered = {
+      service,
+      work: workOf(this.event),
+      answer,
+      entry: (cause: Cause.Cause<unknown>, answered: Journal.Answered["answer"]) =>
+        handlerFailed(service, event, cause, answered)
+    }
     return (cause: Cause.Cause<E | Cause.TimeoutException>, ranMillis: number) =>
       Escalation.respond(answered, cause, ranMillis)
   }
 
   leaked(event: string, cause: Cause.Cause<unknown>): Effect.Effect<void> {
-    return Escalation.tell(
+    return ServiceFailure.record(
       this.service,
       workOf(this.event),
       cause,
@@ -178,7 +178,7 @@ class Answers<E, R> implements Answering<E, R> {
 const workOf = (event: string): string => `listener ${event}`
 
 const handlerFailed = (
-  { path }: ServiceScope.Lifetime,
+  { path }: Lifetime.Lifetime,
   event: string,
   cause: Cause.Cause<unknown>,
   answer: Journal.Answered["answer"]

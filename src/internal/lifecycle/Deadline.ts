@@ -1,9 +1,9 @@
 /**
  * Waits for work no longer than a limit, whatever the work does.
  *
- * `Effect.timeout` waits for the loser to end, and does nothing in an
- * uninterruptible region, which is where finalizers run. Here the work has a
- * fiber of its own, so the one who waits is free when the limit passes.
+ * `Effect.timeout` waits until the loser has ended, and has no effect in an
+ * uninterruptible region, where finalizers run. Here the work has a fiber of its
+ * own, so the waiting fiber goes on when the limit passes.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -11,33 +11,28 @@ import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Latch from "../Latch.ts"
-import * as HeadStart from "../HeadStart.ts"
+import * as Fork from "../Fork.ts"
 
-/** Most steps of a stop end within a few turns of the scheduler. Looking that often first saves a timer and its fiber. */
+/** Most steps of a stop end within a few turns of the scheduler: polling that often saves a timer and its fiber. */
 const turnsWithoutTimer = 8
 
 /**
- * The exit of `work`, or none when it took longer than `millis`. Work that is
- * late, or for which nobody waits any more, is interrupted and left: the caller
- * does not wait for the interruption.
+ * The exit of `work`, or none when it took longer than `millis`. Late work is
+ * interrupted and left: the caller does not wait for the interruption.
  */
 export const within = <A, E, R>(
   work: Effect.Effect<A, E, R>,
   millis: number
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>, never, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(HeadStart.fork(Effect.interruptible(work)), (fiber) => {
+    Effect.flatMap(Fork.now(Effect.interruptible(work)), (fiber) => {
       const exit = fiber.unsafePoll()
       if (exit !== null) return Effect.succeedSome(exit)
-      fiber.addObserver(lookedAt)
       return Effect.onInterrupt(restore(awaitWithin(fiber, millis)), () => Fiber.interruptFork(fiber))
     })
   )
 
-/** Tells a test that looks for forgotten fibers that somebody will look at this one. */
-const lookedAt = () => {}
-
-/** As `within`, for work that has a fiber already. */
+/** As `within`, for a fiber. */
 export const awaitWithin = <A, E>(
   fiber: Fiber.RuntimeFiber<A, E>,
   millis: number
@@ -54,8 +49,8 @@ const poll = <A, E>(
     if (turns > 0) return Effect.zipRight(Effect.yieldNow(), poll(fiber, millis, turns - 1))
     const done = Deferred.unsafeMake<Option.Option<Exit.Exit<A, E>>>(Latch.ours)
     fiber.addObserver((late) => Deferred.unsafeDone(done, Effect.succeed(Option.some(late))))
-    // A daemon and no race: an interruption reaches the children of a fiber even where it is masked itself.
-    // Once it has begun it goes to its end: whoever it tells that it is late interrupts the timer.
+    // A daemon and no race: an interruption reaches the children of a fiber even where the fiber is masked.
+    // Uninterruptible: the waiter, once told, interrupts this timer.
     const giveUp = Effect.uninterruptible(
       Effect.zipRight(Deferred.succeed(done, Option.none()), Fiber.interruptFork(fiber))
     )

@@ -1,8 +1,8 @@
 /**
- * What a service owns, from the beginning of its start to the end of its stop.
+ * A service and what it owns, from the beginning of its start to the end of its stop.
  *
- * To own work is to be checked and noted in one synchronous step, so that a
- * stop which comes at the same time either refuses the work or ends it.
+ * Owning something is one synchronous step: it is checked against the state and
+ * registered together, so a stop at the same time either refuses it or ends it.
  */
 import type * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
@@ -10,32 +10,33 @@ import * as Context from "effect/Context"
 import type * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
+import * as HashMap from "effect/HashMap"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import * as Captured from "../Captured.ts"
-import { Crew } from "./Crew.ts"
-import * as Definition from "./Definition.ts"
-import { Few } from "../Few.ts"
-import * as Finalizers from "../Finalizers.ts"
+import * as AsyncContext from "../AsyncContext.ts"
 import * as Latch from "../Latch.ts"
-import type * as Listener from "../events/Listener.ts"
-import * as Labels from "./Labels.ts"
 import * as Monotonic from "../Monotonic.ts"
-import type { OwnedWork } from "./OwnedWork.ts"
-import * as Owner from "./Owner.ts"
 import * as Reason from "../Reason.ts"
-import { DuplicateChildError, ServiceStoppedError } from "./Refusal.ts"
-import * as Spans from "../telemetry/Spans.ts"
-import type { ServiceMetrics } from "../telemetry/Metrics.ts"
+import type * as Timers from "../Timers.ts"
 import {
   type CheckStatus,
   type LastFailure,
+  type ListenerStatus,
   type ServiceStatus,
   type State as ShownState,
   type Step,
-  steps
+  steps,
+  type TaskStatus
 } from "../status/ServiceStatus.ts"
-import type * as Timers from "../Timers.ts"
+import type { ServiceMetrics } from "../telemetry/Metrics.ts"
+import * as Spans from "../telemetry/Spans.ts"
+import { DuplicateChildError, ServiceStoppedError } from "./Errors.ts"
+import * as Names from "./Names.ts"
+import * as Owner from "./Owner.ts"
 import * as Work from "./Work.ts"
 
 /** What owned work requires. Only `onStart`, and work that a service owns, has it. */
@@ -47,16 +48,16 @@ export class ServiceScope extends Context.Tag("effect-services/Service/Scope")<
   }
 >() {}
 
-/** All about the service that owns the work that asks. */
+/** The service that owns the work that runs this. */
 export const lifetime: Effect.Effect<Lifetime, never, ServiceScope> = Effect.map(
   ServiceScope,
-  // Only `make` makes what is provided as `ServiceScope`.
+  // Only a `Lifetime` is ever provided as `ServiceScope`.
   (scope) => scope as Lifetime
 )
 
-/** Where a service is in its life. */
+/** The state of a service. */
 export type State = Data.TaggedEnum<{
-  /** `pending` came up before the start was done, and happens then. */
+  /** `pending` was asked for, or failed, before the start was done, and takes effect then. */
   Starting: { readonly pending?: "stop" | Cause.Cause<unknown> | undefined }
   Running: { readonly onStop: Effect.Effect<unknown, unknown> | undefined }
   /** It failed, and its owner is about to stop it. */
@@ -66,93 +67,154 @@ export type State = Data.TaggedEnum<{
   Stopped: { readonly failure: string | undefined }
 }>
 
-/** A layer that a service adopted. */
+/** A task or health check of a service: the step `work` ends it. */
+export interface OwnedWork {
+  readonly name: string
+  /** What its runs belong to. */
+  readonly source: object
+  readonly task?: (() => TaskStatus) | undefined
+  readonly check?: (() => CheckStatus) | undefined
+  readonly isRunning: boolean
+  /** Starts no more runs; interrupts the one in progress, or lets it complete. Does not wait. */
+  readonly end: (interrupts: boolean) => void
+  /** Waits for its end. */
+  readonly await: Effect.Effect<unknown>
+}
+
+/** A listener of a service: the step `listeners` drains it. */
+export interface OwnedListener {
+  /** What its handlings belong to. */
+  readonly source: object
+  /** Accepts no more events. */
+  readonly close: () => void
+  /** Accepts no more events, and waits until those it has accepted are handled. */
+  readonly drain: Effect.Effect<void>
+  /** Ends what a drain has left: interrupts handlers, unless one of them is the caller, and drops its queue. */
+  readonly abandon: (caller?: Work.Work) => Effect.Effect<void>
+  /** What it has not finished, by name. */
+  readonly unfinished: () => ReadonlyArray<string>
+  readonly status: () => ListenerStatus
+}
+
+/** A child of a service: the step `children` stops it. */
 export interface OwnedChild extends Pick<Owner.Member, "stopLimit" | "unfinished"> {
   readonly stop: Effect.Effect<void>
   /** The services in it. */
   readonly status: () => ReadonlyArray<ServiceStatus>
 }
 
+/** A cleanup of a service. */
+export interface Cleanup {
+  isRunning: boolean
+  /** Runs it, unless it has begun. */
+  readonly run: Effect.Effect<void>
+}
+
 /** How long a step that begins after the deadline may take: enough to close a socket, too little to matter. */
 export const lateStepMillis = 1_000
 
 /**
- * A service that is about to start, made known to its owner. Throws
- * `DuplicateServiceError` when another has its name, and `DuplicateChildError`
- * when a sibling has its label.
+ * Registers a service that is about to start with its owner. Its scope is a fork
+ * of the layer's. Throws `DuplicateServiceError` when another class has its
+ * name, and `DuplicateChildError` when a sibling has its label.
  */
 export const make = (
-  definition: Definition.Definition,
+  definition: Names.Definition,
   owner: Owner.Owner,
+  layerScope: Scope.Scope,
   stopTimeout: number,
   stop: (service: Lifetime) => Effect.Effect<void>
 ): Effect.Effect<Lifetime> =>
-  Effect.zipWith(Scope.make(), Effect.zip(Effect.runtime(), Effect.clock), (scope, [ambient, clock]) => {
+  Effect.flatMap(Effect.zip(Effect.runtime(), Effect.clock), ([ambient, clock]) => {
     const label = owner.label(definition.name)
     const { changes, root } = owner.shared
-    if (!Labels.take(owner, label)) throw new DuplicateChildError({ service: owner.path, child: label })
-    Definition.define(owner.shared.definitions, definition)
+    if (!Names.claim(owner, label)) throw new DuplicateChildError({ service: owner.path, child: label })
+    Names.define(owner.shared.definitions, definition)
     const path = owner.path === "" ? label : `${owner.path} > ${label}`
-    // It runs for longer than what begins it, and is not part of it.
+    // It outlives what begins it, and is not part of it.
     const runtime = Runtime.make({
       context: Spans.outside(Work.outside(ambient.context)),
-      fiberRefs: Captured.named(ambient.fiberRefs, path),
+      fiberRefs: named(ambient.fiberRefs, path),
       runtimeFlags: ambient.runtimeFlags
     })
-    const service = new Lifetime({ definition, owner, label, path, stopTimeout, clock, runtime, scope }, stop)
-    owner.members.add(service)
-    if (owner.parent === undefined) root.services.add(service)
-    service.metrics.moved(undefined, "starting")
-    changes.note()
-    return service
+    return Effect.map(forkScopes(layerScope), (scopes) => {
+      const service = new Lifetime(
+        { definition, owner, label, path, stopTimeout, clock, runtime, ...scopes },
+        stop
+      )
+      owner.members.add(service)
+      if (owner.parent === undefined) root.services.add(service)
+      service.metrics.moved(undefined, "starting")
+      changes.note()
+      return service
+    })
   })
 
-/**
- * A service, and all that it owns. There may be very many, so what is done with
- * each is written down once, and not made for each.
- */
+/** The scope of a service, a fork of its layer's, and in it that of what `onStart` acquires. */
+const forkScopes = (layerScope: Scope.Scope) =>
+  Effect.flatMap(Scope.fork(layerScope, ExecutionStrategy.sequential), (scope) =>
+    Effect.map(Scope.fork(scope, ExecutionStrategy.sequential), (resources) => ({ scope, resources }))
+  )
+
+/** FiberRefs in which each log line is annotated with the service. */
+export const named = (fiberRefs: FiberRefs.FiberRefs, path: string): FiberRefs.FiberRefs => {
+  const annotations = FiberRefs.getOrDefault(fiberRefs, FiberRef.currentLogAnnotations)
+  return FiberRefs.updateAs(fiberRefs, {
+    fiberId: FiberId.none,
+    fiberRef: FiberRef.currentLogAnnotations,
+    value: HashMap.set(annotations, "service", path)
+  })
+}
+
+/** A service, and all that it owns. */
 export class Lifetime implements Owner.Member {
-  readonly definition: Definition.Definition
+  readonly definition: Names.Definition
   readonly owner: Owner.Owner
   readonly key: string
   readonly label: string
   readonly path: string
   /** The paths of the services that it was given. */
-  readonly dependencies = new Few<string>()
+  readonly dependencies = new Set<string>()
   readonly stopTimeout: number
   readonly clock: Clock.Clock
   readonly metrics: ServiceMetrics
   readonly timers: Timers.Timers
-  /** As it was when the service began to start, with its name in the logs; its stop runs in it. */
+  /** The state of the fiber that started it, with the service's name in its logs; its stop runs in it. */
   readonly runtime: Runtime.Runtime<never>
-  /** Where `onStart` adds its finalizers. */
+  /** A fork of the layer's scope. In it lie `resources`, and the scope of spawned fibers. */
   readonly scope: Scope.CloseableScope
-  readonly work = new Few<OwnedWork>()
-  readonly crew: Crew
-  readonly listeners = new Few<Listener.Listener>()
-  readonly children = new Few<OwnedChild>()
-  /** Services that its own work has provided to itself, as for one request. */
-  readonly provided = new Few<Owner.Member>()
-  /** The last of those children that failed for good: what is left of them to see. */
+  /** What `onStart` acquires, and cleanups. */
+  readonly resources: Scope.CloseableScope
+  /** The asynchronous context in which it was started: its own, and no request's. */
+  readonly asyncContext = AsyncContext.capture()
+  readonly work = new Set<OwnedWork>()
+  readonly listeners = new Set<OwnedListener>()
+  readonly children = new Set<OwnedChild>()
+  /** Cleanups added with `addCleanup` that have not ended, in the order in which they were added. */
+  readonly cleanups = new Set<Cleanup>()
+  /** Services that its own work provides to itself, as for one request. */
+  readonly provided = new Set<Owner.Member>()
+  /** The last of the children that failed for good. */
   readonly lostChildren: Array<ServiceStatus> = []
-  /** Open when the last step of stopping is done. */
+  /** Open when the stop is complete. */
   readonly stopped = Latch.make()
-  /** Ends `onStart`, when something has failed the service before its start is done. */
+  /** Interrupts `onStart`, when the service fails before its start is done. */
   interruptStart: (() => void) | undefined = undefined
   state: State = { _tag: "Starting" }
-  /** When it came into its state. */
+  /** When it entered its state. */
   since: number
-  /** How long its start took, when it is up. */
+  /** How long its start took; none until it is up. */
   startTook: Duration.Duration | undefined = undefined
   lastFailure: LastFailure | undefined = undefined
   private readonly startedAfter: number
-  private labelsOfChildren: Labels.Labels["taken"] | undefined = undefined
+  private labelsOfChildren: Names.Labels["taken"] | undefined = undefined
+  private spawned: Scope.CloseableScope | undefined = undefined
   private readonly stopOf: (service: Lifetime) => Effect.Effect<void>
 
   constructor(
     made: Pick<
       Lifetime,
-      "definition" | "owner" | "label" | "path" | "stopTimeout" | "clock" | "runtime" | "scope"
+      "definition" | "owner" | "label" | "path" | "stopTimeout" | "clock" | "runtime" | "scope" | "resources"
     >,
     stopOf: (service: Lifetime) => Effect.Effect<void>
   ) {
@@ -168,9 +230,9 @@ export class Lifetime implements Owner.Member {
     this.clock = clock
     this.metrics = metrics(definition.name)
     this.timers = timers(clock)
-    this.crew = new Crew(owner.shared)
     this.runtime = runtime
     this.scope = made.scope
+    this.resources = made.resources
     this.since = clock.unsafeCurrentTimeMillis()
     this.startedAfter = Math.round(Monotonic.unsafeMillis(clock) - root.begunAt)
     this.stopOf = stopOf
@@ -180,18 +242,28 @@ export class Lifetime implements Owner.Member {
     return this.stopOf(this)
   }
 
-  /** What the services among its children are called. Most have none. */
-  get childLabels(): Labels.Labels["taken"] {
+  /** The labels of its children. */
+  get childLabels(): Names.Labels["taken"] {
     return (this.labelsOfChildren ??= new Map())
   }
 
-  /** Who prints a context does not print all services. */
+  /** The scope of spawned fibers, in the service's: made with the first. */
+  get spawnScope(): Scope.CloseableScope {
+    return (this.spawned ??= Effect.runSync(Scope.fork(this.scope, ExecutionStrategy.parallel)))
+  }
+
+  /** Runs what the service does on its own account, such as to journal. Does not wait. */
+  run(effect: Effect.Effect<unknown>): void {
+    Runtime.runFork(this.runtime, effect)
+  }
+
+  /** Keeps the services of the app out of a printed context. */
   toJSON(): unknown {
     return { path: this.path, state: this.state._tag }
   }
 
   stopLimit(): number {
-    const late = lateStepMillis * (steps.length + Finalizers.of(this.scope).size)
+    const late = lateStepMillis * (steps.length + this.cleanups.size)
     const owned = [...this.children, ...this.provided]
     return this.stopTimeout + late + owned.reduce((sum, each) => sum + each.stopLimit(), 0)
   }
@@ -235,7 +307,7 @@ export class Lifetime implements Owner.Member {
       isStopTimeoutSet: this.definition.isStopTimeoutSet,
       dependencies: [...this.dependencies],
       checks: checksOf(this),
-      tasks: [...this.work].flatMap(({ shown }) => shown.task?.() ?? []),
+      tasks: [...this.work].flatMap((work) => work.task?.() ?? []),
       listeners: [...this.listeners].map((listener) => listener.status()),
       children: [
         ...[...this.children].flatMap((child) => child.status()),
@@ -246,7 +318,7 @@ export class Lifetime implements Owner.Member {
   }
 }
 
-/** Brings a service into a state. */
+/** Changes the state of a service. */
 export const become = (service: Lifetime, state: State): void => {
   const before = service.state._tag
   service.state = state
@@ -258,34 +330,34 @@ export const become = (service: Lifetime, state: State): void => {
   service.owner.shared.changes.note()
 }
 
-/** Notes a failure of its work as its last. */
+/** Records a failure as the service's last. */
 export const noteFailure = (service: Lifetime, work: string, cause: Cause.Cause<unknown>): void => {
   service.metrics.failed()
   service.lastFailure = { at: service.clock.unsafeCurrentTimeMillis(), work, reason: Reason.ofCause(cause) }
   service.owner.shared.changes.note()
 }
 
-/** Its health checks. */
+/** The health checks of a service. */
 export const checksOf = ({ work }: Lifetime): ReadonlyArray<CheckStatus> =>
-  [...work].flatMap(({ shown }) => shown.check?.() ?? [])
+  [...work].flatMap((each) => each.check?.() ?? [])
 
-/** Throws `ServiceStoppedError` when the step that ends this kind of work has come. */
+/** Throws `ServiceStoppedError` when the step that ends this kind of work has begun. */
 export const admit = (service: Lifetime, kind: Step, work: string): void => {
   if (!admits(service, kind)) throw new ServiceStoppedError({ service: service.path, work })
 }
 
-/** Whether the step that ends this kind of work is still to come. */
+/** Whether the step that ends this kind of work has not begun. */
 export const admits = ({ state }: Lifetime, kind: Step): boolean =>
   state._tag !== "Stopped" && (state._tag !== "Stopping" || steps.indexOf(state.step) < steps.indexOf(kind))
 
-/** Notes work of a service, which begins in the same step. Throws `ServiceStoppedError` when it takes none any more. */
+/** Registers work of a service. Throws `ServiceStoppedError` when it takes none any more. */
 export const own = (service: Lifetime, work: OwnedWork): void => {
   admit(service, "work", work.name)
   service.work.add(work)
   service.owner.shared.changes.note()
 }
 
-/** Notes that work has ended. */
+/** Removes work that has ended. */
 export const disown = (service: Lifetime, work: OwnedWork): void => {
   service.work.delete(work)
   service.owner.shared.changes.note()

@@ -17,16 +17,13 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Notifier from "../status/Notifier.ts"
-import type * as Definition from "./Definition.ts"
-import { Few } from "../Few.ts"
 import * as Journal from "../journal/Journal.ts"
-import type { Labels } from "./Labels.ts"
+import type { Definitions, Labels } from "./Names.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Metrics from "../telemetry/Metrics.ts"
-import { RunQueue } from "./RunQueue.ts"
 import * as Timers from "../Timers.ts"
 import type { LastFailure, ServiceStatus, Snapshot, State } from "../status/ServiceStatus.ts"
-import * as WorkDecorator from "../WorkDecorator.ts"
+import * as TestHooks from "../TestHooks.ts"
 
 /** The owner of the services that are built in this context. */
 export interface Owner {
@@ -38,7 +35,7 @@ export interface Owner {
   /** The owner of the service that is this owner; none for an app. */
   readonly parent: Owner | undefined
   /** Its services that have begun to start and have not yet stopped. */
-  readonly members: Few<Member>
+  readonly members: Set<Member>
   /** What its services have offered, by key; that of those that have stopped stays. */
   readonly offers: Map<string, { readonly path: string; readonly shape: unknown }>
   /** The labels that are taken, where a label must be unique: among the children of one service. */
@@ -62,15 +59,11 @@ export interface Shared {
   readonly snapshot: Effect.Effect<Snapshot>
   /** The timers of a clock. Mostly all go by one. */
   readonly timers: (clock: Clock.Clock) => Timers.Timers
-  /** What is ready to run: events to be handled, ticks and tasks. They are jobs of workers, which an owner does not know. */
-  readonly ready: RunQueue<any>
-  /** Workers that are kept for more, the first one first; some are at work again. */
-  readonly spares: Set<{ readonly dismiss: () => void }>
   /** What is measured of a service class. */
   readonly metrics: (service: string) => Metrics.ServiceMetrics
   /** What a test puts around the work of services; nothing otherwise. */
-  readonly around: WorkDecorator.Decorate
-  readonly definitions: Definition.Definitions
+  readonly around: TestHooks.DecorateWork
+  readonly definitions: Definitions
 }
 
 /** The app itself, or what stands for it where there is none. */
@@ -143,9 +136,8 @@ export const makeShared = (
 ): Effect.Effect<Shared> =>
   Effect.zipWith(Effect.clock, Effect.runtime(), (clock, runtime) => {
     const labels = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentMetricLabels)
-    const decorate = Context.getOption(runtime.context, WorkDecorator.WorkDecorator)
+    const decorate = Context.getOption(runtime.context, TestHooks.WorkDecorator)
     const timers = new Map<Clock.Clock, Timers.Timers>()
-    const ready = new RunQueue<any>(FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentScheduler))
     const root: Root = {
       name,
       begunAt: Monotonic.unsafeMillis(clock),
@@ -173,19 +165,17 @@ export const makeShared = (
         timers.set(clock, known)
         return known
       },
-      ready,
-      spares: new Set(),
       metrics: Metrics.of(labels),
       around: Option.getOrElse(
         decorate,
-        (): WorkDecorator.Decorate => (_service, _kind, _work, effect) => effect
+        (): TestHooks.DecorateWork => (_service, _kind, _work, effect) => effect
       ),
       definitions: new Map()
     }
   })
 
 /** Forgets the services that did not start, when the app is up all the same. */
-export const forgetStopped = ({ root }: Shared, members: Few<Member>): void => {
+export const forgetStopped = ({ root }: Shared, members: Set<Member>): void => {
   for (const service of root.services) {
     if (!members.has(service)) root.services.delete(service)
   }
@@ -247,7 +237,7 @@ const standalone = (journal: Journal.Journal["Type"]): Effect.Effect<Owner> =>
       path: "",
       isCritical: true,
       parent: undefined,
-      members: new Few(),
+      members: new Set(),
       offers: new Map(),
       labels: undefined,
       label: (name: string) => name,

@@ -1,7 +1,6 @@
 /**
  * How a service stops: `onStop`, work, listeners, children, cleanups. Each step
- * is run even when those before it failed or hung, and all of them together
- * have one deadline.
+ * runs even when those before it failed or hung, and all share one deadline.
  */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -10,17 +9,15 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import * as Definition from "./Definition.ts"
-import * as Deadline from "./Deadline.ts"
-import * as Finalizers from "../Finalizers.ts"
-import * as HeadStart from "../HeadStart.ts"
+import * as Fork from "../Fork.ts"
 import type * as Journal from "../journal/Journal.ts"
-import * as Labels from "./Labels.ts"
 import * as Monotonic from "../Monotonic.ts"
-import * as Owner from "./Owner.ts"
-import { become, lateStepMillis, type Lifetime, noteFailure } from "./Lifetime.ts"
 import type { Step } from "../status/ServiceStatus.ts"
 import * as Spans from "../telemetry/Spans.ts"
+import * as Deadline from "./Deadline.ts"
+import { become, type Cleanup, lateStepMillis, type Lifetime, noteFailure } from "./Lifetime.ts"
+import * as Names from "./Names.ts"
+import * as Owner from "./Owner.ts"
 import * as Work from "./Work.ts"
 
 /** Stops a service and waits for it. It stops once, however many ask. */
@@ -37,15 +34,15 @@ export const stop = (service: Lifetime): Effect.Effect<void> =>
         Spans.around(`${service.key} stop`, { service: service.path }),
         Effect.ensuring(ended(service))
       )
-      // A fiber of its own, since the one who asks may be interrupted.
-      HeadStart.unsafeFork(service.runtime, all)
+      // In a fiber of its own: the caller may be interrupted, or be work that the stop interrupts.
+      Fork.unsafeNow(service.runtime, all)
       return service.stopped.await
     })
   )
 
 /**
- * Runs one step of stopping within a limit, by default the service's deadline.
- * What goes wrong is journaled, and stays here.
+ * Runs one step of a stop within a limit, by default the service's deadline.
+ * Journals a step that fails or hangs. Never fails.
  */
 export const step = (
   service: Lifetime,
@@ -53,41 +50,59 @@ export const step = (
   effect: Effect.Effect<unknown, unknown>,
   options: {
     readonly limitMillis?: number | undefined
-    /** Whether it does what the service has said, or waits for other work, as by default. */
+    /** Whether the step is the service's own code; otherwise it waits for other work. */
     readonly kind?: "stop" | undefined
-    /** What has not ended when the limit passes. */
+    /** Names what has not ended when the limit passes. */
     readonly alive?: (() => ReadonlyArray<string>) | undefined
   } = {}
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
     const limit = options.limitMillis ?? timeLeft(service)
-    const { around, journal } = service.owner.shared
-    return Effect.flatMap(
-      within(service, around(service, options.kind ?? "wait", name, effect), limit),
-      (ended) => {
-        if (Option.isSome(ended)) return Exit.isSuccess(ended.value) ? Effect.void : failed(ended.value.cause)
-        const alive = options.alive?.() ?? []
-        const after = Duration.millis(limit)
-        return wentWrong(Cause.fail(`it hung for ${Duration.format(after)}`), {
-          _tag: "StopTimedOut",
-          service: service.path,
-          step: name,
-          after,
-          alive
-        })
-      }
+    const decorated = service.owner.shared.around(service, options.kind ?? "wait", name, effect)
+    return Effect.flatMap(within(service, decorated, limit), (ended) =>
+      Option.isSome(ended)
+        ? stepEnded(service, name, ended.value)
+        : stepHung(service, name, limit, options.alive?.() ?? [])
     )
-    function failed(cause: Cause.Cause<unknown>) {
-      if (Cause.isInterruptedOnly(cause)) return Effect.void
-      return wentWrong(cause, { _tag: "StopStepFailed", service: service.path, step: name, cause })
-    }
-    function wentWrong(cause: Cause.Cause<unknown>, entry: Journal.Unstamped) {
-      noteFailure(service, `its stop (${name})`, cause)
-      return Effect.zipRight(Effect.annotateCurrentSpan("failed", name), journal.append(entry))
-    }
   })
 
-/** `caller` waits for the stop, so the stop does not wait for `caller`, nor for what waits for it. */
+const stepEnded = (service: Lifetime, name: string, exit: Exit.Exit<unknown, unknown>) => {
+  if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.void
+  const { cause } = exit
+  return wentWrong(service, name, cause, {
+    _tag: "StopStepFailed",
+    service: service.path,
+    step: name,
+    cause
+  })
+}
+
+const stepHung = (service: Lifetime, name: string, millis: number, alive: ReadonlyArray<string>) => {
+  const after = Duration.millis(millis)
+  return wentWrong(service, name, Cause.fail(`it hung for ${Duration.format(after)}`), {
+    _tag: "StopTimedOut",
+    service: service.path,
+    step: name,
+    after,
+    alive
+  })
+}
+
+const wentWrong = (
+  service: Lifetime,
+  name: string,
+  cause: Cause.Cause<unknown>,
+  entry: Journal.Unstamped
+): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    noteFailure(service, `its stop (${name})`, cause)
+    return Effect.zipRight(
+      Effect.annotateCurrentSpan("failed", name),
+      service.owner.shared.journal.append(entry)
+    )
+  })
+
+/** `caller` waits for the stop, so the stop waits neither for `caller` nor for what waits for it. */
 const runSteps = (
   service: Lifetime,
   onStop: Effect.Effect<unknown, unknown> | undefined,
@@ -101,7 +116,7 @@ const runSteps = (
 
     enter(service, "work")
     const all = [...service.work]
-    // Work that has asked for this, by way of others, hears that it did before it is interrupted.
+    // Work that asked for the stop by way of other work gets its answer before it is interrupted.
     if (all.some(({ isRunning }) => isRunning)) yield* Effect.yieldNow()
     for (const each of all) each.end(!Work.isOf(caller, each.source))
     const left = all.filter((each) => service.work.has(each) && !Work.isOf(caller, each.source))
@@ -109,7 +124,6 @@ const runSteps = (
       yield* step(
         service,
         "work",
-        // Most have ended with the first.
         Effect.forEach(left, (each) => (service.work.has(each) ? each.await : Effect.void), {
           discard: true
         }),
@@ -137,27 +151,65 @@ const runSteps = (
     const before = Monotonic.unsafeMillis(service.clock)
     for (const child of [...service.children].toReversed()) yield* child.stop
 
-    // Children have deadlines of their own, so their time is not taken from their parent's.
+    // Children have deadlines of their own, so their time does not count against their parent's.
     enter(service, "cleanups", Monotonic.unsafeMillis(service.clock) - before)
-    const finalizers = Finalizers.of(service.scope)
-    // Each is a step, so that all of them together need no limit.
-    for (const [key, finalizer] of finalizers) {
-      finalizers.set(key, (exit) => step(service, "a cleanup", finalizer(exit), { kind: "stop" }))
-    }
-    yield* Scope.close(service.scope, Exit.void)
-    // What its own work has provided to itself ends with that, unless that hung.
+    yield* closeResources(service)
+    // What the service's work provides to itself ends with that work, unless the work hung.
     if (service.provided.size > 0) {
       yield* Deadline.within(Owner.stopMembers(service.provided), lateStepMillis)
     }
     const took = Duration.millis(Math.round(Monotonic.unsafeMillis(service.clock) - startedAt))
-    // Before the entry is read, all of it is over.
+    // Readers of the entry find the service gone.
     forget(service)
     yield* journal.append({ _tag: "ServiceStopped", service: service.path, took })
+  })
+
+/**
+ * Registers a cleanup with the service, as a step of its own. Where a finalizer
+ * that user code put straight into the scope hangs, Effect runs none of those
+ * below it; the cleanups among them run all the same.
+ */
+export const addCleanup = (
+  service: Lifetime,
+  cleanup: Effect.Effect<unknown, unknown>
+): Effect.Effect<void> => {
+  const own: Cleanup = {
+    isRunning: false,
+    run: Effect.suspend(() => {
+      if (own.isRunning || !service.cleanups.has(own)) return Effect.void
+      own.isRunning = true
+      return Effect.ensuring(
+        step(service, "a cleanup", cleanup, { kind: "stop" }),
+        Effect.sync(() => service.cleanups.delete(own))
+      )
+    })
+  }
+  service.cleanups.add(own)
+  return Scope.addFinalizer(service.resources, own.run)
+}
+
+/** Closes the scope of what `onStart` acquired. All that was put straight into it shares the deadline. */
+const closeResources = (service: Lifetime): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const closing = yield* Fork.now(Effect.uninterruptible(Scope.close(service.resources, Exit.void)))
+    for (;;) {
+      const [left, limit] = [service.cleanups.size, timeLeft(service)]
+      const ended = yield* awaitWithin(service, closing, limit)
+      if (Option.isSome(ended)) return yield* stepEnded(service, "a cleanup", ended.value)
+      // A cleanup has a limit of its own.
+      const isCleaning = [...service.cleanups].some(({ isRunning }) => isRunning)
+      if (isCleaning || service.cleanups.size < left) continue
+      yield* stepHung(service, "a cleanup", limit, [])
+      for (const { run } of [...service.cleanups].toReversed()) yield* run
+      return
+    }
   })
 
 const ended = (service: Lifetime): Effect.Effect<void> =>
   Effect.suspend(() => {
     forget(service)
+    // With it ends what the steps have left, such as fibers that hung; not awaited.
+    service.run(Scope.close(service.scope, Exit.void))
     return service.stopped.open
   })
 
@@ -167,11 +219,10 @@ const forget = (service: Lifetime): void => {
   const { root } = owner.shared
   const failure = state._tag === "Stopping" ? state.failure : undefined
   become(service, { _tag: "Stopped", failure })
-  service.crew.close()
-  Definition.undefine(owner.shared.definitions, service.definition)
+  Names.undefine(owner.shared.definitions, service.definition)
   owner.members.delete(service)
-  Labels.free(owner)
-  // What did not start, or stops with the app, is shown until the app is up, or for good.
+  Names.release(owner)
+  // Shown further: what failed to start until the app is up, and what stops with the app.
   const isKept = root.state._tag === "Stopping" || (root.state._tag === "Starting" && failure !== undefined)
   if (!isKept) root.services.delete(service)
 }
@@ -182,17 +233,13 @@ const enter = (service: Lifetime, next: Step, moreMillis = 0): void => {
   }
 }
 
-/** What is left until the deadline, and at least the time of a late step. */
+/** The time until the deadline, and at least that of a late step. */
 const timeLeft = ({ clock, state }: Lifetime): number =>
   state._tag === "Stopping"
     ? Math.max(Math.ceil(state.deadline - Monotonic.unsafeMillis(clock)), lateStepMillis)
     : lateStepMillis
 
-/**
- * As `Deadline.within`. But services that the work has built for itself, as by
- * `Layer.build`, have deadlines of their own: those that are stopping when the
- * limit passes are waited for, and then a second for what is left to do.
- */
+/** As `Deadline.within`, for a step of the stop of a service. */
 const within = <A, E>(
   service: Lifetime,
   work: Effect.Effect<A, E>,
@@ -200,17 +247,31 @@ const within = <A, E>(
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
   service.provided.size === 0
     ? Deadline.within(work, limit)
-    : Effect.gen(function* () {
-        const fiber = yield* Effect.forkDaemon(Effect.interruptible(work))
-        const ended = (millis: number) =>
-          Effect.map(Deadline.within(Fiber.await(fiber), millis), Option.map(Exit.flatten))
-        const inTime = yield* ended(limit)
-        if (Option.isSome(inTime)) return inTime
-        const stopping = [...service.provided].filter((member) => member.shown()._tag === "Stopping")
-        const longest = Math.max(0, ...stopping.map((member) => member.stopLimit()))
-        const stops = Effect.forEach(stopping, (member) => member.stop, { concurrency: "unbounded" })
-        yield* Deadline.within(stops, longest)
-        const late = stopping.length === 0 ? Option.none() : yield* ended(lateStepMillis)
-        if (Option.isNone(late)) yield* Fiber.interruptFork(fiber)
-        return late
-      })
+    : Effect.flatMap(Fork.now(Effect.interruptible(work)), (fiber) => awaitWithin(service, fiber, limit))
+
+/**
+ * As `Deadline.awaitWithin`. Services that the work built for itself, as with
+ * `Layer.build`, have deadlines of their own: when the limit passes, those that
+ * are stopping are awaited, and the rest of the work has a second more.
+ */
+const awaitWithin = <A, E>(
+  service: Lifetime,
+  fiber: Fiber.RuntimeFiber<A, E>,
+  limit: number
+): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
+  Effect.gen(function* () {
+    const ended = (millis: number) =>
+      Effect.map(Deadline.within(Fiber.await(fiber), millis), Option.map(Exit.flatten))
+    const inTime = yield* ended(limit)
+    const stopping = [...service.provided].filter((member) => member.shown()._tag === "Stopping")
+    if (Option.isSome(inTime)) return inTime
+    if (stopping.length > 0) {
+      const longest = Math.max(...stopping.map((member) => member.stopLimit()))
+      const stops = Effect.forEach(stopping, (member) => member.stop, { concurrency: "unbounded" })
+      yield* Deadline.within(stops, longest)
+      const late = yield* ended(lateStepMillis)
+      if (Option.isSome(late)) return late
+    }
+    yield* Fiber.interruptFork(fiber)
+    return Option.none()
+  })

@@ -10,16 +10,15 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import * as Captured from "../Captured.ts"
-import type * as Definition from "./Definition.ts"
 import * as Deadline from "./Deadline.ts"
-import * as HeadStart from "../HeadStart.ts"
+import * as Fork from "../Fork.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Owner from "./Owner.ts"
-import { OwnerWithin } from "./OwnerWithin.ts"
 import * as Reason from "../Reason.ts"
-import { type Replacement, Replacements } from "../Replacements.ts"
-import * as ServiceScope from "./Lifetime.ts"
+import { type Replacement, Replacements } from "../TestHooks.ts"
+import * as Lifetime from "./Lifetime.ts"
+import * as Names from "./Names.ts"
+import * as ServiceFailure from "./ServiceFailure.ts"
 import * as Shutdown from "./Shutdown.ts"
 import * as Spans from "../telemetry/Spans.ts"
 import { rootOf, StartError } from "./StartError.ts"
@@ -27,7 +26,7 @@ import * as Work from "./Work.ts"
 
 /** What a service is made of, checked. */
 export interface Settings {
-  readonly definition: Definition.Definition
+  readonly definition: Names.Definition
   readonly onStop: ((service: any) => Effect.Effect<unknown, unknown, any>) | undefined
   readonly startTimeout: number | undefined
   readonly stopTimeout: number
@@ -38,7 +37,7 @@ export const layer = <Self, Shape, E, R>(
   tag: Context.Tag<Self, Shape>,
   settings: Settings,
   onStart: Effect.Effect<Shape, E, R>
-): Layer.Layer<Self, StartError<E>, Exclude<R, ServiceScope.ServiceScope | Scope.Scope>> => {
+): Layer.Layer<Self, StartError<E>, Exclude<R, Lifetime.ServiceScope | Scope.Scope>> => {
   const chosen = Effect.contextWithEffect((context: Context.Context<never>) => {
     const replacement = Option.flatMap(Context.getOption(context, Replacements), (all) =>
       Option.fromNullable(all.get(settings.definition.name))
@@ -119,7 +118,13 @@ const start = <Shape, E, R>(
 const begun = ({ definition, stopTimeout }: Settings) =>
   Effect.flatMap(Effect.context<Owner.Owner | Scope.Scope>(), (context) =>
     Effect.tap(
-      ServiceScope.make(definition, Context.get(context, Owner.Owner), stopTimeout, Shutdown.stop),
+      Lifetime.make(
+        definition,
+        Context.get(context, Owner.Owner),
+        Context.get(context, Scope.Scope),
+        stopTimeout,
+        Shutdown.stop
+      ),
       // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
       (service) => Scope.addFinalizerExit(Context.get(context, Scope.Scope), () => service.stop)
     )
@@ -127,22 +132,22 @@ const begun = ({ definition, stopTimeout }: Settings) =>
 
 /** The context of what a service does. */
 const contextOf = <R>(
-  service: ServiceScope.Lifetime,
+  service: Lifetime.Lifetime,
   ambient: Context.Context<R>,
   awaitedBy: Work.Work | undefined
-): Context.Context<R | ServiceScope.ServiceScope | Scope.Scope> => {
+): Context.Context<R | Lifetime.ServiceScope | Scope.Scope> => {
   const { owner, path } = service
   const all = new Map(ambient.unsafeMap)
-  all.set(ServiceScope.ServiceScope.key, service)
-  all.set(Scope.Scope.key, service.scope)
-  all.set(Owner.Owner.key, new OwnerWithin(service))
+  all.set(Lifetime.ServiceScope.key, service)
+  all.set(Scope.Scope.key, service.resources)
+  all.set(Owner.Owner.key, new OwnerOfProvided(service))
   all.set(Work.CurrentWork.key, new Work.Work(path, owner, service, awaitedBy))
   return Context.unsafeMake(all)
 }
 
 /** What a service does when it stops, in the context in which it has started. */
 const inService = (
-  service: ServiceScope.Lifetime,
+  service: Lifetime.Lifetime,
   // What it needs was there when the service started.
   f: () => Effect.Effect<unknown, unknown, any>
 ): Effect.Effect<unknown, unknown> =>
@@ -155,7 +160,7 @@ const inService = (
 
 /** Stops a service that has failed before its start was done, and tells. */
 const didNotStart = <E>(
-  service: ServiceScope.Lifetime,
+  service: Lifetime.Lifetime,
   step: StartError<E>["step"],
   thrown: Cause.Cause<E | Cause.TimeoutException>
 ): Effect.Effect<never, StartError<E>> => {
@@ -166,9 +171,9 @@ const didNotStart = <E>(
   const cause = isItself ? Cause.die(new Cause.InterruptedException("it interrupted itself")) : given
   if (service.state._tag === "Starting" && !Cause.isInterruptedOnly(cause)) {
     // What failed it from outside of `onStart` has been noted.
-    if (failure === undefined) ServiceScope.noteFailure(service, step, cause)
+    if (failure === undefined) Lifetime.noteFailure(service, step, cause)
     const reason = `${service.path} > ${step}: ${Reason.ofCause(rootOf(cause).cause)}`
-    ServiceScope.become(service, { _tag: "Failed", onStop: undefined, reason })
+    Lifetime.become(service, { _tag: "Failed", onStop: undefined, reason })
   }
   return Effect.zipRight(
     service.stop,
@@ -192,7 +197,7 @@ const didNotStart = <E>(
  * middle of is undone; a timeout waits for that as long as for a stop.
  */
 const run = <A, E, R>(
-  service: ServiceScope.Lifetime,
+  service: Lifetime.Lifetime,
   onStart: Effect.Effect<A, E, R>,
   startTimeout: number | undefined
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>, never, R> =>
@@ -200,16 +205,12 @@ const run = <A, E, R>(
     Effect.flatMap(Effect.runtime<R>(), (ambient) => {
       const runtime = Runtime.make({
         context: contextOf(service, ambient.context, Work.of(ambient.context)),
-        fiberRefs: Captured.shared(
-          service.runtime.fiberRefs,
-          Captured.named(ambient.fiberRefs, service.path)
-        ),
+        fiberRefs: Lifetime.named(ambient.fiberRefs, service.path),
         runtimeFlags: ambient.runtimeFlags
       })
-      Captured.remember(runtime)
-      const fiber = HeadStart.unsafeFork(runtime, restore(onStart))
-      // As a start in this fiber would, but for the name in its logs.
-      const inherited = Captured.inherit(fiber, runtime, FiberRef.currentLogAnnotations)
+      const fiber = Fork.unsafeNow(runtime, restore(onStart))
+      // As if `onStart` had run in this fiber, but without the service's name in its logs.
+      const inherited = Fork.inherit(fiber, runtime, FiberRef.currentLogAnnotations)
       const exit = fiber.unsafePoll()
       if (exit !== null) return Effect.as(inherited, Option.some(exit))
       const interrupt = () => fiber.unsafeInterruptAsFork(fiber.id())
@@ -230,10 +231,10 @@ const run = <A, E, R>(
   )
 
 /** Tells how a start has failed that was interrupted, if it was not just that. */
-const tellLate = (service: ServiceScope.Lifetime, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+const tellLate = (service: Lifetime.Lifetime, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
   if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.void
   const { cause } = exit
-  ServiceScope.noteFailure(service, "onStart", cause)
+  Lifetime.noteFailure(service, "onStart", cause)
   return service.owner.shared.journal.append({
     _tag: "StartFailed",
     service: service.path,
@@ -246,12 +247,12 @@ const tookTooLong = (millis: number) =>
   Exit.fail(new Cause.TimeoutException(`it took longer than ${Duration.format(millis)}`))
 
 /** What has failed the service while it started, other than `onStart` itself. */
-const failureOf = ({ state }: ServiceScope.Lifetime): Cause.Cause<unknown> | undefined =>
+const failureOf = ({ state }: Lifetime.Lifetime): Cause.Cause<unknown> | undefined =>
   state._tag === "Starting" && state.pending !== "stop" ? state.pending : undefined
 
 /** From now on the service can be asked to stop, and fail. */
 const started = (
-  service: ServiceScope.Lifetime,
+  service: Lifetime.Lifetime,
   took: Duration.Duration,
   onStop: Effect.Effect<unknown, unknown> | undefined
 ): Effect.Effect<void> =>
@@ -260,7 +261,7 @@ const started = (
     if (service.state._tag !== "Starting") return Effect.void
     const { pending } = service.state
     service.startTook = took
-    ServiceScope.become(service, { _tag: "Running", onStop })
+    Lifetime.become(service, { _tag: "Running", onStop })
     const journaled = service.owner.shared.journal.append({
       _tag: "ServiceStarted",
       service: service.path,
@@ -268,3 +269,50 @@ const started = (
     })
     return pending === "stop" ? Effect.zipRight(journaled, service.owner.stopAsked(service)) : journaled
   })
+
+/** The owner of services that the work of a service provides to itself, as for one request. */
+class OwnerOfProvided implements Owner.Owner {
+  // Many of one label may exist at a time.
+  readonly labels = undefined
+  readonly offers: Owner.Owner["offers"] = new Map()
+  private readonly service: Lifetime.Lifetime
+
+  constructor(service: Lifetime.Lifetime) {
+    this.service = service
+  }
+
+  get shared(): Owner.Shared {
+    return this.service.owner.shared
+  }
+
+  get path(): string {
+    return this.service.path
+  }
+
+  get isCritical(): boolean {
+    return this.service.owner.isCritical
+  }
+
+  get parent(): Owner.Owner {
+    return this.service.owner
+  }
+
+  get members(): Set<Owner.Member> {
+    return this.service.provided
+  }
+
+  label(name: string): string {
+    return name
+  }
+
+  /** A start that fails, fails the work that provides the service, which may handle it. */
+  failed(member: Owner.Member, origin: string, cause: Cause.Cause<unknown>): Effect.Effect<void> {
+    return member.shown()._tag === "Starting"
+      ? Effect.void
+      : ServiceFailure.fail(this.service, `service ${member.label}`, cause, origin)
+  }
+
+  stopAsked({ path }: Owner.Member): Effect.Effect<void> {
+    return this.shared.journal.append({ _tag: "StopNotPossible", service: path })
+  }
+}

@@ -7,12 +7,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Child from "./Child.ts"
 import * as Failure from "../../Failure.ts"
-import { Few } from "../Few.ts"
-import * as Policy from "./Policy.ts"
 import * as Input from "../Input.ts"
 import * as Restarts from "./Restarts.ts"
+import * as Policy from "./Policy.ts"
 import type { Class } from "../lifecycle/ServiceClass.ts"
-import * as ServiceScope from "../lifecycle/Lifetime.ts"
+import * as Lifetime from "../lifecycle/Lifetime.ts"
 import * as ChildState from "./ChildState.ts"
 import * as Supervisor from "./Supervisor.ts"
 
@@ -68,20 +67,15 @@ type LayerOf<C> = C extends { readonly child: infer D }
  *
  * Dies with `DuplicateChildError` when this service has a child of that name.
  */
-export const adopt: {
-  <Self, Name extends string, Shape, E, R, R2 = never>(
-    child: Class<Self, Name, Shape, E, R>,
-    options?: Options<R2>
-  ): Effect.Effect<Child.Child<Shape>, E, R | R2 | ServiceScope.ServiceScope>
-  <A, E, R, R2 = never>(
-    layer: Layer.Layer<A, E, R>,
-    options?: Options<R2>
-  ): Effect.Effect<Child.Child<Child.Offered<A>>, E, R | R2 | ServiceScope.ServiceScope>
-} = (child: Adoptable, options: Options<any> = {}): any =>
+export const adopt = <A, E, R, R2 = never, Shape = Child.Offered<A>>(
+  child: Class<A, string, Shape, E, R> | Layer.Layer<A, E, R>,
+  options: Options<R2> = {}
+): Effect.Effect<Child.Child<Shape>, E, R | R2 | Lifetime.ServiceScope> =>
   Effect.suspend(() => {
     const { name } = Input.options("Service.adopt", options)
     const member = name === undefined ? child : { child, name }
-    return Effect.map(supervise("Service.adopt", [member], options, "oneForOne"), ([only]) => only)
+    // `supervise` returns one child per member; `Shape` is what this one offers.
+    return Effect.map(supervise("Service.adopt", [member], options, "oneForOne"), ([only]) => only) as any
   })
 
 /**
@@ -114,7 +108,7 @@ export const adoptAll = <const Members extends ReadonlyArray<Member>, R2 = never
 ): Effect.Effect<
   { readonly [K in keyof Members]: Child.Child<Child.Offered<Layer.Layer.Success<LayerOf<Members[K]>>>> },
   Layer.Layer.Error<LayerOf<Members[number]>>,
-  Layer.Layer.Context<LayerOf<Members[number]>> | R2 | ServiceScope.ServiceScope
+  Layer.Layer.Context<LayerOf<Members[number]>> | R2 | Lifetime.ServiceScope
 > =>
   Effect.suspend(() => {
     const where = "Service.adoptAll"
@@ -135,20 +129,20 @@ const supervise = (
   strategy: Supervisor.Strategy
 ): Effect.Effect<ReadonlyArray<Child.Child<unknown>>, unknown, any> =>
   Effect.gen(function* () {
-    const parent = yield* ServiceScope.lifetime
+    const parent = yield* Lifetime.lifetime
     const timeout = Input.positiveMillis(where, "currentTimeout", options.currentTimeout ?? "5 seconds")
     const policy = Policy.check(where, options.onFailure) ?? Failure.escalate
     const budget = Restarts.budgetOf(policy)
     // An array may have holes, which `map` passes over.
-    const slots = Array.from(members, (member) => slotOf(where, parent, member, policy))
-    ServiceScope.admit(parent, "children", slots.map(({ plan }) => plan.label("a child")).join(", "))
+    const children = Array.from(members, (member) => stateOf(where, parent, member, policy))
+    Lifetime.admit(parent, "children", children.map(({ plan }) => plan.label("a child")).join(", "))
 
     // Children that do not go down together have a supervisor each.
-    const groups = strategy === "oneForOne" ? slots.map((slot) => [slot]) : [slots]
+    const groups = strategy === "oneForOne" ? children.map((state) => [state]) : [children]
     const begun: Array<Child.Child<unknown>> = []
     yield* Effect.forEach(groups, (group) =>
       Effect.flatMap(Supervisor.make(parent, group, { strategy, policy, budget }), (supervisor) => {
-        for (const slot of group) begun.push(Child.own(slot, supervisor, timeout))
+        for (const state of group) begun.push(Child.own(state, supervisor, timeout))
         return supervisor.start
       })
     ).pipe(Effect.onError(() => Effect.forEach(begun.toReversed(), (child) => child.stop, { discard: true })))
@@ -158,12 +152,12 @@ const supervise = (
     return begun
   })
 
-const slotOf = (
+const stateOf = (
   where: string,
-  parent: ServiceScope.Lifetime,
+  parent: Lifetime.Lifetime,
   member: Member,
   policy: Failure.Policy<unknown, any>
-): ChildState.Slot => {
+): ChildState.ChildState => {
   const named = typeof member === "object" && member !== null && "child" in member
   const child = named ? member.child : member
   const name = named ? Input.name(where, "name", member.name) : undefined
@@ -176,7 +170,7 @@ const slotOf = (
     parent,
     layer,
     label: (service) => (name === undefined ? service : `${service}[${name}]`),
-    claim: { labels: new Few(), isOver: false },
+    claim: { labels: new Set(), isOver: false },
     isCritical: parent.owner.isCritical && Policy.escalates(policy)
   })
 }

@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import * as Deadline from "../lifecycle/Deadline.ts"
 import * as Owner from "../lifecycle/Owner.ts"
 import type { Instance } from "../lifecycle/ServiceClass.ts"
-import * as ServiceScope from "../lifecycle/Lifetime.ts"
+import * as Lifetime from "../lifecycle/Lifetime.ts"
 import type { ServiceStatus, State } from "../status/ServiceStatus.ts"
 import * as ChildState from "./ChildState.ts"
 import type * as Supervisor from "./Supervisor.ts"
@@ -94,13 +94,13 @@ type IsUnion<A, All = A> = [A] extends [never]
 
 /** Notes a child with its parent, and gives its handle. */
 export const own = (
-  slot: ChildState.Slot,
+  child: ChildState.ChildState,
   supervisor: Supervisor.Supervisor,
   timeoutMillis: number
 ): Child<unknown> => {
-  slot.owned = new Owned(slot, supervisor)
-  slot.plan.parent.children.add(slot.owned)
-  const handle = new Handle(slot, supervisor, timeoutMillis)
+  child.owned = new Owned(child, supervisor)
+  child.plan.parent.children.add(child.owned)
+  const handle = new Handle(child, supervisor, timeoutMillis)
   const { current, restart, status, stop, await: end } = handle
   // Plain data, for whoever makes more of it.
   return {
@@ -116,57 +116,57 @@ export const own = (
 }
 
 /** A child as its parent has it: there may be very many, and mostly nobody keeps their handles. */
-class Owned implements ServiceScope.OwnedChild {
-  private readonly slot: ChildState.Slot
+class Owned implements Lifetime.OwnedChild {
+  private readonly child: ChildState.ChildState
   private readonly supervisor: Supervisor.Supervisor
 
-  constructor(slot: ChildState.Slot, supervisor: Supervisor.Supervisor) {
-    this.slot = slot
+  constructor(child: ChildState.ChildState, supervisor: Supervisor.Supervisor) {
+    this.child = child
     this.supervisor = supervisor
   }
 
   get stop(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.supervisor.stop(this.slot)
-      return this.slot.over.await
+      this.supervisor.stop(this.child)
+      return this.child.over.await
     })
   }
 
   stopLimit(): number {
-    const { life, plan } = this.slot
+    const { instance, plan } = this.child
     // One that is down may come up before it is stopped.
-    return life?.stopLimit() ?? plan.parent.stopTimeout
+    return instance?.stopLimit() ?? plan.parent.stopTimeout
   }
 
   unfinished(): ReadonlyArray<Owner.Unfinished> {
-    const { life } = this.slot
-    return life === undefined ? [] : Owner.unfinished(life.members)
+    const { instance } = this.child
+    return instance === undefined ? [] : Owner.unfinished(instance.members)
   }
 
   status(): ReadonlyArray<ServiceStatus> {
-    return ChildState.status(this.slot)
+    return ChildState.status(this.child)
   }
 }
 
 class Handle implements Child<unknown> {
   // With `#`, so that who prints it does not print all services.
-  readonly #slot: ChildState.Slot
+  readonly #child: ChildState.ChildState
   readonly #supervisor: Supervisor.Supervisor
   readonly #timeoutMillis: number
 
-  constructor(slot: ChildState.Slot, supervisor: Supervisor.Supervisor, timeoutMillis: number) {
-    this.#slot = slot
+  constructor(child: ChildState.ChildState, supervisor: Supervisor.Supervisor, timeoutMillis: number) {
+    this.#child = child
     this.#supervisor = supervisor
     this.#timeoutMillis = timeoutMillis
   }
 
   get name(): string {
-    return ChildState.nameOf(this.#slot)
+    return ChildState.nameOf(this.#child)
   }
 
   get current(): Child<unknown>["current"] {
     return Effect.suspend(() =>
-      ChildState.offered(this.#slot) === undefined
+      ChildState.offered(this.#child) === undefined
         ? Effect.flatMap(
             Deadline.within(this.whenUp(), this.#timeoutMillis),
             Option.getOrElse((): Child<unknown>["current"] => this.tookTooLong())
@@ -176,22 +176,22 @@ class Handle implements Child<unknown> {
   }
 
   get status(): Effect.Effect<State> {
-    return Effect.sync(() => ChildState.state(this.#slot))
+    return Effect.sync(() => ChildState.state(this.#child))
   }
 
   get stop(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.#supervisor.stop(this.#slot)
-      return this.unlessWithin(this.#slot.over.await)
+      this.#supervisor.stop(this.#child)
+      return this.unlessWithin(this.#child.over.await)
     })
   }
 
   get restart(): Child<unknown>["restart"] {
     return Effect.suspend(() =>
       // A parent that stops its children begins none any more.
-      ServiceScope.admits(this.#slot.plan.parent, "children")
+      Lifetime.admits(this.#child.plan.parent, "children")
         ? Effect.zipRight(
-            this.#supervisor.restart(this.#slot),
+            this.#supervisor.restart(this.#child),
             this.unlessWithin(Effect.asVoid(this.whenUp()))
           )
         : this.stopped()
@@ -199,8 +199,8 @@ class Handle implements Child<unknown> {
   }
 
   get await(): Child<unknown>["await"] {
-    return Effect.map(this.#slot.over.await, () => {
-      const reason = ChildState.reasonOf(this.#slot)
+    return Effect.map(this.#child.over.await, () => {
+      const reason = ChildState.reasonOf(this.#child)
       return reason === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason }
     })
   }
@@ -208,42 +208,42 @@ class Handle implements Child<unknown> {
   /** Waits until it is up, and fails when it is over. */
   private whenUp(): Effect.Effect<unknown, ChildStoppedError> {
     return Effect.suspend(() => {
-      const slot = this.#slot
-      const context = ChildState.offered(slot)
-      if (context !== undefined) return Effect.succeed(offeredBy(context, slot))
-      if (slot.wanted._tag === "Down") return this.stopped()
-      return Effect.zipRight(slot.ready.await, this.whenUp())
+      const child = this.#child
+      const context = ChildState.offered(child)
+      if (context !== undefined) return Effect.succeed(offeredBy(context, child))
+      if (child.wanted._tag === "Down") return this.stopped()
+      return Effect.zipRight(child.ready.await, this.whenUp())
     })
   }
 
   /** Work of the child, or what it waits for, must not wait for the child's end. */
   private unlessWithin<E>(waits: Effect.Effect<void, E>): Effect.Effect<void, E> {
     return Effect.flatMap(Work.current, (caller) =>
-      this.#slot.owner !== undefined && Work.isWithin(caller, this.#slot.owner) ? Effect.void : waits
+      this.#child.owner !== undefined && Work.isWithin(caller, this.#child.owner) ? Effect.void : waits
     )
   }
 
   private stopped(): ChildStoppedError {
-    return new ChildStoppedError({ ...this.names(), reason: ChildState.reasonOf(this.#slot) })
+    return new ChildStoppedError({ ...this.names(), reason: ChildState.reasonOf(this.#child) })
   }
 
   private tookTooLong(): ChildRestartingError {
     return new ChildRestartingError({
       ...this.names(),
       waited: Duration.millis(this.#timeoutMillis),
-      reason: ChildState.reasonOf(this.#slot) ?? "it has not started yet"
+      reason: ChildState.reasonOf(this.#child) ?? "it has not started yet"
     })
   }
 
   private names() {
-    return { service: this.#slot.plan.parent.path, child: this.name }
+    return { service: this.#child.plan.parent.path, child: this.name }
   }
 }
 
 /** What `Offered` says of the type. */
-const offeredBy = (context: Context.Context<unknown>, slot: ChildState.Slot): unknown => {
-  const services = slot.services.filter(({ key }) => context.unsafeMap.has(key))
+const offeredBy = (context: Context.Context<unknown>, child: ChildState.ChildState): unknown => {
+  const services = child.services.filter(({ key }) => context.unsafeMap.has(key))
   const [only, ...others] = services
-  // The services of the slot are those of the layer, so this is what the type counts.
+  // The services of the child are those of the layer, so this is what the type counts.
   return only !== undefined && others.length === 0 ? context.unsafeMap.get(only.key) : context
 }

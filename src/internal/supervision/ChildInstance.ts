@@ -1,35 +1,34 @@
-/** One life of an adopted layer: it is built under a service, and closed once. */
+/** One instance of an adopted layer: it is built under a service, and closed once. */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import { Few } from "../Few.ts"
-import * as Captured from "../Captured.ts"
 import * as Latch from "../Latch.ts"
-import * as HeadStart from "../HeadStart.ts"
+import * as Fork from "../Fork.ts"
 import type * as Journal from "../journal/Journal.ts"
-import type * as Labels from "../lifecycle/Labels.ts"
+import type * as Names from "../lifecycle/Names.ts"
 import * as Deadline from "../lifecycle/Deadline.ts"
 import * as Owner from "../lifecycle/Owner.ts"
 import * as Reason from "../Reason.ts"
-import * as ServiceScope from "../lifecycle/Lifetime.ts"
+import * as Lifetime from "../lifecycle/Lifetime.ts"
 import * as Shutdown from "../lifecycle/Shutdown.ts"
 import { rootOf, StartError } from "../lifecycle/StartError.ts"
 import * as Startup from "../lifecycle/Startup.ts"
 
-/** What is brought to life, as often as it takes. */
+/** What is brought to instance, as often as it takes. */
 export interface Plan {
-  readonly parent: ServiceScope.Lifetime
+  readonly parent: Lifetime.Lifetime
   /** What it needs, the types of `Service.adopt` tell. */
   readonly layer: Layer.Layer<unknown, unknown, any>
   /** What a service of the layer is called below its parent. */
   readonly label: (service: string) => string
-  readonly claim: Labels.Claim
+  readonly claim: Names.Claim
   /** Whether the app cannot do without it. */
   readonly isCritical: boolean
 }
@@ -44,22 +43,22 @@ export interface Failure {
   readonly entry: Omit<Journal.Of<"ServiceFailed">, "at"> | undefined
 }
 
-/** What a life tells: that its build has ended, and then what happens to it until it is closed. */
+/** What a instance tells: that its build has ended, and then what happens to it until it is closed. */
 export interface Hooks {
   readonly settled: () => void
   readonly failed: (failure: Failure) => void
   readonly stopAsked: () => void
 }
 
-/** One life. It is the owner of the services in it. */
-export class Incarnation implements Owner.Owner {
+/** One instance. It is the owner of the services in it. */
+export class ChildInstance implements Owner.Owner {
   readonly shared: Owner.Shared
   readonly path: string
   readonly isCritical: boolean
   readonly parent: Owner.Owner
-  readonly members = new Few<Owner.Member>()
+  readonly members = new Set<Owner.Member>()
   readonly offers = new Map<string, { readonly path: string; readonly shape: unknown }>()
-  readonly labels: Labels.Labels
+  readonly labels: Names.Labels
   private readonly plan: Plan
   private readonly hooks: Hooks
   private readonly isSettled = Latch.make()
@@ -81,7 +80,7 @@ export class Incarnation implements Owner.Owner {
     this.path = parent.path
     this.isCritical = isCritical
     this.parent = parent.owner
-    this.labels = { taken: parent.childLabels, by: claim }
+    this.labels = { taken: parent.childLabels, claim }
     this.plan = plan
     this.hooks = hooks
   }
@@ -112,7 +111,9 @@ export class Incarnation implements Owner.Owner {
 
   /** Begins to build the layer, unless it has been given up. */
   get begin(): Effect.Effect<void, never, any> {
-    return Effect.flatMap(Effect.zip(Scope.make(), Layer.makeMemoMap), ([scope, memoMap]) =>
+    // A fork of the parent's scope. The parent closes it in its turn, or with its own at the latest.
+    const fork = Scope.fork(this.plan.parent.scope, ExecutionStrategy.sequential)
+    return Effect.flatMap(Effect.zip(fork, Layer.makeMemoMap), ([scope, memoMap]) =>
       Effect.map(Effect.runtime<any>(), (ambient) => {
         if (this.isGivenUp) return
         this.scope = scope
@@ -122,7 +123,7 @@ export class Incarnation implements Owner.Owner {
         context.set(Layer.CurrentMemoMap.key, memoMap)
         const built = Effect.interruptible(Startup.build(this.plan.layer, memoMap, scope))
         const runtime = Runtime.make({ ...ambient, context: Context.unsafeMake<any>(context) })
-        const fiber = HeadStart.unsafeFork(runtime, built)
+        const fiber = Fork.unsafeNow(runtime, built)
         this.building = fiber
         this.begun = runtime
         // It may have been given up before it first waited.
@@ -148,7 +149,7 @@ export class Incarnation implements Owner.Owner {
       this.building = undefined
       this.begun = undefined
       if (building === undefined || begun === undefined) return Effect.void
-      return Captured.inherit(building, begun)
+      return Fork.inherit(building, begun)
     })
   }
 
@@ -228,7 +229,7 @@ export class Incarnation implements Owner.Owner {
       const asked = Effect.suspend(() =>
         members.size === 0
           ? Effect.void
-          : Deadline.within(Owner.stopMembers(members), ServiceScope.lateStepMillis)
+          : Deadline.within(Owner.stopMembers(members), Lifetime.lateStepMillis)
       )
       return Effect.zipRight(undone, Effect.zipRight(released, asked))
     })

@@ -5,7 +5,7 @@ import type * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Latch from "../Latch.ts"
 import type * as ChildInstance from "./ChildInstance.ts"
-import * as Labels from "../lifecycle/Labels.ts"
+import * as Names from "../lifecycle/Names.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type * as Owner from "../lifecycle/Owner.ts"
 import * as Reason from "../Reason.ts"
@@ -13,20 +13,20 @@ import type { OwnedChild } from "../lifecycle/Lifetime.ts"
 import type { LastFailure, ServiceStatus, State } from "../status/ServiceStatus.ts"
 
 /** A child that is kept running. */
-export interface Slot {
+export interface ChildState {
   readonly plan: ChildInstance.Plan
   wanted: Wanted
   /** What there is of it now. */
-  life: ChildInstance.Incarnation | undefined
+  instance: ChildInstance.ChildInstance | undefined
   /** Open while it is up, and when it is over. */
   readonly ready: Latch.Latch
   /** Open when it will not come up again. */
   readonly over: Latch.Latch
   /** What its parent knows of it. */
   owned: OwnedChild | undefined
-  /** The owner of the services of its last life. */
+  /** The owner of the services of its last instance. */
   owner: Owner.Owner | undefined
-  /** Its services when it was last up, each with its last failure in an earlier life. */
+  /** Its services when it was last up, each with its last failure in an earlier instance. */
   services: ReadonlyArray<Known>
   /** How often it was begun anew. */
   restarts: number
@@ -35,7 +35,7 @@ export interface Slot {
   upAt: number
 }
 
-/** What is to become of a child. A life that is not wanted ends; what is wanted follows. */
+/** What is to become of a child. A instance that is not wanted ends; what is wanted follows. */
 type Wanted = Data.TaggedEnum<{
   /** With `again`, it is on its way up after a restart. */
   Up: { readonly again: Again | undefined }
@@ -57,10 +57,10 @@ interface Known extends Pick<Owner.Member, "key" | "label"> {
 }
 
 /** A child that has not been begun. */
-export const make = (plan: ChildInstance.Plan): Slot => ({
+export const make = (plan: ChildInstance.Plan): ChildState => ({
   plan,
   wanted: { _tag: "Up", again: undefined },
-  life: undefined,
+  instance: undefined,
   ready: Latch.make(),
   over: Latch.make(),
   owned: undefined,
@@ -72,14 +72,15 @@ export const make = (plan: ChildInstance.Plan): Slot => ({
 })
 
 /** Whether it is up, or on its first way there, and so nothing is to be done about it. */
-export const isAtRest = ({ wanted }: Slot): boolean => wanted._tag === "Up" && wanted.again === undefined
+export const isAtRest = ({ wanted }: ChildState): boolean =>
+  wanted._tag === "Up" && wanted.again === undefined
 
 /** What it offers, if it is up and is to stay so. */
-export const offered = ({ life, wanted }: Slot): Context.Context<unknown> | undefined =>
-  wanted._tag === "Up" ? life?.context() : undefined
+export const offered = ({ instance, wanted }: ChildState): Context.Context<unknown> | undefined =>
+  wanted._tag === "Up" ? instance?.context() : undefined
 
 /** Why it restarts, or has ended, as far as it failed. */
-export const reasonOf = ({ wanted }: Slot): string | undefined => {
+export const reasonOf = ({ wanted }: ChildState): string | undefined => {
   switch (wanted._tag) {
     case "Up":
       return wanted.again?.reason
@@ -92,111 +93,119 @@ export const reasonOf = ({ wanted }: Slot): string | undefined => {
 
 /** It is to be begun anew. What is down for good stays so. */
 export const wantRestart = (
-  slot: Slot,
+  child: ChildState,
   reason: string,
   batch: object,
   notBefore: number | undefined
 ): void => {
-  const { wanted } = slot
-  const since = (wanted._tag === "Up" ? wanted.again?.since : wanted.since) ?? now(slot)
-  if (wanted._tag !== "Down") want(slot, { _tag: "Restart", reason, since, batch, notBefore })
+  const { wanted } = child
+  const since = (wanted._tag === "Up" ? wanted.again?.since : wanted.since) ?? now(child)
+  if (wanted._tag !== "Down") want(child, { _tag: "Restart", reason, since, batch, notBefore })
 }
 
 /** Which of some children is to come up first, and when: those of a batch one after another, as far as it is decided. */
-export const nextOf = (slots: ReadonlyArray<Slot>) => {
-  let next: { readonly slot: Slot; readonly at: number } | undefined
-  for (const slot of slots) {
-    const { wanted } = slot
+export const nextOf = (children: ReadonlyArray<ChildState>) => {
+  let next: { readonly child: ChildState; readonly at: number } | undefined
+  for (const child of children) {
+    const { wanted } = child
     if (wanted._tag !== "Restart" || wanted.notBefore === undefined) continue
-    const isFirst = slots.find((each) => batchOf(each) === wanted.batch) === slot
-    if (isFirst && (next === undefined || wanted.notBefore < next.at)) next = { slot, at: wanted.notBefore }
+    const isFirst = children.find((each) => batchOf(each) === wanted.batch) === child
+    if (isFirst && (next === undefined || wanted.notBefore < next.at)) next = { child, at: wanted.notBefore }
   }
   return next
 }
 
 /** With what others it comes up, if it is on its way. */
-const batchOf = ({ wanted }: Slot): object | undefined =>
+const batchOf = ({ wanted }: ChildState): object | undefined =>
   wanted._tag === "Restart" ? wanted.batch : wanted._tag === "Up" ? wanted.again?.batch : undefined
 
 /** It is to be down for good. */
-export const wantDown = (slot: Slot, failure: string | undefined): void => {
-  if (slot.wanted._tag !== "Down") want(slot, { _tag: "Down", since: now(slot), failure })
+export const wantDown = (child: ChildState, failure: string | undefined): void => {
+  if (child.wanted._tag !== "Down") want(child, { _tag: "Down", since: now(child), failure })
 }
 
-const want = (slot: Slot, wanted: Wanted): void => {
-  slot.services = knownServices(slot)
-  slot.ready.unsafeClose()
-  change(slot, () => {
-    slot.wanted = wanted
+const want = (child: ChildState, wanted: Wanted): void => {
+  child.services = knownServices(child)
+  child.ready.unsafeClose()
+  change(child, () => {
+    child.wanted = wanted
   })
   // Last: whoever hears of it must see what is wanted now.
-  slot.life?.giveUp()
+  child.instance?.giveUp()
 }
 
-/** Its life has ended. */
-export const wentDown = (slot: Slot): void =>
-  change(slot, () => {
-    slot.life = undefined
+/** Its instance has ended. */
+export const wentDown = (child: ChildState): void =>
+  change(child, () => {
+    child.instance = undefined
   })
 
-/** Another life of it begins. */
-export const begins = (slot: Slot): void => {
-  slot.restarts++
-  for (const { key } of slot.services) slot.plan.parent.owner.shared.metrics(key).restarted()
-  change(slot, () => {
-    slot.wanted = { _tag: "Up", again: slot.wanted._tag === "Restart" ? slot.wanted : undefined }
+/** Another instance of it begins. */
+export const begins = (child: ChildState): void => {
+  child.restarts++
+  for (const { key } of child.services) child.plan.parent.owner.shared.metrics(key).restarted()
+  change(child, () => {
+    child.wanted = { _tag: "Up", again: child.wanted._tag === "Restart" ? child.wanted : undefined }
   })
 }
 
 /** A service of it did not start. */
-export const didNotStart = (slot: Slot, service: string, work: string, cause: Cause.Cause<unknown>): void => {
-  const lastFailure = { at: now(slot), work, reason: Reason.ofCause(cause) }
-  slot.services = slot.services.map((known) =>
-    pathOf(slot, known.label) === service ? { ...known, lastFailure } : known
+export const didNotStart = (
+  child: ChildState,
+  service: string,
+  work: string,
+  cause: Cause.Cause<unknown>
+): void => {
+  const lastFailure = { at: now(child), work, reason: Reason.ofCause(cause) }
+  child.services = child.services.map((known) =>
+    pathOf(child, known.label) === service ? { ...known, lastFailure } : known
   )
 }
 
 /** It is up. */
-export const cameUp = (slot: Slot): void => {
-  const { clock, lostChildren } = slot.plan.parent
-  slot.upSince = now(slot)
-  slot.upAt = Monotonic.unsafeMillis(clock)
-  slot.wanted = { _tag: "Up", again: undefined }
-  const members = [...(slot.life?.members ?? [])]
-  slot.services = knownServices(slot).filter(({ label }) => members.some((member) => member.label === label))
-  const names = new Set(slot.services.map(({ label }) => label))
+export const cameUp = (child: ChildState): void => {
+  const { clock, lostChildren } = child.plan.parent
+  child.upSince = now(child)
+  child.upAt = Monotonic.unsafeMillis(clock)
+  child.wanted = { _tag: "Up", again: undefined }
+  const members = [...(child.instance?.members ?? [])]
+  child.services = knownServices(child).filter(({ label }) =>
+    members.some((member) => member.label === label)
+  )
+  const names = new Set(child.services.map(({ label }) => label))
   lostChildren.splice(0, lostChildren.length, ...lostChildren.filter(({ name }) => !names.has(name)))
-  slot.ready.unsafeOpen()
-  slot.plan.parent.owner.shared.changes.note()
+  child.ready.unsafeOpen()
+  child.plan.parent.owner.shared.changes.note()
 }
 
 /** It is down for good: what it was called is free again. */
-export const isOver = (slot: Slot): void => {
-  const { claim, parent } = slot.plan
+export const isOver = (child: ChildState): void => {
+  const { claim, parent } = child.plan
   claim.isOver = true
-  if (slot.owned !== undefined) parent.children.delete(slot.owned)
-  if (slot.owner !== undefined) Labels.free(slot.owner)
-  if (slot.wanted._tag === "Down" && slot.wanted.failure !== undefined) {
-    parent.lostChildren.push(...status(slot))
+  if (child.owned !== undefined) parent.children.delete(child.owned)
+  if (child.owner !== undefined) Names.release(child.owner)
+  if (child.wanted._tag === "Down" && child.wanted.failure !== undefined) {
+    parent.lostChildren.push(...status(child))
     parent.lostChildren.splice(0, parent.lostChildren.length - mostLost)
   }
-  slot.over.unsafeOpen()
-  slot.ready.unsafeOpen()
+  child.over.unsafeOpen()
+  child.ready.unsafeOpen()
   parent.owner.shared.changes.note()
 }
 
 /** What its services are called, as far as that is known. */
-export const nameOf = (slot: Slot): string => namesOf(slot).join(", ")
+export const nameOf = (child: ChildState): string => namesOf(child).join(", ")
 
 /** The paths of its services. */
-export const pathsOf = (slot: Slot): ReadonlyArray<string> => namesOf(slot).map((name) => pathOf(slot, name))
+export const pathsOf = (child: ChildState): ReadonlyArray<string> =>
+  namesOf(child).map((name) => pathOf(child, name))
 
 /** The services in it. */
-export const status = (slot: Slot): ReadonlyArray<ServiceStatus> => {
-  const members = new Map(Array.from(slot.life?.members ?? [], (member) => [member.label, member]))
-  const known = new Map(slot.services.map((service) => [service.label, service]))
-  const ofAll = state(slot)
-  return Array.from(namesOf(slot), (name): ServiceStatus => {
+export const status = (child: ChildState): ReadonlyArray<ServiceStatus> => {
+  const members = new Map(Array.from(child.instance?.members ?? [], (member) => [member.label, member]))
+  const known = new Map(child.services.map((service) => [service.label, service]))
+  const ofAll = state(child)
+  return Array.from(namesOf(child), (name): ServiceStatus => {
     const own = members.get(name)?.status()
     // One of several may have stopped before the others.
     const rest: State = ofAll._tag === "Stopping" && members.size > 0 ? { _tag: "Stopped" } : ofAll
@@ -204,7 +213,7 @@ export const status = (slot: Slot): ReadonlyArray<ServiceStatus> => {
     return {
       startedAfter: undefined,
       startTook: undefined,
-      stopTimeout: Duration.millis(slot.plan.parent.stopTimeout),
+      stopTimeout: Duration.millis(child.plan.parent.stopTimeout),
       isStopTimeoutSet: false,
       dependencies: [],
       checks: [],
@@ -213,31 +222,31 @@ export const status = (slot: Slot): ReadonlyArray<ServiceStatus> => {
       children: [],
       ...own,
       name,
-      path: pathOf(slot, name),
+      path: pathOf(child, name),
       state: isOwn ? own.state : rest,
-      since: isOwn ? own.since : sinceOf(slot),
-      restarts: slot.restarts,
-      isCritical: slot.plan.isCritical,
+      since: isOwn ? own.since : sinceOf(child),
+      restarts: child.restarts,
+      isCritical: child.plan.isCritical,
       lastFailure: own?.lastFailure ?? known.get(name)?.lastFailure
     }
   })
 }
 
 /** How it is as a whole; of several services, as the first is that does not simply run. */
-export const state = (slot: Slot): State => {
-  const { plan, wanted } = slot
-  const members = [...(slot.life?.members ?? [])]
+export const state = (child: ChildState): State => {
+  const { plan, wanted } = child
+  const members = [...(child.instance?.members ?? [])]
   const ofServices = members.map((member) => member.shown()).find(({ _tag }) => _tag !== "Running")
   switch (wanted._tag) {
     case "Up":
       if (wanted.again !== undefined)
         return { _tag: "Restarting", reason: wanted.again.reason, nextStart: undefined }
-      return ofServices ?? { _tag: offered(slot) === undefined ? "Starting" : "Running" }
+      return ofServices ?? { _tag: offered(child) === undefined ? "Starting" : "Running" }
     case "Restart": {
       const { clock } = plan.parent
       const left =
         wanted.notBefore === undefined ? undefined : wanted.notBefore - Monotonic.unsafeMillis(clock)
-      const nextStart = left === undefined ? undefined : Math.round(now(slot) + left)
+      const nextStart = left === undefined ? undefined : Math.round(now(child) + left)
       return { _tag: "Restarting", reason: wanted.reason, nextStart }
     }
     case "Down":
@@ -246,21 +255,21 @@ export const state = (slot: Slot): State => {
   }
 }
 
-const namesOf = (slot: Slot): ReadonlyArray<string> => {
-  const known = knownServices(slot)
-  return known.length === 0 ? [slot.plan.label("a layer")] : known.map(({ label }) => label)
+const namesOf = (child: ChildState): ReadonlyArray<string> => {
+  const known = knownServices(child)
+  return known.length === 0 ? [child.plan.label("a layer")] : known.map(({ label }) => label)
 }
-const pathOf = ({ plan }: Slot, name: string): string => `${plan.parent.path} > ${name}`
+const pathOf = ({ plan }: ChildState, name: string): string => `${plan.parent.path} > ${name}`
 
-const sinceOf = ({ upSince, wanted }: Slot): number =>
+const sinceOf = ({ upSince, wanted }: ChildState): number =>
   wanted._tag === "Up" ? (wanted.again?.since ?? upSince) : wanted.since
 
-const now = (slot: Slot): number => slot.plan.parent.clock.unsafeCurrentTimeMillis()
+const now = (child: ChildState): number => child.plan.parent.clock.unsafeCurrentTimeMillis()
 
-/** Those of the life there is, or else of the last one. */
-const knownServices = ({ life, services }: Slot): ReadonlyArray<Known> => {
+/** Those of the instance there is, or else of the last one. */
+const knownServices = ({ instance, services }: ChildState): ReadonlyArray<Known> => {
   const before = new Map(services.map((service) => [service.label, service]))
-  for (const member of life?.members ?? []) {
+  for (const member of instance?.members ?? []) {
     const { key, label } = member
     const lastFailure = member.lastFailure ?? before.get(label)?.lastFailure
     before.set(label, { key, label, lastFailure })
@@ -269,15 +278,15 @@ const knownServices = ({ life, services }: Slot): ReadonlyArray<Known> => {
 }
 
 /** Changes what is wanted or is there, and tells metrics whether its services are now on their way up again. */
-const change = (slot: Slot, f: () => void): void => {
-  const isRestarting = () => slot.life === undefined && slot.wanted._tag === "Restart"
-  const { changes, metrics } = slot.plan.parent.owner.shared
+const change = (child: ChildState, f: () => void): void => {
+  const isRestarting = () => child.instance === undefined && child.wanted._tag === "Restart"
+  const { changes, metrics } = child.plan.parent.owner.shared
   const was = isRestarting()
   f()
   const is = isRestarting()
   if (was !== is) {
     const [from, to] = is ? [undefined, "restarting"] : ["restarting", undefined]
-    for (const { key } of slot.services) metrics(key).moved(from, to)
+    for (const { key } of child.services) metrics(key).moved(from, to)
   }
   changes.note()
 }

@@ -11,14 +11,14 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Deadline from "../lifecycle/Deadline.ts"
-import * as Grid from "./Grid.ts"
-import * as Handle from "./Handle.ts"
+import * as Handle from "../lifecycle/Handle.ts"
 import * as Input from "../Input.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Reason from "../Reason.ts"
-import * as ServiceScope from "../lifecycle/Lifetime.ts"
+import * as Lifetime from "../lifecycle/Lifetime.ts"
 import type { CheckState, CheckStatus } from "../status/ServiceStatus.ts"
-import * as TimedWork from "./TimedWork.ts"
+import * as ScheduledWork from "./ScheduledWork.ts"
+import * as Slots from "./Slots.ts"
 
 /** Options of `health`. */
 export interface Options {
@@ -53,13 +53,13 @@ export interface Options {
 export const health = <A, E, R>(
   check: Effect.Effect<A, E, R>,
   options: Options = {}
-): Effect.Effect<Handle.Handle, never, Exclude<R, Scope.Scope> | ServiceScope.ServiceScope> =>
-  Effect.flatMap(ServiceScope.lifetime, (service) => {
+): Effect.Effect<Handle.Handle, never, Exclude<R, Scope.Scope> | Lifetime.ServiceScope> =>
+  Effect.flatMap(Lifetime.lifetime, (service) => {
     const where = "Service.health"
     Input.effect(where, "check", check)
     const { critical = true, every = "10 seconds", timeout } = Input.options(where, options)
     const name = options.name === undefined ? undefined : Input.name(where, "name", options.name)
-    const others = ServiceScope.checksOf(service).map((other) => other.name)
+    const others = Lifetime.checksOf(service).map((other) => other.name)
     if (others.includes(name) || others.includes(undefined) || (name === undefined && others.length > 0)) {
       const expected = `a name that no other check of service "${service.path}" has, as it has several`
       throw new Input.InputError({ where, input: "name", expected, actual: name })
@@ -73,19 +73,16 @@ export const health = <A, E, R>(
 
     const record = recordOf(service, name, critical && service.owner.isCritical)
     const work = name === undefined ? "health check" : `health check ${name}`
-    const plan = new Grid.Grid(service.clock, millis, "atOnce")
     let uncount = () => {}
     const run = Effect.scoped(service.owner.shared.around(service, "run", work, check))
-    const timed = {
+    const spec = {
       name: work,
-      plan,
-      shown: { check: record.status },
-      run: () => runOf(run, timeoutMillis, record),
-      missed: () => Effect.void,
-      due: () => {},
-      over: () => Effect.sync(() => uncount())
+      slots: new Slots.Grid(service.clock, millis, "atOnce"),
+      check: record.status,
+      run: () => Effect.interruptible(runOf(run, timeoutMillis, record)),
+      finished: Effect.sync(() => uncount())
     }
-    return Effect.map(TimedWork.own(service, timed), (owned) => {
+    return Effect.map(ScheduledWork.schedule(service, spec), (owned) => {
       // Counted while it is owned.
       uncount = record.counted()
       return Handle.of(owned)
@@ -136,7 +133,7 @@ interface Checked {
 }
 
 /** The record of a check that has not run yet. */
-const recordOf = (service: ServiceScope.Lifetime, name: string | undefined, isCritical: boolean): Checked => {
+const recordOf = (service: Lifetime.Lifetime, name: string | undefined, isCritical: boolean): Checked => {
   const { clock, path } = service
   const { changes, journal } = service.owner.shared
   const moved = service.metrics.check(name ?? "")

@@ -11,22 +11,18 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
-import * as CronSlots from "./CronSlots.ts"
 import * as Failure from "../../Failure.ts"
-import * as Grid from "./Grid.ts"
-import * as Handle from "./Handle.ts"
 import * as Input from "../Input.ts"
-import * as Restarts from "../supervision/Restarts.ts"
-import * as OwnedRun from "../lifecycle/OwnedRun.ts"
-import * as ServiceScope from "../lifecycle/Lifetime.ts"
-import type { TaskStatus } from "../status/ServiceStatus.ts"
-import * as Policy from "../supervision/Policy.ts"
 import * as Throttle from "../journal/Throttle.ts"
-import type * as TaskRecord from "./TaskRecord.ts"
-import * as TaskRuns from "./TaskRuns.ts"
-import * as TimedWork from "./TimedWork.ts"
-
-export type { Handle, Spawned } from "./Handle.ts"
+import * as Handle from "../lifecycle/Handle.ts"
+import * as Lifetime from "../lifecycle/Lifetime.ts"
+import * as OwnedFiber from "../lifecycle/OwnedFiber.ts"
+import type { Run } from "../lifecycle/Run.ts"
+import * as Restarts from "../supervision/Restarts.ts"
+import * as Policy from "../supervision/Policy.ts"
+import * as ScheduledWork from "./ScheduledWork.ts"
+import * as Slots from "./Slots.ts"
+import * as TaskRun from "./TaskRun.ts"
 
 /** Options of all work. */
 export interface Options<E, out R = never> {
@@ -81,8 +77,6 @@ export interface CronOptions<E, out R = never> extends Options<E, R> {
   readonly timeZone?: string | undefined
 }
 
-type Requirements<R, R2> = Exclude<R, Scope.Scope> | R2 | ServiceScope.ServiceScope
-
 /**
  * Runs an effect again and again, `every` so often: first after one period, on
  * a fixed grid that does not drift, never two runs at once. Slots that come due
@@ -95,8 +89,8 @@ export const interval = <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
   every: Duration.DurationInput,
   options: IntervalOptions<NoInfer<E>, R2> = {}
-): Effect.Effect<Handle.Handle, never, Requirements<R, R2>> =>
-  Effect.flatMap(ServiceScope.lifetime, (service) => {
+): Effect.Effect<Handle.Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope> =>
+  Effect.flatMap(Lifetime.lifetime, (service) => {
     const millis = Input.positiveMillis("Service.interval", "every", every)
     Input.options("Service.interval", options)
     const first = Input.oneOf(
@@ -105,7 +99,7 @@ export const interval = <A, E, R, R2 = never>(
       ["afterOnePeriod", "atOnce"],
       options.first ?? "afterOnePeriod"
     )
-    const grid = new Grid.Grid(service.clock, millis, first)
+    const grid = new Slots.Grid(service.clock, millis, first)
     return background(service, "interval", Duration.format(millis), grid, effect, options)
   })
 
@@ -123,12 +117,12 @@ export const cron = <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
   expression: string,
   options: CronOptions<NoInfer<E>, R2> = {}
-): Effect.Effect<Handle.Handle, never, Requirements<R, R2>> =>
-  Effect.flatMap(ServiceScope.lifetime, (service) => {
+): Effect.Effect<Handle.Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope> =>
+  Effect.flatMap(Lifetime.lifetime, (service) => {
     const { clock } = service
     const { timeZone } = Input.options("Service.cron", options)
-    const parsed = CronSlots.parse(expression, timeZone, clock.unsafeCurrentTimeMillis())
-    return background(service, "cron", expression, new CronSlots.CronSlots(clock, parsed), effect, options)
+    const parsed = Slots.parseCron(expression, timeZone, clock.unsafeCurrentTimeMillis())
+    return background(service, "cron", expression, new Slots.CronSlots(clock, parsed), effect, options)
   })
 
 /**
@@ -140,12 +134,11 @@ export const timeout = <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
   after: Duration.DurationInput,
   options: Options<NoInfer<E>, R2> = {}
-): Effect.Effect<Handle.Handle, never, Requirements<R, R2>> =>
-  Effect.flatMap(ServiceScope.lifetime, (service) => {
+): Effect.Effect<Handle.Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope> =>
+  Effect.flatMap(Lifetime.lifetime, (service) => {
     const millis = Input.positiveMillis("Service.timeout", "after", after)
     Input.options("Service.timeout", options)
-    const grid = new Grid.Grid(service.clock, millis, "afterOnePeriod")
-    const once = { at: () => grid.at(), next: () => undefined }
+    const once = new Slots.Once(service.clock, millis)
     return background(service, "timeout", Duration.format(millis), once, effect, options)
   })
 
@@ -161,30 +154,42 @@ export const spawn: {
   <A, E, R, R2 = never>(
     effect: Effect.Effect<A, E, R>,
     options: FallibleSpawnOptions<NoInfer<E>, R2>
-  ): Effect.Effect<Handle.Spawned<A, E>, never, Requirements<R, R2>>
+  ): Effect.Effect<Handle.Spawned<A, E>, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope>
   <A, R, R2 = never>(
     effect: Effect.Effect<A, never, R>,
     options?: SpawnOptions<never, R2>
-  ): Effect.Effect<Handle.Spawned<A, never>, never, Requirements<R, R2>>
+  ): Effect.Effect<Handle.Spawned<A, never>, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope>
   // `any`: no single signature is assignable to both overloads. Each gives `spawned` what it takes.
 } = (effect: Effect.Effect<any, any, any>, options?: any): any =>
   spawned(effect, options === undefined ? {} : options)
 
 const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOptions<E, R2>) =>
-  Effect.flatMap(ServiceScope.lifetime, (service) => {
+  Effect.flatMap(Lifetime.lifetime, (service) => {
     Input.options("Service.spawn", options)
     const name = options.name === undefined ? "task" : Input.name("Service.spawn", "name", options.name)
     Input.effect("Service.spawn", "effect", effect)
     const until = Input.oneOf("Service.spawn", "until", ["done", "stop"], options.until ?? "done")
     const policy = Policy.check("Service.spawn", options.onFailure) ?? Failure.escalate
-    const record = TaskRuns.recordOf(service, { kind: "spawn", name, schedule: "" })
     const whole = until === "stop" ? endless(service, name, effect) : effect
-    const once = new TaskRuns.Task(service, record, whole, Restarts.answerOf(policy))
-    return Effect.map(OwnedRun.own(service, once), Handle.ofRun)
+    const task = new TaskRun.Task(service, {
+      kind: "spawn",
+      name,
+      schedule: "",
+      effect: whole,
+      answer: Restarts.answerOf(policy)
+    })
+    return Effect.map(
+      OwnedFiber.fork<Exit.Exit<A, E>, Exclude<R, Scope.Scope> | R2>(service, {
+        name,
+        task: task.status,
+        run: (run) => task.run(run)
+      }),
+      Handle.ofFiber
+    )
   })
 
 /** Fails when the effect ends before its service does. */
-const endless = <A, E, R>(service: ServiceScope.Lifetime, name: string, effect: Effect.Effect<A, E, R>) =>
+const endless = <A, E, R>(service: Lifetime.Lifetime, name: string, effect: Effect.Effect<A, E, R>) =>
   Effect.flatMap(Effect.exit(effect), (exit) => {
     // Interrupted by its own code, it has ended too. It may have been told that its service is stopping.
     const hasEnded = Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)
@@ -193,12 +198,12 @@ const endless = <A, E, R>(service: ServiceScope.Lifetime, name: string, effect: 
       : exit
   })
 
-/** Owns work whose runs are isolated from it: a run that fails is answered, and the next one comes when it is due. */
+/** Schedules a task of the service. A run that fails is answered, and the next one comes when it is due. */
 const background = <A, E, R, R2>(
-  service: ServiceScope.Lifetime,
-  kind: TaskStatus["kind"],
+  service: Lifetime.Lifetime,
+  kind: "interval" | "cron" | "timeout",
   schedule: string,
-  plan: TimedWork.Plan,
+  slots: Slots.Slots,
   effect: Effect.Effect<A, E, R>,
   options: Options<E, R2>
 ): Effect.Effect<Handle.Handle, never, Exclude<R, Scope.Scope> | R2> => {
@@ -206,47 +211,51 @@ const background = <A, E, R, R2>(
     options.name === undefined ? `${kind} ${schedule}` : Input.name(`Service.${kind}`, "name", options.name)
   Input.effect(`Service.${kind}`, "effect", effect)
   const policy = Policy.check(`Service.${kind}`, options.onFailure) ?? Failure.log
-  const record = TaskRuns.recordOf(service, { kind, name, schedule })
+  const answer = Restarts.answerOf(policy)
+  const task = new TaskRun.Task(service, { kind, name, schedule, effect, answer })
   return Effect.map(
-    TimedWork.own(service, new Repeated(service, record, effect, Restarts.answerOf(policy), plan)),
+    ScheduledWork.schedule<Exclude<R, Scope.Scope> | R2>(service, new Scheduled(task, slots)),
     Handle.of
   )
 }
 
-/** A task that runs when it is due. */
-class Repeated<A, E, R, R2>
-  extends TaskRuns.Task<A, E, R, R2>
-  implements TimedWork.Timed<Exclude<R, Scope.Scope> | R2>
-{
-  readonly plan: TimedWork.Plan
+/** A task that runs in its slots, and reports those it skips. A class, as an app may have very many. */
+class Scheduled implements ScheduledWork.Spec<any> {
+  readonly slots: Slots.Slots
+  private readonly of: TaskRun.Task<any, any, any, any>
   private skipped: Throttle.Throttle | undefined = undefined
 
-  constructor(
-    service: ServiceScope.Lifetime,
-    record: TaskRecord.TaskRecord,
-    effect: Effect.Effect<A, E, R>,
-    answer: Restarts.Answer<E, R2>,
-    plan: TimedWork.Plan
-  ) {
-    super(service, record, effect, answer)
-    this.plan = plan
+  constructor(task: TaskRun.Task<any, any, any, any>, slots: Slots.Slots) {
+    this.of = task
+    this.slots = slots
   }
 
-  due(): void {
-    this.record.due(this.plan)
+  get name(): string {
+    return this.of.name
+  }
+
+  get task() {
+    return this.of.status
+  }
+
+  run(run: Run): Effect.Effect<unknown, unknown, any> {
+    return this.of.run(run)
+  }
+
+  isDue(at: number): void {
+    this.of.isDue(at)
   }
 
   missed(slots: number): Effect.Effect<void> {
-    const { name, record, service } = this
-    const { journal } = service.owner.shared
+    const { name, service } = this.of
     this.skipped ??= Throttle.make((missed) =>
-      journal.append({ _tag: "TicksSkipped", service: service.path, task: name, missed })
+      service.owner.shared.journal.append({ _tag: "TicksSkipped", service: service.path, task: name, missed })
     )
-    record.skip(slots)
+    this.of.skipped(slots)
     return this.skipped.add(slots)
   }
 
-  over(): Effect.Effect<void> | undefined {
+  get finished(): Effect.Effect<void> | undefined {
     return this.skipped?.end
   }
 }

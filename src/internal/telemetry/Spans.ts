@@ -12,6 +12,12 @@ import * as Tracer from "effect/Tracer"
 /** Whether a tracer may export spans: any but Effect's default. */
 export const isShown = (tracer: Tracer.Tracer): boolean => tracer !== defaultTracer
 
+/** Runs `traced` if a tracer is installed, otherwise the plain effect. */
+export const whereShown = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  traced: () => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => Effect.tracerWith((tracer) => (isShown(tracer) ? traced() : effect))
+
 /** Runs an effect in a root span. */
 export const around = (name: string, attributes: Record<string, unknown>) => rootSpan(name, { attributes })
 

@@ -1,9 +1,9 @@
-/** What those who begin work are given to end it. */
+/** What the caller gets to end work before its service stops. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { OwnedRun } from "../lifecycle/OwnedRun.ts"
-import type { OwnedWork } from "../lifecycle/OwnedWork.ts"
-import * as Work from "../lifecycle/Work.ts"
+import type { OwnedWork } from "./Lifetime.ts"
+import type { OwnedFiber } from "./OwnedFiber.ts"
+import * as Work from "./Work.ts"
 
 /** Owned work that can be ended before its service. */
 export interface Handle {
@@ -17,18 +17,18 @@ export interface Handle {
 
 /** A spawned effect. */
 export interface Spawned<out A, out E> extends Handle {
-  /** Waits for the effect to end, and tells how it did. */
+  /** Waits for the effect to end, and gives its exit. */
   readonly await: Effect.Effect<Exit.Exit<A, E>>
 }
 
-/** The handle of work. Plain data, for whoever prints it or makes more of it. */
+/** The handle of work: a plain object, so that it can be printed and spread. */
 export const of = (work: OwnedWork): Handle => ({ name: work.name, cancel: cancel(work) })
 
 /** The handle of a spawned effect. */
-export const ofRun = <A, E>(run: OwnedRun<Exit.Exit<A, E>, any>): Spawned<A, E> => ({
-  name: run.name,
-  cancel: cancel(run),
-  await: Effect.map(run.await, Exit.flatten)
+export const ofFiber = <A, E>(fiber: OwnedFiber<Exit.Exit<A, E>, any>): Spawned<A, E> => ({
+  name: fiber.name,
+  cancel: cancel(fiber),
+  await: Effect.map(fiber.await, Exit.flatten)
 })
 
 const cancel = (work: OwnedWork): Effect.Effect<void> =>

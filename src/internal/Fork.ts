@@ -1,0 +1,72 @@
+/**
+ * Forks that run at once, on the stack of the caller, until they first wait.
+ * Most steps of a start or a stop never wait, so they cost no turn of the scheduler.
+ */
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
+import * as Runtime from "effect/Runtime"
+import * as RuntimeFlags from "effect/RuntimeFlags"
+
+/** Forks a daemon, as `Effect.forkDaemon`, and runs it until it first waits. */
+export const now = <A, E, R>(
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<Fiber.RuntimeFiber<A, E>, never, R> =>
+  Effect.map(Effect.runtime<R>(), (runtime) => unsafeNow(runtime, effect))
+
+/** As `now`, where a runtime is at hand. */
+export const unsafeNow = <A, E, R>(
+  runtime: Runtime.Runtime<R>,
+  effect: Effect.Effect<A, E, R>,
+  updateRefs?: Runtime.RunForkOptions["updateRefs"]
+): Fiber.RuntimeFiber<A, E> => {
+  depth++
+  try {
+    return Runtime.runFork(runtime, effect, { updateRefs, immediate: depth <= deepest })
+  } finally {
+    depth--
+  }
+}
+
+/** How many of these forks are on the stack now. */
+let depth = 0
+
+/** Deeper forks begin in a later turn: a fork takes about a hundred frames of JavaScript's ten thousand. */
+const deepest = 50
+
+/**
+ * Takes over the FiberRefs that a fiber has changed since it began with a
+ * runtime, as if its effect had run in this fiber; not its context, nor `kept`.
+ * Most change none, which is cheaper to see than to join all of them.
+ */
+export const inherit = (
+  fiber: Fiber.RuntimeFiber<unknown, unknown>,
+  begun: Runtime.Runtime<any>,
+  ...kept: ReadonlyArray<FiberRef.FiberRef<any>>
+): Effect.Effect<void> =>
+  Effect.withFiberRuntime((self) => {
+    const now = fiber.getFiberRefs()
+    // A fiber that has ended winds down, which nobody takes over.
+    const flags = RuntimeFlags.disable(fiber.getFiberRef(FiberRef.currentRuntimeFlags), RuntimeFlags.WindDown)
+    // Some FiberRefs are reset in each new fiber.
+    const isUnchanged =
+      haveSameValues(begun.fiberRefs, now) ||
+      haveSameValues(FiberRefs.forkAs(begun.fiberRefs, fiber.id()), now)
+    if (flags === begun.runtimeFlags && isUnchanged) return Effect.void
+    const restore = [FiberRef.currentContext, ...kept].map((ref) => FiberRef.set(ref, self.getFiberRef(ref)))
+    return Effect.zipRight(Fiber.inheritAll(fiber), Effect.all(restore, { discard: true }))
+  })
+
+/** Whether two have the same values, but for the context and the flags, which each fiber is given anew. */
+export const haveSameValues = (before: FiberRefs.FiberRefs, now: FiberRefs.FiberRefs): boolean => {
+  let common = 0
+  for (const [ref, [[, value]]] of now.locals) {
+    const known = before.locals.get(ref)
+    if (known !== undefined) common++
+    if (ref === FiberRef.currentContext || ref === FiberRef.currentRuntimeFlags) continue
+    const then = known === undefined ? FiberRefs.getOrDefault(before, ref) : known[0][1]
+    if (then !== value) return false
+  }
+  return common === before.locals.size
+}

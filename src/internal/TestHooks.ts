@@ -1,0 +1,37 @@
+/** Where the testing kit takes part: each is looked up in the context, and absent in production. */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+
+/** Replacements of services, by name. */
+export type Replacements = ReadonlyMap<string, Replacement>
+export const Replacements = Context.GenericTag<Replacements>("effect-services/Replacements")
+
+/** A replacement of a service. */
+export interface Replacement {
+  /** Runs in place of the service's `onStart`, which it is given and may run. */
+  readonly onStart: (onStart: Effect.Effect<any, any, any>) => Effect.Effect<any, any, any>
+  /** Whether the service's `onStop` runs. */
+  readonly stops: boolean
+}
+
+/** Wraps each bus that is made. */
+export class BusDecorator extends Context.Tag("effect-services/BusDecorator")<
+  BusDecorator,
+  <Bus>(bus: Bus) => Bus
+>() {}
+
+/** A start, a run of a task or check, a handling, what a service says its stop does, or a stop's waiting for other work. */
+export type WorkKind = "start" | "run" | "handler" | "stop" | "wait"
+
+/** Wraps the work of services. `work` is its name in the journal. */
+export type DecorateWork = <A, E, R>(
+  service: { readonly path: string },
+  kind: WorkKind,
+  work: string,
+  effect: Effect.Effect<A, E, R>
+) => Effect.Effect<A, E, R>
+
+export class WorkDecorator extends Context.Tag("effect-services/WorkDecorator")<
+  WorkDecorator,
+  DecorateWork
+>() {}

@@ -1,0 +1,251 @@
+/** The event bus: topics, and how an event is emitted or published to their listeners. */
+import * as Context from "effect/Context"
+import type * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type * as Runtime from "effect/Runtime"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type * as Event from "../../Event.ts"
+import type * as Journal from "../journal/Journal.ts"
+import * as Latch from "../Latch.ts"
+import * as Monotonic from "../Monotonic.ts"
+import type { OwnedListener } from "../lifecycle/Lifetime.ts"
+import * as Runs from "../lifecycle/Run.ts"
+import * as Work from "../lifecycle/Work.ts"
+import * as Spans from "../telemetry/Spans.ts"
+import * as Delivery from "./Delivery.ts"
+import { Dispatcher, type Ready } from "./Dispatcher.ts"
+import * as EventCheck from "./EventCheck.ts"
+import * as Listener from "./Listener.ts"
+import * as Topic from "./Topic.ts"
+
+/** The bus of this context. */
+export class EventBus extends Context.Tag("effect-services/EventBus")<
+  EventBus,
+  {
+    readonly emit: <A>(event: Event.Event<string, A>, payload: A) => Effect.Effect<Receipt>
+    readonly publish: <A>(event: Event.Event<string, A>, payload: A) => Effect.Effect<void>
+    readonly stream: <A>(event: Event.Event<string, A>) => Effect.Effect<Stream.Stream<A>, never, Scope.Scope>
+  }
+>() {}
+
+/** The outcomes of an emitted event, listener by listener in order of subscription. */
+export interface Receipt {
+  readonly event: string
+  readonly handled: number
+  /** How many listeners failed or timed out. */
+  readonly failed: number
+  readonly outcomes: ReadonlyArray<Delivery.Outcome>
+}
+
+/** Two different events have one name, so listeners of one would miss the other. */
+export class DuplicateEventError extends Data.TaggedError("DuplicateEventError")<{ readonly event: string }> {
+  override get message(): string {
+    return `Two different events are named "${this.event}". Make it once, export it, and import it where it is used.`
+  }
+}
+
+/** A bus, with what only the toolkit uses of it. */
+export interface Bus extends Context.Tag.Service<EventBus> {
+  /** Adds a listener of some events, which gets what was sent while the boot is held. */
+  readonly listen: <A, E, R>(
+    events: ReadonlyArray<Event.Event<string, A>>,
+    spec: Listener.Spec<A, E, R>
+  ) => Effect.Effect<OwnedListener, never, R>
+  /** Keeps what is sent for listeners to come, until the returned function is called. */
+  readonly holdBoot: () => () => void
+  /** Ends the streams. */
+  readonly end: Effect.Effect<void>
+}
+
+/** The whole of a bus that is in the context. */
+export const whole = (bus: Context.Tag.Service<EventBus>): Bus =>
+  // Each is made by `make`, and those who decorate one keep its members.
+  bus as Bus
+
+/** Makes a bus. With `validate`, payloads are checked against the schemas of their events. */
+export const make = (
+  validate: boolean,
+  journal: Journal.Journal["Type"],
+  clock: Clock.Clock
+): Effect.Effect<Bus> =>
+  Effect.map(Effect.runtime(), (runtime) => new Topics(validate, journal, clock, runtime))
+
+class Topics implements Bus {
+  private readonly topics = new Map<Event.Event<string, any>, Topic.Topic>()
+  private readonly names = new Set<string>()
+  private readonly shared: Topic.Shared
+  private readonly clock: Clock.Clock
+  private readonly validate: boolean
+  private holds = 0
+  private accepted = 0
+  private hasEnded = false
+
+  constructor(
+    validate: boolean,
+    journal: Journal.Journal["Type"],
+    clock: Clock.Clock,
+    runtime: Runtime.Runtime<never>
+  ) {
+    this.validate = validate
+    this.clock = clock
+    this.shared = { journal, runtime, dispatcher: new Dispatcher(new Runs.RunRuntime(runtime), clock) }
+  }
+
+  // Bound, as `{ ...bus }` is how a test decorates one.
+
+  readonly emit = (event: Event.Event<string, any>, payload: unknown): Effect.Effect<Receipt> =>
+    this.send("emit", event, payload, (envelope, topic) => {
+      const listeners = [...topic.listeners]
+      const outcomes = new Array<Delivery.Outcome>(listeners.length)
+      let left = listeners.length
+      let resume: ((receipt: Effect.Effect<Receipt>) => void) | undefined
+      const whole = () => Effect.succeed(receipt(event.name, outcomes))
+      // All have accepted it before any handles it, and none waits for another.
+      const ready: Array<Ready> = []
+      listeners.forEach((listener, index) => {
+        const delivery = listener.emit(envelope, (outcome) => {
+          outcomes[index] = outcome
+          if (--left === 0) resume?.(whole())
+        })
+        if (delivery !== undefined) ready.push(delivery)
+      })
+      this.shared.dispatcher.beginNow(ready)
+      if (left === 0) return whole()
+      return Effect.async<Receipt>((go) => {
+        resume = go
+        if (left === 0) go(whole())
+      }, Latch.ours)
+    })
+
+  readonly publish = (event: Event.Event<string, any>, payload: unknown): Effect.Effect<void> =>
+    this.send("publish", event, payload, (envelope, { mailboxes }) => {
+      // All mailboxes decide before the publisher waits for any, so a full one holds up no other.
+      const waits: Array<Effect.Effect<void>> = []
+      const pulls: Array<Effect.Effect<void>> = []
+      for (const mailbox of mailboxes) {
+        const wait = mailbox.offer(envelope)
+        if (wait !== undefined) waits.push(wait)
+        for (const subscriber of mailbox.subscribers) if (subscriber.isFree()) pulls.push(subscriber.pull)
+      }
+      const pulled =
+        pulls.length === 0
+          ? Effect.void
+          : Effect.uninterruptible(Effect.forEach(pulls, (pull) => pull, { discard: true }))
+      return waits.length === 0
+        ? pulled
+        : Effect.zipRight(pulled, Effect.all(waits, { concurrency: "unbounded", discard: true }))
+    })
+
+  readonly stream = (event: Event.Event<string, any>) =>
+    Effect.gen(this, function* () {
+      const topic = this.topic("EventBus.stream", event)
+      if (this.hasEnded) return Stream.empty
+      const live = yield* topic.streams.subscribe
+      const boot = topic.boot.slice()
+      // What is sent between the two lines is in both, and comes first of all that is live.
+      const both = new Set(boot)
+      const isNew = (sent: Delivery.Envelope) => {
+        if (both.has(sent)) return false
+        both.clear()
+        return true
+      }
+      return Stream.concat(Stream.fromIterable(boot), Stream.filter(live, isNew)).pipe(
+        Stream.map((sent) => sent.payload)
+      )
+    })
+
+  readonly listen = <A, E, R>(
+    events: ReadonlyArray<Event.Event<string, A>>,
+    spec: Listener.Spec<A, E, R>
+  ): Effect.Effect<OwnedListener, never, R> =>
+    Effect.map(Runs.runtime<R>(), (runtime) => {
+      const [first, ...rest] = Array.from(new Set(events), (event) => this.topic("Service.listen", event))
+      Delivery.validate("Service.listen", spec.options)
+      // `Service.listen` refuses an empty list.
+      const topic = rest.length === 0 ? first! : Topic.joined([first!, ...rest], this.shared)
+      return new Listener.Listener(spec, topic, runtime)
+    })
+
+  readonly holdBoot = () => {
+    this.holds++
+    return () => {
+      this.holds--
+      if (this.holds === 0) for (const topic of this.topics.values()) topic.boot.length = 0
+    }
+  }
+
+  readonly end = Effect.suspend(() => {
+    this.hasEnded = true
+    return Effect.forEach([...this.topics.values()], ({ streams }) => streams.end, { discard: true })
+  })
+
+  private topic(where: string, event: Event.Event<string, any>): Topic.Topic {
+    const known = this.topics.get(event)
+    if (known !== undefined) return known
+    EventCheck.check(where, event)
+    if (this.names.has(event.name)) throw new DuplicateEventError({ event: event.name })
+    this.names.add(event.name)
+    const topic = new Topic.Topic(event.name, this.shared)
+    this.topics.set(event, topic)
+    return topic
+  }
+
+  /** Checks an event, keeps it for the boot, and gives it to streams and the journal; then it is delivered. */
+  private send<A>(
+    verb: "emit" | "publish",
+    event: Event.Event<string, any>,
+    payload: unknown,
+    deliver: (envelope: Delivery.Envelope, topic: Topic.Topic) => Effect.Effect<A>
+  ): Effect.Effect<A> {
+    return Effect.contextWithEffect((context: Context.Context<never>) => {
+      const topic = this.topic(`EventBus.${verb}`, event)
+      const rejected = this.validate ? event.reject(payload) : undefined
+      if (rejected !== undefined) return Effect.die(rejected)
+      const envelope: Delivery.Envelope = {
+        event,
+        payload,
+        span: Spans.current(context),
+        sender: Work.of(context),
+        order: this.accepted++,
+        at: Monotonic.unsafeMillis(this.clock)
+      }
+      if (this.holds > 0) topic.boot.push(envelope)
+      const streamed = topic.streams.send(envelope)
+      const journaled = this.journaled(verb, envelope, topic)
+      if (streamed === undefined && journaled === undefined) return deliver(envelope, topic)
+      return Effect.zipRight(
+        Effect.zipRight(streamed ?? Effect.void, journaled ?? Effect.void),
+        Effect.suspend(() => deliver(envelope, topic))
+      )
+    })
+  }
+
+  private journaled(
+    verb: "emit" | "publish",
+    { event, payload, sender }: Delivery.Envelope,
+    topic: Topic.Topic
+  ): Effect.Effect<void> | undefined {
+    const { journal } = this.shared
+    const kind = verb === "emit" ? "EventEmitted" : "EventPublished"
+    if (!journal.reads(kind)) return undefined
+    return journal.append({
+      _tag: kind,
+      event: event.name,
+      sender: sender?.service,
+      listeners: topic.listeners.size,
+      payload
+    })
+  }
+}
+
+const receipt = (event: string, outcomes: ReadonlyArray<Delivery.Outcome>): Receipt => {
+  let handled = 0
+  let failed = 0
+  for (const { _tag } of outcomes) {
+    if (_tag === "Handled") handled++
+    else if (_tag === "Failed" || _tag === "TimedOut") failed++
+  }
+  return { event, handled, failed, outcomes }
+}

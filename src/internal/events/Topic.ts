@@ -1,0 +1,121 @@
+/** One event on a bus: its listeners, its mailboxes, its streams, and what was sent of it during the boot. */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as PubSub from "effect/PubSub"
+import type * as Runtime from "effect/Runtime"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type * as Journal from "../journal/Journal.ts"
+import * as Throttle from "../journal/Throttle.ts"
+import type { Envelope } from "./Delivery.ts"
+import type { Dispatcher } from "./Dispatcher.ts"
+import type * as Listener from "./Listener.ts"
+import { Mailbox, type Settings } from "./Mailbox.ts"
+
+/** What all topics of a bus share. */
+export interface Shared {
+  readonly journal: Journal.Journal["Type"]
+  readonly runtime: Runtime.Runtime<never>
+  readonly dispatcher: Dispatcher
+}
+
+export class Topic implements Listener.Topic {
+  readonly event: string
+  readonly listeners = new Set<Listener.Listener<any, any, any>>()
+  readonly boot: Array<Envelope> = []
+  /** Those with subscribers, the shared one first. */
+  readonly mailboxes = new Set<Mailbox>()
+  readonly streams: Streams
+  private readonly shared: Shared
+  private readonly common: Mailbox
+
+  constructor(event: string, shared: Shared) {
+    this.event = event
+    this.shared = shared
+    this.streams = new Streams(event, shared.journal)
+    this.common = new Mailbox(defaults, shared.runtime)
+    this.mailboxes.add(this.common)
+  }
+
+  get dispatcher(): Dispatcher {
+    return this.shared.dispatcher
+  }
+
+  mailbox(settings: Settings): Mailbox {
+    const isCommon = settings.capacity === defaults.capacity && settings.onFull === defaults.onFull
+    if (isCommon) return this.common
+    const own = new Mailbox(settings, this.shared.runtime)
+    this.mailboxes.add(own)
+    return own
+  }
+}
+
+const defaults: Settings = { capacity: 256, onFull: "wait" }
+
+/** Several topics as one, for a listener of several events: they share its mailbox, and so their order. */
+export const joined = (topics: ReadonlyArray<Topic>, shared: Shared): Listener.Topic => ({
+  event: topics.map(({ event }) => event).join(", "),
+  dispatcher: shared.dispatcher,
+  listeners: {
+    add: (listener) => topics.forEach(({ listeners }) => listeners.add(listener)),
+    delete: (listener) => topics.forEach(({ listeners }) => listeners.delete(listener))
+  },
+  mailbox: (settings) => {
+    const own = new Mailbox(settings, shared.runtime)
+    for (const { mailboxes } of topics) mailboxes.add(own)
+    return own
+  },
+  boot: topics.flatMap(({ boot }) => boot).toSorted((one, other) => one.order - other.order)
+})
+
+/** How far a stream may fall behind: a burst of some seconds. */
+const streamCapacity = 4_096
+
+/** The streams of an event: a sliding `PubSub`, so a slow reader never slows a sender. */
+class Streams {
+  private readonly drops: Throttle.Throttle
+  private pubsub: PubSub.PubSub<Envelope | typeof end> | undefined = undefined
+
+  constructor(event: string, journal: Shared["journal"]) {
+    this.drops = Throttle.make((count) =>
+      journal.append({
+        _tag: "EventsDropped",
+        service: "EventBus.stream",
+        event,
+        count,
+        reason: "queue full"
+      })
+    )
+  }
+
+  /** Sends an event to those who read. Undefined when there is no more to do. */
+  send(envelope: Envelope | typeof end): Effect.Effect<unknown> | undefined {
+    if (this.pubsub === undefined || this.pubsub.unsafeOffer(envelope)) return undefined
+    // Full: the oldest event slides out, unread by the slowest reader.
+    Effect.runSync(PubSub.publish(this.pubsub, envelope))
+    return this.drops.add(1)
+  }
+
+  /** Subscribes until the scope closes, or the stream has been read as far as its reader wants. */
+  get subscribe(): Effect.Effect<Stream.Stream<Envelope>, never, Scope.Scope> {
+    return Effect.gen(this, function* () {
+      this.pubsub ??= yield* PubSub.sliding<Envelope | typeof end>(streamCapacity)
+      const scope = yield* Effect.acquireRelease(Scope.make(), Scope.close)
+      const subscription = yield* Scope.extend(PubSub.subscribe(this.pubsub), scope)
+      return Stream.fromQueue(subscription).pipe(
+        Stream.takeWhile((one): one is Envelope => one !== end),
+        Stream.ensuring(Scope.close(scope, Exit.void))
+      )
+    })
+  }
+
+  /** Ends the streams. What they have not read can still be read. */
+  get end(): Effect.Effect<unknown> {
+    return Effect.zipRight(
+      this.drops.end,
+      Effect.suspend(() => this.send(end) ?? Effect.void)
+    )
+  }
+}
+
+const end = Symbol.for("effect-services/events/end")

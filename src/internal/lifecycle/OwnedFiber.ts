@@ -1,0 +1,107 @@
+/** Work that runs in one fiber from now on, forked into the scope of its service. */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as Runtime from "effect/Runtime"
+import * as Latch from "../Latch.ts"
+import type { TaskStatus } from "../status/ServiceStatus.ts"
+import * as Spans from "../telemetry/Spans.ts"
+import * as Lifetime from "./Lifetime.ts"
+import { Run } from "./Run.ts"
+import * as ServiceFailure from "./ServiceFailure.ts"
+import * as Work from "./Work.ts"
+
+/** What runs. `run` answers its own failures. */
+export interface Spec<out A, out R> {
+  readonly name: string
+  readonly task?: (() => TaskStatus) | undefined
+  readonly run: (run: Run) => Effect.Effect<A, never, R>
+}
+
+/**
+ * Forks work into the scope of a service, which interrupts and awaits it in its
+ * stop. Dies with `ServiceStoppedError` when the service takes no work any more.
+ */
+export const fork = <A, R>(
+  service: Lifetime.Lifetime,
+  spec: Spec<A, R>
+): Effect.Effect<OwnedFiber<A, R>, never, R> =>
+  Effect.uninterruptible(
+    Effect.suspend(() => {
+      const owned = new OwnedFiber(service, spec)
+      Lifetime.own(service, owned)
+      return Effect.map(Effect.forkIn(owned.effect, service.spawnScope), (fiber) => owned.begun(fiber))
+    })
+  )
+
+export class OwnedFiber<A, R> implements Lifetime.OwnedWork {
+  readonly isRunning = true
+  private readonly service: Lifetime.Lifetime
+  private readonly spec: Spec<A, R>
+  private fiber: Fiber.RuntimeFiber<A> | undefined = undefined
+  isInterrupted = false
+  private exit: Exit.Exit<A> | undefined = undefined
+  /** Opens when it has ended and all has been recorded. */
+  private finished: Latch.Latch | undefined = undefined
+
+  constructor(service: Lifetime.Lifetime, spec: Spec<A, R>) {
+    this.service = service
+    this.spec = spec
+  }
+
+  get name(): string {
+    return this.spec.name
+  }
+
+  get source(): object {
+    return this
+  }
+
+  get task(): (() => TaskStatus) | undefined {
+    return this.spec.task
+  }
+
+  /** What the fiber runs, in the context of the fiber that forks it, outside the work and the span of that one. */
+  get effect(): Effect.Effect<A, never, R> {
+    return Effect.contextWithEffect((context) => {
+      const { owner, path } = this.service
+      const run = new Run(new Work.Work(path, owner, this, undefined), Spans.outside(context), this)
+      return Effect.mapInputContext(this.spec.run(run), () => run.context)
+    })
+  }
+
+  begun(fiber: Fiber.RuntimeFiber<A>): this {
+    this.fiber = fiber
+    fiber.addObserver((exit) => this.ended(exit))
+    if (this.isInterrupted) fiber.unsafeInterruptAsFork(FiberId.none)
+    return this
+  }
+
+  end(interrupts: boolean): void {
+    if (!interrupts) return
+    this.isInterrupted = true
+    this.fiber?.unsafeInterruptAsFork(FiberId.none)
+  }
+
+  /** Waits for its end, and gives its exit. */
+  get await(): Effect.Effect<Exit.Exit<A>> {
+    return Effect.suspend(() => {
+      if (this.exit !== undefined) return Effect.succeed(this.exit)
+      // The latch opens when there is an exit.
+      return Effect.map((this.finished ??= Latch.make()).await, () => this.exit!)
+    })
+  }
+
+  private ended(exit: Exit.Exit<A>): void {
+    const recorded = ServiceFailure.unanswered(this.service, this.name, exit)
+    if (recorded === undefined) return this.finish(exit)
+    Runtime.runFork(this.service.runtime, recorded).addObserver(() => this.finish(exit))
+  }
+
+  private finish(exit: Exit.Exit<A>): void {
+    this.exit = exit
+    Lifetime.disown(this.service, this)
+    this.finished?.unsafeOpen()
+  }
+}

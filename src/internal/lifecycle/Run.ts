@@ -1,0 +1,168 @@
+/**
+ * Runs of owned work: each handling, tick, task and check is a fiber of its own,
+ * with its own id, interruption, children, FiberRefs and scope.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
+import * as Runtime from "effect/Runtime"
+import * as RuntimeFlags from "effect/RuntimeFlags"
+import * as Scope from "effect/Scope"
+import * as ContextOverlay from "../ContextOverlay.ts"
+import * as Fork from "../Fork.ts"
+import * as Spans from "../telemetry/Spans.ts"
+import * as Work from "./Work.ts"
+
+/**
+ * What the runs of some work begin with: the context and the FiberRefs of the
+ * fiber that set the work up, taken once, since `Runtime.runFork` copies and
+ * patches all of them at each fork.
+ */
+export class RunRuntime<in R> {
+  readonly runtime: Runtime.Runtime<R>
+  /** Without FiberRefs: each run is given `locals`. */
+  private readonly bare: Runtime.Runtime<R>
+  private locals: FiberRefs.FiberRefs["locals"] | undefined = undefined
+
+  constructor(runtime: Runtime.Runtime<R>) {
+    this.runtime = runtime
+    this.bare = Runtime.make({
+      context: runtime.context,
+      fiberRefs: noFiberRefs,
+      runtimeFlags: RuntimeFlags.disable(runtime.runtimeFlags, RuntimeFlags.Interruption)
+    })
+  }
+
+  /** Forks a run in this context, uninterruptible, and runs it until it first waits, or begins with it in a later turn. */
+  fork<A, E, R2>(
+    context: Context.Context<R2>,
+    effect: Effect.Effect<A, E, R2>,
+    options?: { readonly immediate: false }
+  ): Fiber.RuntimeFiber<A, E> {
+    this.locals ??= FiberRefs.forkAs(this.runtime.fiberRefs, FiberId.none).locals
+    const { locals } = this
+    const updateRefs: Runtime.RunForkOptions["updateRefs"] = (_, id) =>
+      FiberRefs.unsafeMake(new Map(locals).set(FiberRef.currentContext, [[id, context]]))
+    // What the effect needs is in `context`, which replaces the runtime's.
+    const provided = effect as Effect.Effect<A, E>
+    return options === undefined
+      ? Fork.unsafeNow(this.bare, provided, updateRefs)
+      : Runtime.runFork(this.bare, provided, { updateRefs, immediate: false })
+  }
+}
+
+const noFiberRefs = FiberRefs.empty()
+
+/** The runtime for work that this fiber sets up. What is set up in the same state shares one. */
+export const runtime = <R>(): Effect.Effect<RunRuntime<R>, never, R> =>
+  Effect.withFiberRuntime((fiber) => {
+    const { currentContext } = fiber
+    const fiberRefs = fiber.getFiberRefs()
+    const known = lastOf.get(currentContext)
+    // It was made from this very context, so it provides `R`.
+    if (known !== undefined && Fork.haveSameValues(known.fiberRefs, fiberRefs))
+      return Effect.succeed(known.made as RunRuntime<R>)
+    const flags = fiber.getFiberRef(FiberRef.currentRuntimeFlags)
+    // This effect needs `R`, so the fiber's context has it.
+    const context = Spans.outside(currentContext as Context.Context<R>)
+    const made = new RunRuntime(Runtime.make({ context, fiberRefs, runtimeFlags: flags }))
+    lastOf.set(currentContext, { fiberRefs, made })
+    return Effect.succeed(made)
+  })
+
+/** The last runtime that was made from a context, and the FiberRefs at that time. */
+const lastOf = new WeakMap<
+  Context.Context<never>,
+  { readonly fiberRefs: FiberRefs.FiberRefs; readonly made: RunRuntime<any> }
+>()
+
+/** A run: the work that it is, and the scope that it gets when it first asks for one. Most never do. */
+export class Run implements ContextOverlay.Entries {
+  readonly keys = ownKeys
+  private readonly work: Work.Work
+  private readonly base: Context.Context<any>
+  private scope: Scope.CloseableScope | undefined = undefined
+  private exit: Exit.Exit<unknown, unknown> | undefined = undefined
+
+  private readonly owner: Interrupter
+
+  /** A run of some work in a context, which `owner` may interrupt. */
+  constructor(work: Work.Work, base: Context.Context<any>, owner: Interrupter) {
+    this.work = work
+    this.base = base
+    this.owner = owner
+  }
+
+  /** Whether its owner has interrupted it, which nobody needs to be told. */
+  get isInterrupted(): boolean {
+    return this.owner.isInterrupted
+  }
+
+  get(key: string): unknown {
+    return key === Scope.Scope.key ? this.ownScope() : this.work
+  }
+
+  /** The context of what runs: with the work and the run's scope. */
+  get context(): Context.Context<any> {
+    return ContextOverlay.over(this.base, this)
+  }
+
+  /**
+   * Runs an effect interruptibly, releases what it acquired, and then, in the
+   * same fiber, goes on with `settle`, which runs uninterruptibly.
+   */
+  perform<A, E, B, E2>(
+    effect: Effect.Effect<A, E, any>,
+    settle: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2, any>
+  ): Effect.Effect<B, E2> {
+    // What it needs is in the run's context, in which it is performed.
+    return Effect.matchCauseEffect(Effect.interruptible(effect), {
+      onFailure: (cause) => this.release(Exit.failCause(cause), settle),
+      onSuccess: (value) => this.release(Exit.succeed(value), settle)
+    }) as Effect.Effect<B, E2>
+  }
+
+  /** As `perform`, in a scope of its own: for another attempt in the same fiber. */
+  again<A, E, B, E2>(
+    effect: Effect.Effect<A, E, any>,
+    settle: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2, any>
+  ): Effect.Effect<B, E2> {
+    const next = new Run(this.work, this.base, this.owner)
+    return Effect.mapInputContext(next.perform(effect, settle), () => next.context)
+  }
+
+  /** Runs what follows the effect, as the answer to its failure: it is of the same work, but not in the run's scope. */
+  afterwards<A, E>(effect: Effect.Effect<A, E, any>): Effect.Effect<A, E> {
+    return Effect.mapInputContext(effect, () => ContextOverlay.add(this.base, Work.CurrentWork, this.work))
+  }
+
+  private release<A, E, B, E2>(
+    exit: Exit.Exit<A, E>,
+    settle: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2, any>
+  ): Effect.Effect<B, E2, any> {
+    this.exit = exit
+    if (this.scope === undefined) return settle(exit)
+    return Effect.flatMap(Effect.exit(Scope.close(this.scope, exit)), (closed) =>
+      settle(Exit.zipLeft(exit, closed))
+    )
+  }
+
+  private ownScope(): Scope.CloseableScope {
+    if (this.scope !== undefined) return this.scope
+    this.scope = Effect.runSync(Scope.make())
+    // What a run left behind may ask for the scope after its end.
+    if (this.exit !== undefined) Effect.runSync(Scope.close(this.scope, this.exit))
+    return this.scope
+  }
+}
+
+/** What may interrupt a run: its service when it stops, or a handle's `cancel`. */
+export interface Interrupter {
+  readonly isInterrupted: boolean
+}
+
+const ownKeys = [Scope.Scope.key, Work.CurrentWork.key]
