@@ -49,7 +49,7 @@ const serving = <E, R>(
 ) =>
   Effect.gen(function* () {
     const started = yield* Deferred.make<number>()
-    const journal = yield* Journal.make
+    const journal = yield* Effect.provide(Journal.Journal, Journal.layer)
     const layer = HttpServer.serve(router).pipe(
       Layer.merge(Layer.effectDiscard(Effect.flatMap(port, (_) => Deferred.succeed(started, _)))),
       Layer.provide(NodeHttp.layer(createServer, { ...local, ...options }))
@@ -171,7 +171,7 @@ describe("NodeHttp.layer", () => {
         onStart: Effect.asVoid(HttpServer.HttpServer),
         onStop: () => Effect.sleep("300 millis")
       }) {}
-      const journal = yield* Journal.make
+      const journal = yield* Effect.provide(Journal.Journal, Journal.layer)
       const app = Slow.layer.pipe(
         Layer.provideMerge(HttpServer.serve(routes)),
         Layer.provide(NodeHttp.layer(() => Http.createServer(), { ...local, readinessDelay: "400 millis" }))
@@ -238,7 +238,7 @@ describe("NodeHttp.layer", () => {
   it.live("answers with 503 before anything is served", () =>
     Effect.gen(function* () {
       const slow = Layer.effectDiscard(Effect.never)
-      const journal = yield* Journal.make
+      const journal = yield* Effect.provide(Journal.Journal, Journal.layer)
       const server = Http.createServer()
       const app = HttpServer.serve(routes).pipe(
         Layer.provide(slow),
@@ -371,7 +371,7 @@ describe("NodeHttp.layer", () => {
         Effect.interruptible(Effect.never).pipe(Effect.ensuring(Deferred.succeed(ended, undefined)))
       )
       const up = yield* Deferred.make<number>()
-      const journal = yield* Journal.make
+      const journal = yield* Effect.provide(Journal.Journal, Journal.layer)
       const app = HttpServer.serve(routes, hangs).pipe(
         Layer.merge(Layer.effectDiscard(Effect.flatMap(port, (_) => Deferred.succeed(up, _)))),
         Layer.provide(NodeHttp.layer(() => Http.createServer(), { ...local, drainTimeout: "100 millis" }))

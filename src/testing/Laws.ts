@@ -139,7 +139,9 @@ const failures = new Set<Journal.Entry["_tag"]>([
   "TaskFailed",
   "HandlerFailed",
   "WorkRestarting",
-  "RestartsExhausted"
+  "WorkRetrying",
+  "RestartsExhausted",
+  "RetriesExhausted"
 ])
 
 /** Failures that are no matter of `works`: samples of events are no fair trial of what handles them, and deadlines have a law. */

@@ -1,7 +1,6 @@
 /** What is done to an app to see whether its services keep their laws, as data that can be written down. */
 import * as Input from "../internal/Input.ts"
-import { below } from "../internal/lifecycle/Labels.ts"
-import { counted, listed } from "../internal/Format.ts"
+import { below, counted, listed } from "../internal/Format.ts"
 
 /** One course of events. Without anything, the app starts, runs, and is stopped. */
 export interface Scenario {

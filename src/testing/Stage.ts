@@ -9,12 +9,12 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as App from "../App.ts"
 import * as BusDecorator from "../internal/BusDecorator.ts"
-import * as Event from "../Event.ts"
 import type * as EventBus from "../EventBus.ts"
 import * as Latch from "../internal/Latch.ts"
+import * as EventCheck from "../internal/events/EventCheck.ts"
 import * as Input from "../internal/Input.ts"
-import * as Journal from "../Journal.ts"
-import { below } from "../internal/lifecycle/Labels.ts"
+import * as Journal from "../internal/journal/Journal.ts"
+import { below } from "../internal/Format.ts"
 import { Replacements } from "../internal/Replacements.ts"
 import * as WorkDecorator from "../internal/WorkDecorator.ts"
 import type * as Drive from "./Drive.ts"
@@ -123,7 +123,7 @@ const stepped = (
 ): EventBus.EventBus["Type"] => ({
   ...bus,
   listen: (events, spec) => {
-    const work = `listener ${Event.namesOf(events)}`
+    const work = `listener ${EventCheck.namesOf(events)}`
     return bus.listen(events, {
       ...spec,
       handler: (payload, name) =>

@@ -2,7 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Journal from "../Journal.ts"
-import { below } from "../internal/lifecycle/Labels.ts"
+import { below } from "../internal/Format.ts"
 import type * as VirtualTime from "./VirtualTime.ts"
 
 /** What a test sees of an app. */
