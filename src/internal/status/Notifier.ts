@@ -6,6 +6,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import * as Latch from "../Latch.ts"
 
 /** A source of change notifications. */
 export interface Notifier {
@@ -17,10 +18,10 @@ export interface Notifier {
 
 /** Creates a notifier without readers. */
 export const make = (): Notifier => {
-  const readers = new Set<Effect.Latch>()
+  const readers = new Set<Latch.Latch>()
   const subscribe = Effect.acquireRelease(
     Effect.sync(() => {
-      const reader = Effect.unsafeMakeLatch()
+      const reader = Latch.make()
       readers.add(reader)
       return reader
     }),
