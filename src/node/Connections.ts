@@ -1,7 +1,7 @@
 /**
- * The connections of a Node HTTP server, and the requests that are in flight on
- * them: until the answer has been sent, and the handler has ended with all that
- * it releases.
+ * Tracks the connections of a Node HTTP server and the exchanges in flight on
+ * them. An exchange is in flight until its response has been sent and its
+ * handler has ended, finalizers included.
  */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -11,109 +11,112 @@ import * as Net from "node:net"
 import type { Duplex } from "node:stream"
 import * as Tls from "node:tls"
 
-/** A request, from its arrival until nothing of it is left. */
+/** A request and its response, from the arrival of the head until the handler has ended. */
 export interface Exchange {
   readonly request: Http.IncomingMessage
-  /** None when the client offered another protocol, as WebSocket. */
+  /** Undefined for an upgrade request, such as WebSocket. */
   readonly response: Http.ServerResponse | undefined
-  /** Whether the answer has been sent, or nobody is there to take it. */
+  /** Whether the response has been sent, or the client has gone. */
   isAnswered: boolean
-  /** Whether it ends only when somebody ends it: a WebSocket, or server-sent events. */
+  /** Whether it has no end of its own: a WebSocket, or server-sent events. */
   isStream: boolean
-  /** What handles it, once it does. */
+  /** The fiber that handles it, while it runs. */
   handler: Fiber.RuntimeFiber<unknown, unknown> | undefined
 }
 
-/** What is open, and how to close it. */
+/** The open connections of a server, and the ways to close them. */
 export interface Connections {
   readonly inFlight: () => ReadonlyArray<Exchange>
   readonly exchangeOf: (request: Http.IncomingMessage) => Exchange | undefined
-  /** Notes who handles a request. */
+  /** Records the fiber that handles an exchange, until it ends. */
   readonly handledBy: (exchange: Exchange, fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
-  /** Each connection is closed by its client after the next answer, which says so. */
+  /** From now on, the last response of each connection says `Connection: close`. */
   readonly closeAfterAnswers: () => void
-  /** Notes that an answer has no end of its own; false when streams are not to begin any more. */
+  /** Marks an exchange as a stream. False when streams have been ended, so it must not start. */
   readonly mayStream: (exchange: Exchange) => boolean
-  /** Interrupts what handles streams, also those that would begin later. */
+  /** Interrupts the handlers of streams. Streams that start later are refused. */
   readonly endStreams: () => void
-  /** Takes no new connections. What is open stays so. */
+  /** Refuses new connections and leaves the open ones as they are. */
   readonly stopListening: () => void
-  /** Closes each connection as soon as no request is in flight on it. */
+  /** Closes each connection as soon as nothing is in flight on it. */
   readonly closeWhenIdle: () => void
-  /** Cuts the connections on which all that is in flight, if anything, is to be cut. */
-  readonly destroyWhere: (isToBeCut: (exchange: Exchange) => boolean) => void
-  /** Closes all, whatever is in flight. */
+  /** Destroys idle connections, and those whose exchanges all match. */
+  readonly destroyWhere: (matches: (exchange: Exchange) => boolean) => void
+  /** Destroys all connections, whatever is in flight, and closes the server. */
   readonly destroy: () => void
-  /** Waits until no request is in flight and no connection is open. */
+  /** Completes when nothing is in flight and no connection is open. */
   readonly closed: Effect.Effect<void>
 }
 
-/** What is in flight on one connection. */
-interface Line {
+/** The state of one connection. */
+interface Connection {
   readonly exchanges: Set<Exchange>
-  /** The answer that comes last, and whether the connection was to be kept after it. */
+  /** The last response in pipeline order, and whether Node meant to keep the connection alive after it. */
   last: { readonly response: Http.ServerResponse; readonly isKept: boolean } | undefined
-  /** Whether it is being closed. */
+  /** Whether the server has begun to close it. */
   isClosing: boolean
 }
 
-/** Watches a server, from before it listens. Requests that come before there is a handler are answered with 503 and `notYet`. */
-export const of = (server: Http.Server, notYet: string): Connections => {
-  const open = new Map<Duplex, Line>()
+/**
+ * Tracks a server that does not listen yet. A request that arrives before a
+ * handler is installed is answered with 503 and the text `unavailable`.
+ */
+export const make = (server: Http.Server, unavailable: string): Connections => {
+  const open = new Map<Duplex, Connection>()
   const exchanges = new Map<Http.IncomingMessage, Exchange>()
-  /** Connections below TLS, which no request ever shows. */
+  /** TCP sockets below TLS: requests and responses only show the TLS socket. */
   const raw = new Set<Net.Socket>()
   const waiting = new Set<() => void>()
   let closesAfterAnswers = false
   let closesWhenIdle = false
   let endsStreams = false
 
-  const lineOf = (socket: Duplex): Line => {
+  const connectionOf = (socket: Duplex): Connection => {
     const known = open.get(socket)
     if (known !== undefined) return known
-    const line: Line = { exchanges: new Set(), last: undefined, isClosing: false }
-    open.set(socket, line)
+    const connection: Connection = { exchanges: new Set(), last: undefined, isClosing: false }
+    open.set(socket, connection)
     socket.once("close", () => {
       open.delete(socket)
-      for (const { response } of line.exchanges) abandon(response)
+      for (const { response } of connection.exchanges) abandon(response)
       settle()
     })
-    return line
+    return connection
   }
   const settle = () => {
     if (closesWhenIdle) {
-      for (const [socket, line] of open) {
-        if (line.exchanges.size > 0 || line.isClosing) continue
-        line.isClosing = true
-        close(socket)
+      for (const [socket, connection] of open) {
+        if (connection.exchanges.size > 0 || connection.isClosing) continue
+        connection.isClosing = true
+        closeWhenFlushed(socket)
       }
     }
     if (exchanges.size > 0 || open.size > 0) return
     for (const resume of waiting) resume()
   }
-  /** Of requests that were sent without waiting for answers, only the last one's answer is the last. */
-  const markLast = (line: Line, response: Http.ServerResponse) => {
-    if (line.last !== undefined) line.last.response.shouldKeepAlive = line.last.isKept
-    line.last = { response, isKept: response.shouldKeepAlive }
+  /** Of pipelined requests, only the last response may say that the connection closes. */
+  const markLast = (connection: Connection, response: Http.ServerResponse) => {
+    if (connection.last !== undefined) connection.last.response.shouldKeepAlive = connection.last.isKept
+    connection.last = { response, isKept: response.shouldKeepAlive }
     if (closesAfterAnswers) response.shouldKeepAlive = false
   }
   const begin = (request: Http.IncomingMessage, response?: Http.ServerResponse): Exchange => {
-    // Others are offers that mostly nobody takes up, as `h2c` by clients that could speak HTTP/2.
+    // Other protocols are offers that servers usually ignore, such as `h2c` from clients that speak HTTP/2.
     const isStream = response === undefined && /websocket/i.test(request.headers.upgrade ?? "")
     const isAnswered = response === undefined
     const exchange: Exchange = { request, response, isAnswered, isStream, handler: undefined }
     exchanges.set(request, exchange)
-    const line = lineOf(request.socket)
-    line.exchanges.add(exchange)
-    if (response !== undefined) markLast(line, response)
+    const connection = connectionOf(request.socket)
+    connection.exchanges.add(exchange)
+    if (response !== undefined) markLast(connection, response)
     return exchange
   }
   const end = (exchange: Exchange) => {
     if (!exchange.isAnswered || exchange.handler !== undefined || !exchanges.delete(exchange.request)) return
-    const line = open.get(exchange.request.socket)
-    if (line !== undefined) {
-      line.exchanges.delete(exchange)
-      if (line.last?.response === exchange.response) line.last = undefined
+    const connection = open.get(exchange.request.socket)
+    if (connection !== undefined) {
+      connection.exchanges.delete(exchange)
+      if (connection.last?.response === exchange.response) connection.last = undefined
     }
     settle()
   }
@@ -123,11 +126,11 @@ export const of = (server: Http.Server, notYet: string): Connections => {
       raw.add(socket)
       socket.once("close", () => raw.delete(socket))
     })
-    server.on("secureConnection", lineOf)
+    server.on("secureConnection", connectionOf)
   } else {
-    server.on("connection", lineOf)
+    server.on("connection", connectionOf)
   }
-  // First, so that all who are told of a request find it here.
+  // Runs before all other listeners, so that they find the exchange.
   server.prependListener("request", (request, response) => {
     const exchange = begin(request, response)
     callBackOnClose(response)
@@ -137,15 +140,15 @@ export const of = (server: Http.Server, notYet: string): Connections => {
     })
     if (server.listenerCount("request") === 1) {
       response.writeHead(503, { "content-type": "text/plain", "retry-after": "1", connection: "close" })
-      response.end(`${notYet}\n`)
+      response.end(`${unavailable}\n`)
     }
   })
   server.prependListener("upgrade", (request, socket) => {
-    // Node hands it over without one, and an error that nobody hears ends the process.
+    // Node removes its own error listener here, and an unhandled `error` event ends the process.
     socket.on("error", () => {})
     const exchange = begin(request)
     socket.once("close", () => end(exchange))
-    if (server.listenerCount("upgrade") === 1) close(socket.end(refusal))
+    if (server.listenerCount("upgrade") === 1) closeWhenFlushed(socket.end(refusal))
   })
 
   return {
@@ -170,18 +173,18 @@ export const of = (server: Http.Server, notYet: string): Connections => {
       endsStreams = true
       for (const exchange of exchanges.values()) if (exchange.isStream) interrupt(exchange)
     },
-    // That of `net`: that of `http` would cut idle connections too, on which a request may be on its way.
+    // `close` of `net`: that of `http` also destroys idle connections, on which a request may be on its way.
     stopListening: () => void Net.Server.prototype.close.call(server),
     closeWhenIdle: () => {
       closesWhenIdle = true
       settle()
     },
-    destroyWhere: (isToBeCut) => {
-      for (const [socket, line] of open) if ([...line.exchanges].every(isToBeCut)) socket.destroy()
+    destroyWhere: (matches) => {
+      for (const [socket, connection] of open) if ([...connection.exchanges].every(matches)) socket.destroy()
     },
     destroy: () => {
       for (const socket of [...open.keys(), ...raw]) socket.destroy()
-      // Ends its timers.
+      // Also stops the timers of the server.
       server.closeAllConnections()
       server.close()
     },
@@ -194,21 +197,22 @@ export const of = (server: Http.Server, notYet: string): Connections => {
   }
 }
 
-/** Ends what handles a request. */
+/** Interrupts the handler of an exchange. */
 const interrupt = ({ handler }: Exchange): void => handler?.unsafeInterruptAsFork(FiberId.none)
 
-/** Answers with 503 where nothing has been sent, and ends what handles the request. */
-export const cut = (exchange: Exchange): void => {
-  // Here, since a handler may be deaf to interruption, and one that reads a body closes the connection then.
+/** Answers with 503 if no response has begun, and interrupts the handler. */
+export const abort = (exchange: Exchange): void => {
+  // Before the interruption: a handler may ignore it, and one that reads the body closes the connection on it.
   if (exchange.response?.headersSent === false)
     exchange.response.writeHead(503, { connection: "close" }).end()
   interrupt(exchange)
 }
 
-/** Node calls back when all of an answer has been sent, and so never when its client has gone before. */
+/** Makes the callback of `response.end` run when the client goes too: Node only calls it when all has been sent. */
 const callBackOnClose = (response: Http.ServerResponse): void => {
   const end = response.end.bind(response)
   response.end = (...args: ReadonlyArray<unknown>) => {
+    // The only function that `end` takes is its callback, and the arguments go on unchanged.
     const callback = args.find((arg) => typeof arg === "function") as (() => void) | undefined
     if (callback !== undefined && response.closed) process.nextTick(callback)
     else if (callback !== undefined) response.once("close", callback)
@@ -216,7 +220,7 @@ const callBackOnClose = (response: Http.ServerResponse): void => {
   }
 }
 
-/** Tells who waits for an answer that its connection has gone. Node does not where an earlier one was to be sent first. */
+/** Emits `close` on a response whose connection has gone. Node does not for a response queued behind another. */
 const abandon = (response: Http.ServerResponse | undefined): void => {
   if (response === undefined || response.socket !== null || response.destroyed) return
   response.destroy()
@@ -225,8 +229,8 @@ const abandon = (response: Http.ServerResponse | undefined): void => {
 
 const refusal = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
-/** After what has been written. */
-const close = (socket: Duplex): void => {
+/** Closes a socket once all that was written has been flushed. */
+const closeWhenFlushed = (socket: Duplex): void => {
   if (socket instanceof Net.Socket) socket.destroySoon()
   else socket.destroy()
 }

@@ -1,11 +1,11 @@
 /**
- * An HTTP server for @effect/platform on Node that stops without losing a
- * request: not ready, keep serving, stop accepting, answer what is in flight,
- * and only then let go of the services that the handlers use.
+ * An HTTP server for @effect/platform on Node with a graceful stop: report not
+ * ready, keep serving, stop accepting, answer what is in flight, and only then
+ * release the services that the handlers use.
  *
- * The server is a service, `HttpServer`. What is served on it is released
- * before all that the handlers need, however layers are nested; so that is when
- * the service stops, and its stop is the drain.
+ * The server is a service named `HttpServer`. It stops when the app served on it
+ * is released, which happens before anything the handlers need is released,
+ * however layers are nested. Its stop is the drain.
  */
 import type * as Etag from "@effect/platform/Etag"
 import * as Headers from "@effect/platform/Headers"
@@ -18,6 +18,7 @@ import type * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -27,76 +28,72 @@ import type * as Net from "node:net"
 import * as Definition from "../internal/lifecycle/Definition.ts"
 import * as Input from "../internal/Input.ts"
 import * as Owner from "../internal/lifecycle/Owner.ts"
-import * as ServiceScope from "../internal/lifecycle/Lifetime.ts"
+import * as Lifetime from "../internal/lifecycle/Lifetime.ts"
 import type { StartError } from "../internal/lifecycle/StartError.ts"
 import * as Startup from "../internal/lifecycle/Startup.ts"
 import * as Connections from "./Connections.ts"
 import * as HttpDrain from "./HttpDrain.ts"
-import * as ListenError from "./ListenError.ts"
 
-export { ListenError } from "./ListenError.ts"
-
-/** Where to listen, as Node's `server.listen` takes it, and how to stop. */
+/** Where to listen, as for Node's `server.listen`, and how to drain. */
 export interface Options extends Omit<Net.ListenOptions, "signal"> {
-  /** What the service is called. Defaults to `HttpServer`; of two servers in one app, name one. */
+  /** The name of the service. Defaults to `HttpServer`; two servers in one app need different names. */
   readonly name?: string | undefined
   /**
-   * How long the server goes on as before when it has been asked to stop and is
-   * not ready any more. Defaults to none. Under Kubernetes, `5 seconds`: it
-   * takes about that long until nobody sends requests to a pod that ends.
+   * How long to keep accepting connections after the app has become not ready.
+   * Defaults to none. Use `5 seconds` under Kubernetes: endpoints take about that
+   * long to stop sending requests to a terminating pod.
    */
   readonly readinessDelay?: Duration.DurationInput | undefined
   /**
-   * How long requests in flight may take when the server takes no new ones.
-   * Then their handlers are interrupted and their connections closed. Defaults
-   * to two thirds of the time that the app has left to stop, which is `20 seconds`
-   * of its 30: the rest is for the services. Never longer than the app has left.
-   * What is cut may take up to 3 seconds more to end.
+   * How long requests in flight may take once new connections are refused. Then
+   * their handlers are interrupted and their connections closed, which may take
+   * 3 seconds more. Defaults to two thirds of the time that the app has left to
+   * stop, `20 seconds` of its 30; the rest is for the other services. Never
+   * longer than the app has left.
    */
   readonly drainTimeout?: Duration.DurationInput | undefined
   /**
-   * What becomes of WebSockets and server-sent events, which have no end of
-   * their own. `"interrupt"`, the default, ends them when the drain begins:
-   * their clients connect again, elsewhere. `"drain"` gives them the drain's
-   * time, for handlers that end by themselves.
+   * What the drain does with WebSockets and server-sent events, which have no end
+   * of their own. `"interrupt"`, the default, ends them when the drain begins, so
+   * that clients reconnect elsewhere. `"drain"` gives them `drainTimeout`, for
+   * handlers that end by themselves.
    */
   readonly streams?: "interrupt" | "drain" | undefined
 }
 
 /**
- * As `NodeHttpServer.layer` of @effect/platform-node, with the drain built in.
+ * Like `NodeHttpServer.layer` of @effect/platform-node, with a graceful drain.
  *
- * When what is served on it is released, as on SIGTERM:
+ * When the app served on it is released, for instance on SIGTERM:
  *
- * 1. For `readinessDelay`, counted from when the app became not ready, all goes
- *    on as before.
- * 2. New connections are refused. Requests that come over open ones are answered,
- *    and answers say `Connection: close`. Streams are ended, unless they are to drain.
- * 3. Requests in flight have `drainTimeout`; those that are left are answered
- *    with 503 if they have had no answer, interrupted, cut, and journaled as
- *    `RequestsCut`, which makes the stop unclean. Nothing that a client does, or
- *    does not do, makes it longer.
+ * 1. The server serves on for `readinessDelay`, counted from when the app became
+ *    not ready.
+ * 2. New connections are refused. Requests over open connections are answered with
+ *    `Connection: close`. Streams are ended, unless `streams` is `"drain"`.
+ * 3. Requests in flight have `drainTimeout`. The rest are answered with 503 if no
+ *    response has begun, interrupted, and recorded as `RequestsCut`, which makes
+ *    the stop unclean. No client can make the stop take longer.
  *
- * A handler that waits until what it is served by has stopped waits for itself,
- * until it is cut: let it fork that, and answer.
+ * A handler must not wait for its own server to stop: it would wait until it is
+ * aborted. Fork such work, and answer.
  *
- * Before something is served, requests are answered with 503. Where the server
- * has Node's defaults, it gets others: connections without a request are kept
- * for 65 seconds, since balancers keep theirs for 60 and who closes first loses
- * a request; the head of a request may take 15, against clients that trickle
- * (Node looks every 30). Node's 5 minutes for a whole request stay.
+ * Until an app is served, requests are answered with 503. Node's default timeouts
+ * are replaced: idle connections are kept for 65 seconds, since load balancers
+ * keep theirs for 60 and whoever closes first may lose a request; a request head
+ * may take 15 seconds, against slow clients (Node checks every 30). Node's limit of
+ * 5 minutes for a whole request stays.
  *
- * One app is served on it, once. A request that offers another protocol than
- * WebSocket (`Upgrade: h2c`) is answered, but Node does not give its body to anybody.
+ * Serves one app, once. A request that offers a protocol other than WebSocket
+ * (`Upgrade: h2c`) is answered, but Node does not deliver its body.
  *
- * Fails with `StartError<ListenError>`. Throws `InputError` on useless options.
+ * Fails with `StartError<ListenError>`. Throws `InputError` for invalid options.
  */
 export const layer = (
   evaluate: () => Http.Server,
   options: Options
 ): Layer.Layer<
   HttpPlatform.HttpPlatform | Etag.Generator | NodeContext.NodeContext | HttpServer.HttpServer,
-  StartError<ListenError.ListenError>
+  StartError<ListenError>
 > => {
   Input.callable(where, "evaluate", evaluate)
   const settings = check(options)
@@ -113,11 +110,24 @@ export const layer = (
       startTimeout: undefined,
       stopTimeout: HttpDrain.limit(settings)
     },
-    Effect.map(Effect.all([ServiceScope.lifetime, listen(evaluate, settings)]), ([service, listening]) =>
+    Effect.map(Effect.all([Lifetime.lifetime, listen(evaluate, settings)]), ([service, listening]) =>
       serving(service, listening, settings)
     )
   )
   return Layer.merge(server, NodeHttpServer.layerContext)
+}
+
+/** The server cannot listen on its address. */
+export class ListenError extends Data.TaggedError("ListenError")<{
+  /** Host and port, such as `127.0.0.1:3000`, or a path. */
+  readonly address: string
+  /** The error code of Node, such as `EADDRINUSE`. */
+  readonly code: string
+  readonly cause: unknown
+}> {
+  override get message(): string {
+    return `cannot listen on ${this.address}: ${advice[this.code] ?? String(this.cause)}`
+  }
 }
 
 const where = "NodeHttp.layer"
@@ -137,7 +147,7 @@ const check = (options: Options): Settings => {
     return refuse("options", "an object with a port or path", options)
   const { drainTimeout, name, port, readinessDelay, streams, ...elsewhere } = options
   if ("signal" in elsewhere) refuse("signal", "left out: a server ends with its layer", elsewhere.signal)
-  // For Node, a port that is there and undefined is any port.
+  // Node takes a `port` key that is undefined for any free port.
   const isElsewhere = elsewhere.path !== undefined || "fd" in elsewhere || "handle" in elsewhere
   const isPort = Number.isInteger(port) && Number(port) >= 0 && Number(port) <= 65_535
   if (port === undefined ? !isElsewhere : !isPort) refuse("port", "a port, 0 to 65535", port)
@@ -151,14 +161,14 @@ const check = (options: Options): Settings => {
   }
 }
 
-/** A server that listens. */
+/** A listening server. */
 interface Listening {
   readonly http: HttpServer.HttpServer
   readonly connections: Connections.Connections
 }
 
 const listen = (evaluate: () => Http.Server, { listen, name }: Settings) =>
-  Effect.flatMap(ServiceScope.lifetime, ({ owner }) => {
+  Effect.flatMap(Lifetime.lifetime, ({ owner }) => {
     const app = owner.shared.root.name === "" ? name : owner.shared.root.name
     const server = evaluate()
     if (typeof server?.listen !== "function" || typeof server.closeAllConnections !== "function") {
@@ -169,8 +179,8 @@ const listen = (evaluate: () => Http.Server, { listen, name }: Settings) =>
     for (const key of ["headersTimeout", "keepAliveTimeout"] as const) {
       if (server[key] === untouched[key]) server[key] = defaults[key]
     }
-    const connections = Connections.of(server, `${app} is starting`)
-    // A start that is interrupted may leave a server that is about to listen.
+    const connections = Connections.make(server, `${app} is starting`)
+    // An interrupted start may leave a server that is about to listen.
     const end = Effect.sync(() => {
       server.once("listening", () => server.close())
       server.close()
@@ -180,31 +190,31 @@ const listen = (evaluate: () => Http.Server, { listen, name }: Settings) =>
       () => end
     ).pipe(
       Effect.map((http): Listening => ({ http, connections })),
-      Effect.mapError(({ cause }) => ListenError.of(cause, listen))
+      Effect.mapError(({ cause }) => listenError(cause, listen))
     )
   })
 
-/** What is in the context as the server; with it, how it stops. */
+/** The `HttpServer` in the context, and its drain. */
 interface Server extends HttpServer.HttpServer {
   readonly drain: Effect.Effect<void>
 }
 
 const serving = (
-  service: ServiceScope.Lifetime,
+  service: Lifetime.Lifetime,
   { connections, http }: Listening,
   settings: Settings
 ): Server => {
   let isServing = false
 
-  /** Notes who handles a request. */
-  const handled = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
+  /** Records the fiber that handles an exchange. */
+  const tracked = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
     Effect.withFiberRuntime((fiber) => {
       const exchange = exchangeOf(connections, fiber.currentContext)
       if (exchange !== undefined) connections.handledBy(exchange, fiber)
       return app
     })
-  /** Notes which answers have no end, before they are sent. */
-  const told = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
+  /** Marks streams before the response is sent; in a drain, refuses them. */
+  const marked = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
     Effect.tap(app, ({ headers }) =>
       Effect.withFiberRuntime<void>((fiber) => {
         const exchange = exchangeOf(connections, fiber.currentContext)
@@ -231,11 +241,13 @@ const serving = (
       for (const path of Owner.pathsIn(service.owner, context)) {
         if (path !== service.path) service.dependencies.add(path)
       }
-      // Around the middleware, or else around the app: without one, what fails is logged by the platform.
+      // Outside the middleware, so that its work counts as part of the exchange.
+      // The casts: what the app fails with is answered by the platform, and what it requires is in the
+      // context of whoever calls `serve`, but the platform's type of `serve` has neither.
       yield* middleware === undefined
-        ? http.serve(handled(told(app)) as HttpApp.Default<unknown>)
-        : http.serve(told(app) as HttpApp.Default<unknown>, (inner) => handled(middleware(inner)))
-      // After what `http.serve` has added, and so before it.
+        ? http.serve(tracked(marked(app)) as HttpApp.Default<unknown>)
+        : http.serve(marked(app) as HttpApp.Default<unknown>, (inner) => tracked(middleware(inner)))
+      // Added after the finalizers of `http.serve`, so it runs before them.
       yield* Effect.addFinalizer(() => service.stop)
     })
 
@@ -245,13 +257,32 @@ const serving = (
 
 const eventStream = "text/event-stream"
 
+/** The exchange that a fiber with this context handles. */
 const exchangeOf = (connections: Connections.Connections, context: Context.Context<never>) =>
   Option.getOrUndefined(
     Option.map(
       Context.getOption(
+        // The request may be absent from any context; the cast only allows asking for it.
         context as Context.Context<HttpServerRequest.HttpServerRequest>,
         HttpServerRequest.HttpServerRequest
       ),
       (request) => connections.exchangeOf(NodeHttpServerRequest.toIncomingMessage(request))
     )
   )
+
+const advice: Record<string, string> = {
+  EADDRINUSE: "it is in use. End what listens there, or choose another.",
+  EACCES: "that is not permitted. Choose a port above 1023, or give the process the right to.",
+  EADDRNOTAVAIL: "this machine has no such address. Choose one that it has, or leave `host` out.",
+  ENOTFOUND: "there is no such host. Choose an address of this machine, or leave `host` out.",
+  ENOENT: "there is no such folder. Make it, or choose another path."
+}
+
+/** The error for a failed `listen`. */
+const listenError = (cause: unknown, { host, path, port }: Net.ListenOptions): ListenError => {
+  // Node passes an `ErrnoException` to `error` listeners of a server.
+  const { code = "UNKNOWN" } = cause as NodeJS.ErrnoException
+  const name = host?.includes(":") === true ? `[${host}]` : host
+  const there = name === undefined ? `port ${port}` : `${name}:${port}`
+  return new ListenError({ address: path ?? (port === undefined ? "what it was given" : there), code, cause })
+}
