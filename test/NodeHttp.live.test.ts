@@ -19,7 +19,6 @@ import {
   Exit,
   Fiber,
   Layer,
-  Logger,
   ManagedRuntime,
   Option,
   Schedule,
@@ -30,50 +29,19 @@ import { App, Journal, Service, ServiceRegistry } from "effect-services"
 import { NodeHttp } from "effect-services/node"
 import { ServiceLaws } from "effect-services/testing"
 import { client } from "./client.ts"
-
-const upgradeHeaders =
-  "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-const local = { port: 0, host: "127.0.0.1" } as const
-const row = HttpServerResponse.text("row")
-const routes = HttpRouter.empty.pipe(HttpRouter.get("/", row))
-const port = HttpServer.addressWith((address) =>
-  address._tag === "TcpAddress" ? Effect.succeed(address.port) : Effect.die("no port")
-)
-
-/** Runs an app that serves a router, in the background: its port, its journal, and its end. */
-const serving = <E, R>(
-  router: HttpRouter.HttpRouter<E, R>,
-  options: Partial<NodeHttp.Options> = {},
-  createServer: () => Http.Server = () => Http.createServer(),
-  appOptions: App.Options = {}
-) =>
-  Effect.gen(function* () {
-    const started = yield* Deferred.make<number>()
-    const journal = yield* Journal.make
-    const layer = HttpServer.serve(router).pipe(
-      Layer.merge(Layer.effectDiscard(Effect.flatMap(port, (_) => Deferred.succeed(started, _)))),
-      Layer.provide(NodeHttp.layer(createServer, { ...local, ...options }))
-    ) as Layer.Layer<never, Service.StartError<NodeHttp.ListenError>>
-    const fiber = yield* App.launch(layer, appOptions).pipe(
-      Effect.provideService(Journal.Journal, journal),
-      Effect.provide(Logger.remove(Logger.defaultLogger)),
-      Effect.forkDaemon
-    )
-    const open = yield* Effect.raceFirst(
-      Deferred.await(started),
-      Effect.zipRight(Fiber.join(fiber), Effect.never)
-    )
-    return { port: open, entries: journal.recent, stop: Fiber.interrupt(fiber), fiber }
-  })
-
-const connected = (port: number) => Effect.promise(() => client(port))
-const received = ({ closed }: Effect.Effect.Success<ReturnType<typeof connected>>) => Effect.promise(closed)
-const receives = (connection: Effect.Effect.Success<ReturnType<typeof connected>>, pattern: RegExp) =>
-  Effect.promise(() => connection.receives(pattern))
-const isClean = (exit: Exit.Exit<unknown, unknown>) =>
-  Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
-const lines = (entries: ReadonlyArray<Journal.Entry>, kinds: ReadonlyArray<Journal.Entry["_tag"]>) =>
-  entries.filter(({ _tag }) => kinds.includes(_tag)).map((entry) => Journal.format(entry))
+import {
+  connected,
+  isClean,
+  lines,
+  local,
+  port,
+  received,
+  receives,
+  routes,
+  row,
+  serving,
+  upgradeHeaders
+} from "./httpServing.ts"
 
 describe("NodeHttp.layer", () => {
   it.live("is a service of the app, given what the handlers use", () =>

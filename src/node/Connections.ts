@@ -20,6 +20,8 @@ export interface Exchange {
   isAnswered: boolean
   /** Whether it has no end of its own: a WebSocket, or server-sent events. */
   isStream: boolean
+  /** Whether its failure is in the journal. */
+  isFailureRecorded: boolean
   /** The fiber that handles it, while it runs. */
   handler: Fiber.RuntimeFiber<unknown, unknown> | undefined
 }
@@ -104,7 +106,14 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
     // Other protocols are offers that servers usually ignore, such as `h2c` from clients that speak HTTP/2.
     const isStream = response === undefined && /websocket/i.test(request.headers.upgrade ?? "")
     const isAnswered = response === undefined
-    const exchange: Exchange = { request, response, isAnswered, isStream, handler: undefined }
+    const exchange: Exchange = {
+      request,
+      response,
+      isAnswered,
+      isStream,
+      isFailureRecorded: false,
+      handler: undefined
+    }
     exchanges.set(request, exchange)
     const connection = connectionOf(request.socket)
     connection.exchanges.add(exchange)

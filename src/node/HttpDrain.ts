@@ -1,7 +1,5 @@
 /** Drains an HTTP server: keep serving, refuse new connections, answer what is in flight, abort the rest. */
-import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -9,6 +7,7 @@ import * as Deadline from "../internal/lifecycle/Deadline.ts"
 import * as Monotonic from "../internal/Monotonic.ts"
 import type { Lifetime } from "../internal/lifecycle/Lifetime.ts"
 import * as Connections from "./Connections.ts"
+import { routeOf } from "./RequestFailures.ts"
 
 /** How a server drains. Times are in milliseconds. */
 export interface Settings {
@@ -103,24 +102,10 @@ const byRoute = (
 ): ReadonlyArray<{ route: string; count: number }> => {
   const counts = new Map<string, number>()
   for (const exchange of exchanges) {
-    const route = routeOf(exchange)
+    const route = routeOf(exchange, exchange.handler)
     counts.set(route, (counts.get(route) ?? 0) + 1)
   }
   const all = Array.from(counts, ([route, count]) => ({ route, count })).toSorted((a, b) => b.count - a.count)
   const rest = all.slice(maxRoutes).reduce((sum, { count }) => sum + count, 0)
   return rest === 0 ? all : [...all.slice(0, maxRoutes), { route: "other routes", count: rest }]
-}
-
-/** The method and route of an exchange that is being handled, or its path where no route has matched. */
-const routeOf = ({ handler, request }: Connections.Exchange): string => {
-  // `RouteContext` may be absent from any context; the cast only allows asking for it.
-  const matched = Option.flatMap(Option.fromNullable(handler), ({ currentContext }) =>
-    Context.getOption(currentContext as Context.Context<HttpRouter.RouteContext>, HttpRouter.RouteContext)
-  )
-  const path = Option.match(matched, {
-    onSome: ({ route }): string => route.path,
-    // Without the query, which may hold personal data.
-    onNone: () => request.url?.split("?")[0] ?? ""
-  })
-  return `${request.method} ${path}`
 }

@@ -33,6 +33,7 @@ import type { StartError } from "../internal/lifecycle/StartError.ts"
 import * as Startup from "../internal/lifecycle/Startup.ts"
 import * as Connections from "./Connections.ts"
 import * as HttpDrain from "./HttpDrain.ts"
+import * as RequestFailures from "./RequestFailures.ts"
 
 /** Where to listen, as for Node's `server.listen`, and how to drain. */
 export interface Options extends Omit<Net.ListenOptions, "signal"> {
@@ -206,12 +207,19 @@ const serving = (
 ): Server => {
   let isServing = false
 
-  /** Records the fiber that handles an exchange. */
+  /** Follows an exchange: records the fiber that handles it, and its failure. */
   const tracked = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
     Effect.withFiberRuntime((fiber) => {
       const exchange = exchangeOf(connections, fiber.currentContext)
-      if (exchange !== undefined) connections.handledBy(exchange, fiber)
-      return app
+      if (exchange === undefined) return app
+      connections.handledBy(exchange, fiber)
+      return RequestFailures.recorded(service, exchange)(app)
+    })
+  /** Inside the middleware, which may answer for a failure, and so hide it. */
+  const recorded = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
+    Effect.withFiberRuntime((fiber) => {
+      const exchange = exchangeOf(connections, fiber.currentContext)
+      return exchange === undefined ? app : RequestFailures.recorded(service, exchange)(app)
     })
   /** Marks streams before the response is sent; in a drain, refuses them. */
   const marked = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
@@ -241,12 +249,11 @@ const serving = (
       for (const path of Owner.pathsIn(service.owner, context)) {
         if (path !== service.path) service.dependencies.add(path)
       }
-      // Outside the middleware, so that its work counts as part of the exchange.
-      // The casts: what the app fails with is answered by the platform, and what it requires is in the
-      // context of whoever calls `serve`, but the platform's type of `serve` has neither.
-      yield* middleware === undefined
-        ? http.serve(tracked(marked(app)) as HttpApp.Default<unknown>)
-        : http.serve(marked(app) as HttpApp.Default<unknown>, (inner) => tracked(middleware(inner)))
+      // The cast: what the app requires is in the context of whoever calls `serve`, but not in its type.
+      // The outer wrapper also sees what fails in the middleware, or while the response is sent.
+      yield* http.serve(marked(recorded(app)) as HttpApp.Default<unknown>, (inner) =>
+        tracked(middleware === undefined ? inner : middleware(inner))
+      )
       // Added after the finalizers of `http.serve`, so it runs before them.
       yield* Effect.addFinalizer(() => service.stop)
     })

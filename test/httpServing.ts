@@ -1,0 +1,69 @@
+/** Runs apps that serve HTTP in this process, for tests with real sockets. */
+import * as Http from "node:http"
+import { type HttpApp, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Logger } from "effect"
+import { App, Journal, type Service, ServiceRegistry } from "effect-services"
+import { NodeHttp } from "effect-services/node"
+import { client } from "./client.ts"
+
+export const upgradeHeaders =
+  "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+export const local = { port: 0, host: "127.0.0.1" } as const
+export const row = HttpServerResponse.text("row")
+export const routes = HttpRouter.empty.pipe(HttpRouter.get("/", row))
+export const port = HttpServer.addressWith((address) =>
+  address._tag === "TcpAddress" ? Effect.succeed(address.port) : Effect.die("no port")
+)
+
+/** Runs an app that serves a router, in the background: its port, its journal, and its end. */
+export const serving = <E, R>(
+  app: HttpApp.Default<E, R>,
+  options: Partial<NodeHttp.Options> = {},
+  createServer: () => Http.Server = () => Http.createServer(),
+  appOptions: App.Options = {}
+) => servingLayer(HttpServer.serve(app), options, createServer, appOptions)
+
+/** As `serving`, for whatever layer serves: the ways of @effect/platform differ. */
+export const servingLayer = <E, R>(
+  served: Layer.Layer<never, E, R>,
+  options: Partial<NodeHttp.Options> = {},
+  createServer: () => Http.Server = () => Http.createServer(),
+  appOptions: App.Options = {}
+) =>
+  Effect.gen(function* () {
+    const started = yield* Deferred.make<number>()
+    const journal = yield* Journal.make
+    const registry = yield* Deferred.make<ServiceRegistry.ServiceRegistry["Type"]>()
+    const layer = served.pipe(
+      Layer.merge(Layer.effectDiscard(Effect.flatMap(port, (_) => Deferred.succeed(started, _)))),
+      Layer.merge(
+        Layer.effectDiscard(
+          Effect.flatMap(ServiceRegistry.ServiceRegistry, (_) => Deferred.succeed(registry, _))
+        )
+      ),
+      Layer.provide(NodeHttp.layer(createServer, { ...local, ...options }))
+    ) as Layer.Layer<never, Service.StartError<NodeHttp.ListenError>, App.Provided>
+    const fiber = yield* App.launch(layer, appOptions).pipe(
+      Effect.provideService(Journal.Journal, journal),
+      Effect.provide(Logger.remove(Logger.defaultLogger)),
+      Effect.forkDaemon
+    )
+    const open = yield* Effect.raceFirst(
+      Deferred.await(started),
+      Effect.zipRight(Fiber.join(fiber), Effect.never)
+    )
+    const status = Effect.flatMap(Deferred.await(registry), (_) =>
+      Effect.provideService(ServiceRegistry.snapshot, ServiceRegistry.ServiceRegistry, _)
+    )
+    return { port: open, entries: journal.recent, status, stop: Fiber.interrupt(fiber), fiber }
+  })
+
+export const connected = (port: number) => Effect.promise(() => client(port))
+export const received = ({ closed }: Effect.Effect.Success<ReturnType<typeof connected>>) =>
+  Effect.promise(closed)
+export const receives = (connection: Effect.Effect.Success<ReturnType<typeof connected>>, pattern: RegExp) =>
+  Effect.promise(() => connection.receives(pattern))
+export const isClean = (exit: Exit.Exit<unknown, unknown>) =>
+  Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
+export const lines = (entries: ReadonlyArray<Journal.Entry>, kinds: ReadonlyArray<Journal.Entry["_tag"]>) =>
+  entries.filter(({ _tag }) => kinds.includes(_tag)).map((entry) => Journal.format(entry))
