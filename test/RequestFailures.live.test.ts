@@ -101,6 +101,20 @@ const ways: ReadonlyArray<readonly [string, Layer.Layer<never, never, Layer.Laye
 describe.each(ways)("with %s", (_, served) => {
   it.live.each(bad)("a handler that fails (%s) is journaled, counted and seen in the registry", (name) =>
     Effect.gen(function* () {
+      const app = yield* servingLayer(served)
+      const before = countOf(yield* Metric.snapshot)
+      const answer = yield* ask(app.port, `/${name}/17?token=secret`)
+      if (name !== "body") assert.match(answer, /^HTTP\/1.1 500 /)
+      const [failure, ...more] = failuresOf(yield* app.entries)
+      assert.lengthOf(more, 0)
+      assert.strictEqual(failure?.service, "App > HttpServer")
+      assert.strictEqual(failure?.route, `GET /${name}/:id`)
+      assert.isAtLeast(Duration.toMillis(failure!.took), 0)
+      assert.include(Cause.pretty(failure!.cause), name === "fails" ? "Unmapped" : "boom")
+      assert.match(
+        Journal.format(failure!),
+        new RegExp(`^App > HttpServer: GET /${name}/:id failed after \\d+ms$`)
+      )
       assert.strictEqual(countOf(yield* Metric.snapshot) - before, 1)
       const { services } = yield* app.status
       const last = services[0]?.lastFailure
@@ -160,6 +174,21 @@ describe("a request", () => {
         failuresOf(yield* hidden.entries).map(({ route }) => route),
         ["GET /dies"]
       )
+    })
+  )
+
+  it.live("that fails while its response is encoded is journaled", () =>
+    Effect.gen(function* () {
+      const raw = HttpServerResponse.raw(new ReadableStream())
+      const app = yield* serving(HttpRouter.empty.pipe(HttpRouter.get("/raw", raw)))
+      yield* Effect.race(ask(app.port, "/raw"), Effect.sleep("300 millis"))
+      assert.deepStrictEqual(
+        failuresOf(yield* app.entries).map(({ route }) => route),
+        ["GET /raw"]
+      )
+      // Its connection is reset, so that nothing waits for the rest of it.
+      const [took] = yield* Effect.timed(app.stop)
+      assert.isBelow(Duration.toMillis(took), 5_000)
     })
   )
 })

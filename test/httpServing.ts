@@ -67,3 +67,20 @@ export const isClean = (exit: Exit.Exit<unknown, unknown>) =>
   Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
 export const lines = (entries: ReadonlyArray<Journal.Entry>, kinds: ReadonlyArray<Journal.Entry["_tag"]>) =>
   entries.filter(({ _tag }) => kinds.includes(_tag)).map((entry) => Journal.format(entry))
+
+/** Sends a request, and gives its status and how its body ended: `end`, or the code of an error. */
+export const asking = (port: number, path: string, isSlow = false) =>
+  Effect.async<string>((resume) => {
+    let status = ""
+    const ended = (how: string) => resume(Effect.succeed(`${status}${how}`))
+    const request = Http.get({ port, host: "127.0.0.1", path, agent: false }, (response) => {
+      status = `${response.statusCode} `
+      response.on("end", () => ended("end"))
+      response.on("error", (error: NodeJS.ErrnoException) => ended(error.code ?? error.message))
+      if (!isSlow) return void response.resume()
+      // Reads so slowly that it has not come to the end when the server stops.
+      response.pause()
+      setTimeout(() => response.resume(), 1_000)
+    })
+    request.on("error", (error: NodeJS.ErrnoException) => ended(error.code ?? error.message))
+  })

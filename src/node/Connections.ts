@@ -34,8 +34,8 @@ export interface Connections {
   readonly handledBy: (exchange: Exchange, fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
   /** From now on, the last response of each connection says `Connection: close`. */
   readonly closeAfterAnswers: () => void
-  /** Marks an exchange as a stream. False when streams have been ended, so it must not start. */
-  readonly mayStream: (exchange: Exchange) => boolean
+  /** Whether streams may still start. */
+  readonly mayStream: () => boolean
   /** Interrupts the handlers of streams. Streams that start later are refused. */
   readonly endStreams: () => void
   /** Refuses new connections and leaves the open ones as they are. */
@@ -174,10 +174,7 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
       closesAfterAnswers = true
       for (const { last } of open.values()) if (last !== undefined) last.response.shouldKeepAlive = false
     },
-    mayStream: (exchange) => {
-      exchange.isStream = true
-      return !endsStreams
-    },
+    mayStream: () => !endsStreams,
     endStreams: () => {
       endsStreams = true
       for (const exchange of exchanges.values()) if (exchange.isStream) interrupt(exchange)
@@ -209,12 +206,28 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
 /** Interrupts the handler of an exchange. */
 const interrupt = ({ handler }: Exchange): void => handler?.unsafeInterruptAsFork(FiberId.none)
 
-/** Answers with 503 if no response has begun, and interrupts the handler. */
+/**
+ * Ends an exchange early and interrupts its handler. Answers with 503 if no
+ * response has begun; otherwise resets the connection, unless it is a stream.
+ */
 export const abort = (exchange: Exchange): void => {
   // Before the interruption: a handler may ignore it, and one that reads the body closes the connection on it.
   if (exchange.response?.headersSent === false)
     exchange.response.writeHead(503, { connection: "close" }).end()
+  else if (!exchange.isStream) truncate(exchange)
   interrupt(exchange)
+}
+
+/**
+ * Resets the connection of a response that has begun and will not be completed,
+ * so that its client never takes it for a complete one. Only a reset tells
+ * clients of HTTP/1.0, for which the end of the connection is the end of a body.
+ */
+export const truncate = ({ request, response }: Exchange): void => {
+  if (response === undefined || !response.headersSent || response.writableEnded) return
+  const { socket } = request
+  if (socket instanceof Tls.TLSSocket) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 /** Makes the callback of `response.end` run when the client goes too: Node only calls it when all has been sent. */

@@ -8,8 +8,7 @@
  * however layers are nested. Its stop is the drain.
  */
 import type * as Etag from "@effect/platform/Etag"
-import * as Headers from "@effect/platform/Headers"
-import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import type * as HttpPlatform from "@effect/platform/HttpPlatform"
 import * as HttpServer from "@effect/platform/HttpServer"
@@ -34,6 +33,7 @@ import * as Startup from "../internal/lifecycle/Startup.ts"
 import * as Connections from "./Connections.ts"
 import * as HttpDrain from "./HttpDrain.ts"
 import * as RequestFailures from "./RequestFailures.ts"
+import * as ResponseBodies from "./ResponseBodies.ts"
 
 /** Where to listen, as for Node's `server.listen`, and how to drain. */
 export interface Options extends Omit<Net.ListenOptions, "signal"> {
@@ -213,26 +213,22 @@ const serving = (
       const exchange = exchangeOf(connections, fiber.currentContext)
       if (exchange === undefined) return app
       connections.handledBy(exchange, fiber)
-      return RequestFailures.recorded(service, exchange)(app)
+      return app.pipe(
+        // What fails after the head has been sent leaves a response that nobody completes.
+        Effect.tapErrorCause(() => Effect.sync(() => exchange.isStream || Connections.truncate(exchange))),
+        RequestFailures.recorded(service, exchange)
+      )
     })
-  /** Inside the middleware, which may answer for a failure, and so hide it. */
-  const recorded = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
+  /** Prepares responses, and records failures before a middleware may hide them by answering. */
+  const prepared = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
     Effect.withFiberRuntime((fiber) => {
       const exchange = exchangeOf(connections, fiber.currentContext)
-      return exchange === undefined ? app : RequestFailures.recorded(service, exchange)(app)
+      if (exchange === undefined) return app
+      const prepare = HttpApp.appendPreResponseHandler((_, response) =>
+        ResponseBodies.prepare(connections, exchange, response)
+      )
+      return Effect.zipRight(prepare, RequestFailures.recorded(service, exchange)(app))
     })
-  /** Marks streams before the response is sent; in a drain, refuses them. */
-  const marked = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
-    Effect.tap(app, ({ headers }) =>
-      Effect.withFiberRuntime<void>((fiber) => {
-        const exchange = exchangeOf(connections, fiber.currentContext)
-        const isStream = Option.exists(Headers.get(headers, "content-type"), (type) =>
-          type.toLowerCase().startsWith(eventStream)
-        )
-        if (exchange === undefined || !isStream) return Effect.void
-        return connections.mayStream(exchange) ? Effect.void : Effect.interrupt
-      })
-    )
 
   const serve = <E, R>(app: HttpApp.Default<E, R>, middleware?: HttpMiddleware.HttpMiddleware) =>
     Effect.gen(function* () {
@@ -251,7 +247,7 @@ const serving = (
       }
       // The cast: what the app requires is in the context of whoever calls `serve`, but not in its type.
       // The outer wrapper also sees what fails in the middleware, or while the response is sent.
-      yield* http.serve(marked(recorded(app)) as HttpApp.Default<unknown>, (inner) =>
+      yield* http.serve(prepared(app) as HttpApp.Default<unknown>, (inner) =>
         tracked(middleware === undefined ? inner : middleware(inner))
       )
       // Added after the finalizers of `http.serve`, so it runs before them.
@@ -261,8 +257,6 @@ const serving = (
   const drain = HttpDrain.drain(service, connections, settings)
   return Object.assign(HttpServer.make({ address: http.address, serve }), { drain })
 }
-
-const eventStream = "text/event-stream"
 
 /** The exchange that a fiber with this context handles. */
 const exchangeOf = (connections: Connections.Connections, context: Context.Context<never>) =>
