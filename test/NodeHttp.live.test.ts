@@ -539,6 +539,12 @@ describe("NodeHttp.layer", () => {
       { port: 0, drainTimeout: "Infinity" },
       "`drainTimeout` must be a duration"
     ],
+    [
+      "a limit of bodies that is none",
+      () => {},
+      { port: 0, maxBodySize: 0 },
+      "`maxBodySize` must be a whole number of at least 1"
+    ],
     ["a word that is none", () => {}, { port: 0, streams: "cut" }, '`streams` must be "interrupt" or "drain"']
   ])("refuses %s", (_, evaluate, options, message) => {
     assert.throws(() => NodeHttp.layer(evaluate as never, options as never), `NodeHttp.layer: ${message}`)

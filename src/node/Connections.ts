@@ -3,6 +3,7 @@
  * them. An exchange is in flight until its response has been sent and its
  * handler has ended, finalizers included.
  */
+import type * as HttpServerError from "@effect/platform/HttpServerError"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
@@ -22,6 +23,8 @@ export interface Exchange {
   isStream: boolean
   /** Whether its failure is in the journal. */
   isFailureRecorded: boolean
+  /** Its body, once somebody has asked for all of it. */
+  body: Effect.Effect<Buffer, HttpServerError.RequestError> | undefined
   /** The fiber that handles it, while it runs. */
   handler: Fiber.RuntimeFiber<unknown, unknown> | undefined
 }
@@ -112,6 +115,7 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
       isAnswered,
       isStream,
       isFailureRecorded: false,
+      body: undefined,
       handler: undefined
     }
     exchanges.set(request, exchange)

@@ -32,6 +32,7 @@ import type { StartError } from "../internal/lifecycle/StartError.ts"
 import * as Startup from "../internal/lifecycle/Startup.ts"
 import * as Connections from "./Connections.ts"
 import * as HttpDrain from "./HttpDrain.ts"
+import * as RequestBody from "./RequestBody.ts"
 import * as RequestFailures from "./RequestFailures.ts"
 import * as ResponseBodies from "./ResponseBodies.ts"
 
@@ -60,6 +61,14 @@ export interface Options extends Omit<Net.ListenOptions, "signal"> {
    * handlers that end by themselves.
    */
   readonly streams?: "interrupt" | "drain" | undefined
+  /**
+   * The largest request body, in bytes, that is read whole: as text, JSON, URL
+   * parameters or array buffer. A larger one is answered with 413. Defaults to 10
+   * MiB, far below what a string can hold. `Infinity` is no limit. A route sets
+   * its own with `HttpServerRequest.withMaxBodySize`. Streams and multipart bodies
+   * are not held in memory, so this does not apply to them.
+   */
+  readonly maxBodySize?: number | undefined
 }
 
 /**
@@ -133,10 +142,14 @@ export class ListenError extends Data.TaggedError("ListenError")<{
 
 const where = "NodeHttp.layer"
 
+/** 10 MiB, as @effect/platform has it elsewhere. */
+const defaultMaxBodySize = 10 * 1_048_576
+
 const defaults = { headersTimeout: 15_000, keepAliveTimeout: 65_000 } as const
 
 interface Settings extends HttpDrain.Settings {
   readonly name: string
+  readonly maxBodySize: number
   readonly listen: Net.ListenOptions
 }
 
@@ -146,7 +159,7 @@ const check = (options: Options): Settings => {
   }
   if (typeof options !== "object" || options === null)
     return refuse("options", "an object with a port or path", options)
-  const { drainTimeout, name, port, readinessDelay, streams, ...elsewhere } = options
+  const { drainTimeout, maxBodySize, name, port, readinessDelay, streams, ...elsewhere } = options
   if ("signal" in elsewhere) refuse("signal", "left out: a server ends with its layer", elsewhere.signal)
   // Node takes a `port` key that is undefined for any free port.
   const isElsewhere = elsewhere.path !== undefined || "fd" in elsewhere || "handle" in elsewhere
@@ -154,6 +167,10 @@ const check = (options: Options): Settings => {
   if (port === undefined ? !isElsewhere : !isPort) refuse("port", "a port, 0 to 65535", port)
   return {
     name: Input.name(where, "name", name ?? "HttpServer"),
+    maxBodySize:
+      maxBodySize === undefined || maxBodySize === Number.POSITIVE_INFINITY
+        ? (maxBodySize ?? defaultMaxBodySize)
+        : Input.positiveInteger(where, "maxBodySize", maxBodySize),
     listen: port === undefined ? elsewhere : { ...elsewhere, port },
     readinessDelay: Input.millisOrZero(where, "readinessDelay", readinessDelay ?? 0),
     drainTimeout:
@@ -214,6 +231,9 @@ const serving = (
       if (exchange === undefined) return app
       connections.handledBy(exchange, fiber)
       return app.pipe(
+        Effect.updateService(HttpServerRequest.HttpServerRequest, (request) =>
+          RequestBody.limited(request, exchange, settings.maxBodySize)
+        ),
         // What fails after the head has been sent leaves a response that nobody completes.
         Effect.tapErrorCause(() => Effect.sync(() => exchange.isStream || Connections.truncate(exchange))),
         RequestFailures.recorded(service, exchange)
