@@ -21,6 +21,8 @@ export interface Exchange {
   isAnswered: boolean
   /** Whether it has no end of its own: a WebSocket, or server-sent events. */
   isStream: boolean
+  /** Whether an earlier response on its connection has said that it closes, so that nothing sent now arrives. */
+  readonly isRefused: boolean
   /** Whether its failure is in the journal. */
   isFailureRecorded: boolean
   /** Its body, once somebody has asked for all of it. */
@@ -58,6 +60,8 @@ interface Connection {
   readonly exchanges: Set<Exchange>
   /** The last response in pipeline order, and whether Node meant to keep the connection alive after it. */
   last: { readonly response: Http.ServerResponse; readonly isKept: boolean } | undefined
+  /** Whether a response on it has said `Connection: close`. */
+  saidClose: boolean
   /** Whether the server has begun to close it. */
   isClosing: boolean
 }
@@ -79,7 +83,12 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
   const connectionOf = (socket: Duplex): Connection => {
     const known = open.get(socket)
     if (known !== undefined) return known
-    const connection: Connection = { exchanges: new Set(), last: undefined, isClosing: false }
+    const connection: Connection = {
+      exchanges: new Set(),
+      last: undefined,
+      saidClose: false,
+      isClosing: false
+    }
     open.set(socket, connection)
     socket.once("close", () => {
       open.delete(socket)
@@ -109,19 +118,27 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
     // Other protocols are offers that servers usually ignore, such as `h2c` from clients that speak HTTP/2.
     const isStream = response === undefined && /websocket/i.test(request.headers.upgrade ?? "")
     const isAnswered = response === undefined
+    const connection = connectionOf(request.socket)
     const exchange: Exchange = {
       request,
       response,
       isAnswered,
       isStream,
+      isRefused: connection.saidClose,
       isFailureRecorded: false,
       body: undefined,
       handler: undefined
     }
     exchanges.set(request, exchange)
-    const connection = connectionOf(request.socket)
     connection.exchanges.add(exchange)
-    if (response !== undefined) markLast(connection, response)
+    if (response === undefined || connection.saidClose) return exchange
+    markLast(connection, response)
+    onHead(response, (said) => {
+      // A header of the program, such as one passed on from upstream, does not keep the connection alive.
+      const closes = !response.shouldKeepAlive || /\bclose\b/i.test(said)
+      connection.saidClose ||= closes
+      return closes
+    })
     return exchange
   }
   const end = (exchange: Exchange) => {
@@ -243,6 +260,32 @@ const callBackOnClose = (response: Http.ServerResponse): void => {
     if (callback !== undefined && response.closed) process.nextTick(callback)
     else if (callback !== undefined) response.once("close", callback)
     return end(...(args as Parameters<typeof end>))
+  }
+}
+
+/**
+ * Asks whether the connection closes when the head of a response is about to be
+ * written; `said` is its own `Connection` header, if it has one. If it closes, the
+ * header says so, whatever it said.
+ */
+const onHead = (response: Http.ServerResponse, closes: (said: string) => boolean): void => {
+  const writeHead = response.writeHead.bind(response)
+  response.writeHead = (...args: ReadonlyArray<unknown>) => {
+    const given = args.at(-1)
+    // A list of headers, name after name, goes on unchanged: the platform never gives one.
+    const isObject = typeof given === "object" && given !== null && !Array.isArray(given)
+    const headers: Record<string, unknown> = isObject ? { ...given } : {}
+    const namesOf = (name: string) => Object.keys(headers).filter((key) => key.toLowerCase() === name)
+    const said = [response.getHeader("connection"), ...namesOf("connection").map((key) => headers[key])]
+    if (!response.headersSent && closes(said.join())) {
+      for (const key of namesOf("connection")) headers[key] = "close"
+      for (const key of namesOf("keep-alive")) delete headers[key]
+      // Only where they are set: Node takes the removal of a header for a wish not to have it at all.
+      if (response.hasHeader("connection")) response.setHeader("connection", "close")
+      if (response.hasHeader("keep-alive")) response.removeHeader("keep-alive")
+    }
+    // The same arguments, but for the copy of the headers.
+    return writeHead(...((isObject ? [...args.slice(0, -1), headers] : args) as Parameters<typeof writeHead>))
   }
 }
 

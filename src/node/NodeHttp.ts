@@ -15,6 +15,7 @@ import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -230,6 +231,8 @@ const serving = (
       const exchange = exchangeOf(connections, fiber.currentContext)
       if (exchange === undefined) return app
       connections.handledBy(exchange, fiber)
+      // Its client sends it again over another connection.
+      if (exchange.isRefused) return HttpServerResponse.empty({ status: 503 })
       return app.pipe(
         Effect.updateService(HttpServerRequest.HttpServerRequest, (request) =>
           RequestBody.limited(request, exchange, settings.maxBodySize)
