@@ -1,8 +1,31 @@
 /** What becomes of connections when a server stops, byte by byte. */
-import { Headers, HttpMiddleware, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
+import { readFileSync } from "node:fs"
+import type * as Http from "node:http"
+import * as Https from "node:https"
+import * as Net from "node:net"
+import { fileURLToPath } from "node:url"
+import {
+  Headers,
+  HttpMiddleware,
+  HttpRouter,
+  HttpServer,
+  HttpServerRequest,
+  HttpServerResponse
+} from "@effect/platform"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
-import { connected, isClean, received, receives, row, serving, servingLayer } from "./httpServing.ts"
+import { Duration, Effect, Fiber, Schedule, Stream } from "effect"
+import { NodeHttp } from "effect-services/node"
+import {
+  connected,
+  isClean,
+  lines,
+  received,
+  receives,
+  row,
+  serving,
+  servingLayer,
+  upgradeHeaders
+} from "./httpServing.ts"
 
 const post = (path: string) => `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n`
 const answers = (text: string) => text.split("HTTP/1.1 ").length - 1
@@ -83,6 +106,122 @@ describe("in the drain", () => {
       assert.match(yield* received(one), /row(?=[^]*connection: close)(?![^]*keep-alive)[^]*row$/i)
       assert.match(yield* received(old), /^(?=[^]*connection: close)(?![^]*keep-alive)[^]*row$/i)
       assert.isTrue(isClean(yield* Fiber.join(stopping)))
+    })
+  )
+
+  it.live("an endless response that is marked ends like server-sent events", () =>
+    Effect.gen(function* () {
+      const lines = Stream.repeatEffectWithSchedule(
+        Effect.succeed(new TextEncoder().encode("{}\n")),
+        Schedule.spaced("20 millis")
+      )
+      const ndjson = HttpServerResponse.stream(lines, { contentType: "application/x-ndjson" })
+      const router = HttpRouter.empty.pipe(
+        HttpRouter.get("/response", NodeHttp.endless(ndjson)),
+        HttpRouter.get("/route", NodeHttp.endless(Effect.zipRight(Effect.yieldNow(), ndjson))),
+        HttpRouter.get("/late", NodeHttp.endless(Effect.delay(ndjson, "400 millis")))
+      )
+      const app = yield* serving(router, { drainTimeout: "10 seconds" })
+      const [one, other, late] = yield* Effect.all([1, 2, 3].map(() => connected(app.port)))
+      one!.get("/response")
+      other!.get("/route")
+      late!.get("/late")
+      yield* receives(one!, /\{\}/)
+      yield* receives(other!, /\{\}/)
+      const [took, stopped] = yield* Effect.timed(app.stop)
+      assert.match(yield* received(one!), /\r\n0\r\n\r\n$/)
+      assert.match(yield* received(other!), /\r\n0\r\n\r\n$/)
+      assert.match(yield* received(late!), /^HTTP\/1.1 503/)
+      assert.isTrue(isClean(stopped))
+      assert.isBelow(Duration.toMillis(took), 5_000)
+    })
+  )
+
+  it.live.each(["raw", "channel", "writer"])("a WebSocket (%s) is closed with 1001", (path) =>
+    Effect.gen(function* () {
+      const open = Effect.flatMap(HttpServerRequest.upgrade, (socket) =>
+        Effect.map(socket.writer, (write) => ({ socket, write }))
+      )
+      const done = HttpServerResponse.empty()
+      const router = HttpRouter.empty.pipe(
+        HttpRouter.get(
+          "/raw",
+          Effect.scoped(Effect.flatMap(open, ({ socket, write }) => socket.runRaw(write))).pipe(
+            Effect.as(done)
+          )
+        ),
+        HttpRouter.get(
+          "/channel",
+          Stream.never.pipe(
+            Stream.merge(Stream.make("row")),
+            Stream.encodeText,
+            Stream.pipeThroughChannel(HttpServerRequest.upgradeChannel()),
+            Stream.runDrain,
+            Effect.as(done)
+          )
+        ),
+        HttpRouter.get(
+          "/writer",
+          Effect.scoped(
+            Effect.flatMap(open, ({ socket, write }) =>
+              Effect.zipRight(
+                Effect.forkScoped(socket.runRaw(() => Effect.void)),
+                Effect.forever(Effect.zipRight(write("row"), Effect.sleep("20 millis")))
+              )
+            )
+          )
+        )
+      )
+      const app = yield* serving(router)
+      const one = yield* connected(app.port)
+      one.get(`/${path}`, upgradeHeaders)
+      yield* receives(one, /101 Switching Protocols/)
+      yield* Effect.sleep("50 millis")
+      const stopped = yield* app.stop
+      // A close frame: its length, its code, its reason.
+      assert.include(yield* received(one), "\u0088\u0018\u0003\u00e9the server is stopping")
+      assert.isTrue(isClean(stopped))
+      assert.deepStrictEqual(lines(yield* app.entries, ["RequestFailed"]), [])
+    })
+  )
+
+  it.live.each([10, 60])("a TLS handshake that begins %d ms before is as an idle connection", (lead) =>
+    Effect.gen(function* () {
+      const pem = readFileSync(fileURLToPath(new URL("fixtures/localhost.pem", import.meta.url)), "utf8")
+      const app = yield* serving(
+        HttpRouter.empty.pipe(HttpRouter.get("/", row)),
+        {},
+        () => Https.createServer({ key: pem, cert: pem }) as Http.Server
+      )
+      // A way to the server that takes 25 ms.
+      const proxy = Net.createServer((client) => {
+        const upstream = Net.connect(app.port, "127.0.0.1")
+        const pass = (from: Net.Socket, to: Net.Socket) => {
+          from.on("data", (data) => setTimeout(() => to.write(data), 25))
+          from.on("error", () => to.destroy())
+          from.on("close", () => setTimeout(() => to.destroySoon(), 30))
+        }
+        pass(client, upstream)
+        pass(upstream, client)
+      })
+      yield* Effect.async<void>((resume) => void proxy.listen(0, "127.0.0.1", () => resume(Effect.void)))
+      const answer = yield* Effect.fork(
+        Effect.async<string>((resume) => {
+          const address = proxy.address()
+          const port = typeof address === "object" ? address!.port : 0
+          Https.get({ port, host: "127.0.0.1", rejectUnauthorized: false, agent: false }, (response) => {
+            response.resume()
+            response.on("end", () =>
+              resume(Effect.succeed(`${response.statusCode} ${response.headers.connection}`))
+            )
+          }).on("error", (error) => resume(Effect.succeed(error.message)))
+        })
+      )
+      yield* Effect.sleep(lead)
+      const stopped = yield* app.stop
+      assert.strictEqual(yield* Fiber.join(answer), "200 close")
+      assert.isTrue(isClean(stopped))
+      proxy.close()
     })
   )
 })

@@ -27,6 +27,8 @@ export interface Exchange {
   isFailureRecorded: boolean
   /** Its body, once somebody has asked for all of it. */
   body: Effect.Effect<Buffer, HttpServerError.RequestError> | undefined
+  /** Closes its WebSocket with 1001, once it has one. */
+  closeSocket: Effect.Effect<void> | undefined
   /** The fiber that handles it, while it runs. */
   handler: Fiber.RuntimeFiber<unknown, unknown> | undefined
 }
@@ -75,6 +77,8 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
   const exchanges = new Map<Http.IncomingMessage, Exchange>()
   /** TCP sockets below TLS: requests and responses only show the TLS socket. */
   const raw = new Set<Net.Socket>()
+  /** Those whose handshake is in progress, by the address of the client. */
+  const handshakes = new Map<string, Net.Socket>()
   const waiting = new Set<() => void>()
   let closesAfterAnswers = false
   let closesWhenIdle = false
@@ -104,8 +108,9 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
         connection.isClosing = true
         closeWhenFlushed(socket)
       }
+      for (const socket of handshakes.values()) socket.destroy()
     }
-    if (exchanges.size > 0 || open.size > 0) return
+    if (exchanges.size > 0 || open.size > 0 || handshakes.size > 0) return
     for (const resume of waiting) resume()
   }
   /** Of pipelined requests, only the last response may say that the connection closes. */
@@ -127,9 +132,11 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
       isRefused: connection.saidClose,
       isFailureRecorded: false,
       body: undefined,
+      closeSocket: undefined,
       handler: undefined
     }
     exchanges.set(request, exchange)
+    exchangeOfRequest.set(request, exchange)
     connection.exchanges.add(exchange)
     if (response === undefined || connection.saidClose) return exchange
     markLast(connection, response)
@@ -154,9 +161,18 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
   if (server instanceof Tls.Server) {
     server.on("connection", (socket: Net.Socket) => {
       raw.add(socket)
-      socket.once("close", () => raw.delete(socket))
+      const address = addressOf(socket)
+      if (address !== undefined) handshakes.set(address, socket)
+      socket.once("close", () => {
+        raw.delete(socket)
+        if (address !== undefined && handshakes.get(address) === socket) handshakes.delete(address)
+        settle()
+      })
     })
-    server.on("secureConnection", connectionOf)
+    server.on("secureConnection", (socket) => {
+      handshakes.delete(addressOf(socket) ?? "")
+      connectionOf(socket)
+    })
   } else {
     server.on("connection", connectionOf)
   }
@@ -224,8 +240,22 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
   }
 }
 
-/** Interrupts the handler of an exchange. */
-const interrupt = ({ handler }: Exchange): void => handler?.unsafeInterruptAsFork(FiberId.none)
+/** Of all servers, for handlers that do not know theirs. */
+const exchangeOfRequest = new WeakMap<Http.IncomingMessage, Exchange>()
+
+/** Marks the exchange of a request as a stream, if a server of `NodeHttp` has received it. */
+export const markStream = (request: Http.IncomingMessage): void => {
+  const exchange = exchangeOfRequest.get(request)
+  if (exchange !== undefined) exchange.isStream = true
+}
+
+/** Interrupts the handler of an exchange, after its WebSocket has been closed. */
+const interrupt = ({ closeSocket, handler }: Exchange): void => {
+  const end = Effect.sync(() => handler?.unsafeInterruptAsFork(FiberId.none))
+  if (closeSocket === undefined) Effect.runSync(end)
+  // A socket that is not open yet would wait for it. Ends by itself, in real time.
+  else Effect.runFork(Effect.zipRight(Effect.timeoutOption(closeSocket, "100 millis"), end))
+}
 
 /**
  * Ends an exchange early and interrupts its handler. Answers with 503 if no
@@ -295,6 +325,10 @@ const abandon = (response: Http.ServerResponse | undefined): void => {
   response.destroy()
   response.emit("close")
 }
+
+/** The client's address and port, which a TLS socket and the TCP socket below it share. None over a unix socket. */
+const addressOf = ({ remoteAddress, remotePort }: Net.Socket): string | undefined =>
+  remotePort === undefined ? undefined : `${remoteAddress} ${remotePort}`
 
 const refusal = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 

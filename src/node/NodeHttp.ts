@@ -33,9 +33,9 @@ import type { StartError } from "../internal/lifecycle/StartError.ts"
 import * as Startup from "../internal/lifecycle/Startup.ts"
 import * as Connections from "./Connections.ts"
 import * as HttpDrain from "./HttpDrain.ts"
-import * as RequestBody from "./RequestBody.ts"
 import * as RequestFailures from "./RequestFailures.ts"
 import * as ResponseBodies from "./ResponseBodies.ts"
+import * as ServerRequest from "./ServerRequest.ts"
 
 /** Where to listen, as for Node's `server.listen`, and how to drain. */
 export interface Options extends Omit<Net.ListenOptions, "signal"> {
@@ -141,6 +141,26 @@ export class ListenError extends Data.TaggedError("ListenError")<{
   }
 }
 
+/**
+ * Marks the response of a handler as a stream, which has no end of its own, like
+ * server-sent events: the option `streams` says what a drain does with it. For
+ * endless NDJSON, long polls and the like. Applies to a handler, or to a single
+ * response. Has no effect on other servers.
+ *
+ * ```ts
+ * HttpRouter.get("/log", NodeHttp.endless(HttpServerResponse.stream(lines)))
+ * ```
+ */
+export const endless = <A, E, R>(
+  handler: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R | HttpServerRequest.HttpServerRequest> =>
+  Effect.zipLeft(
+    handler,
+    Effect.map(HttpServerRequest.HttpServerRequest, (request) =>
+      Connections.markStream(NodeHttpServerRequest.toIncomingMessage(request))
+    )
+  )
+
 const where = "NodeHttp.layer"
 
 /** 10 MiB, as @effect/platform has it elsewhere. */
@@ -235,7 +255,7 @@ const serving = (
       if (exchange.isRefused) return HttpServerResponse.empty({ status: 503 })
       return app.pipe(
         Effect.updateService(HttpServerRequest.HttpServerRequest, (request) =>
-          RequestBody.limited(request, exchange, settings.maxBodySize)
+          ServerRequest.view(request, exchange, settings.maxBodySize)
         ),
         // What fails after the head has been sent leaves a response that nobody completes.
         Effect.tapErrorCause(() => Effect.sync(() => exchange.isStream || Connections.truncate(exchange))),

@@ -1,12 +1,14 @@
 /**
- * Limits request bodies that are read whole. The platform buffers them without a
- * limit by default, and a limit of its own destroys the connection without an answer.
+ * The request as handlers see it: bodies that are read whole are limited, and a
+ * WebSocket can be closed by the server. The platform buffers bodies without a
+ * limit by default, and answers a limit of its own by destroying the connection.
  */
 import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
 import * as HttpServerError from "@effect/platform/HttpServerError"
 import * as HttpServerRespondable from "@effect/platform/HttpServerRespondable"
 import type * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as Socket from "@effect/platform/Socket"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -40,12 +42,12 @@ class BodyTooLarge extends HttpServerError.RequestError {
 }
 
 /**
- * A request whose `text`, `json`, `urlParamsBody` and `arrayBuffer` fail with a
+ * A view of a request whose `text`, `json`, `urlParamsBody` and `arrayBuffer` fail with a
  * `RequestError` above a limit: that of `HttpServerRequest.withMaxBodySize` where
  * the route has one, and otherwise `limit`, in bytes. `stream`, `multipart` and
  * `multipartStream` are not limited here: they do not hold the whole body.
  */
-export const limited = (
+export const view = (
   request: HttpServerRequest.HttpServerRequest,
   exchange: Exchange,
   limit: number
@@ -63,10 +65,13 @@ export const limited = (
     get: (target, key, receiver) => {
       if (key === "text") return text
       if (key === "arrayBuffer") return arrayBuffer
+      if (key === "upgrade")
+        return Effect.tap(target.upgrade, (socket) =>
+          Effect.sync(() => (exchange.closeSocket = goAway(socket)))
+        )
       // `json` and the like ask the receiver for its `text`.
       if (key !== "modify") return Reflect.get(target, key, receiver)
-      return (options: Parameters<typeof request.modify>[0]) =>
-        limited(target.modify(options), exchange, limit)
+      return (options: Parameters<typeof request.modify>[0]) => view(target.modify(options), exchange, limit)
     }
   })
 }
@@ -138,6 +143,12 @@ const discarded = (source: Http.IncomingMessage): Effect.Effect<void> =>
     source.once("end", done).once("close", done)
     return Effect.sync(() => source.off("end", done).off("close", done))
   }).pipe(Effect.timeoutOption(discardTime), Effect.withClock(Clock.make()))
+
+/** Closes a WebSocket with 1001, so that its client reconnects: the platform closes it without a code. */
+const goAway = (socket: Socket.Socket): Effect.Effect<void> => {
+  const close = new Socket.CloseEvent(1001, "the server is stopping")
+  return Effect.flatMap(socket.writer, (write) => write(close)).pipe(Effect.scoped, Effect.ignore)
+}
 
 const unreadable = (request: HttpServerRequest.HttpServerRequest, cause: unknown) =>
   new HttpServerError.RequestError({ request, reason: "Decode", cause })
