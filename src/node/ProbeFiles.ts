@@ -5,7 +5,7 @@
  * Writes are synchronous: the files are few and small, and none may be written
  * after the final removal.
  */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { lstatSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -64,12 +64,12 @@ export const beside = <A, E, R>(
       const name = isReady ? "ready" : "not-ready"
       // Remove before write: a probe never finds both files, even if the write fails.
       if (next !== written) remove(isReady ? "not-ready" : "ready")
-      mkdirSync(folder, { recursive: true })
-      // The file may have been removed from outside.
-      if (next !== written || !existsSync(file(name))) writeFileSync(file(name), text)
+      open(folder)
+      // The file may have been removed or replaced from outside.
+      if (next !== written || !isFile(file(name))) replace(file(name), text)
       written = next
-      if (now - liveAt < liveEveryMillis && existsSync(file("live"))) return
-      writeFileSync(file("live"), "live\n")
+      if (now - liveAt < liveEveryMillis && isFile(file("live"))) return
+      replace(file("live"), "live\n")
       liveAt = now
     })
   const refresh = Effect.flatMap(Effect.zip(snapshot, Monotonic.millis), ([taken, now]) => {
@@ -96,7 +96,7 @@ export const beside = <A, E, R>(
   const onExit = () =>
     ["live", "ready", "not-ready"].forEach((name) => Effect.runSyncExit(attempt(() => remove(name))))
   const begin = attempt(() => {
-    mkdirSync(folder, { recursive: true })
+    open(folder)
     process.once("exit", onExit)
   })
   const end = Effect.sync(() => {
@@ -110,3 +110,27 @@ export const beside = <A, E, R>(
     Effect.scoped
   )
 }
+
+/**
+ * Creates the folder where there is none. Throws when it is a link or belongs to
+ * another user, who could put links to other files into it.
+ */
+const open = (folder: string): void => {
+  mkdirSync(folder, { recursive: true })
+  const found = lstatSync(folder)
+  if (found.isSymbolicLink()) throw new Error("it is a link, which is not followed")
+  // Not on Windows, where files have no user id.
+  const user = process.getuid?.()
+  if (user !== undefined && found.uid !== user)
+    throw new Error(`it belongs to another user (${found.uid}, and this process runs as ${user})`)
+}
+
+/** Writes a file in one step, over whatever is there: a link is replaced and not followed, a FIFO does not block. */
+const replace = (path: string, text: string): void => {
+  const next = `${path}.new`
+  rmSync(next, { force: true })
+  writeFileSync(next, text, { flag: "wx" })
+  renameSync(next, path)
+}
+
+const isFile = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false })?.isFile() === true
