@@ -1,7 +1,12 @@
 /** Real sockets, in this process. What whole processes do when they stop is in HttpDrain.live.test.ts. */
-import { readFileSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { once } from "node:events"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import * as Http from "node:http"
 import * as Https from "node:https"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import {
@@ -467,6 +472,33 @@ describe("NodeHttp.layer", () => {
         `${prefix}203.0.113.1:0: this machine has no such address. Choose one that it has, or leave \`host\` out.`
       )
       yield* app.stop
+
+      const folder = mkdtempSync(join(tmpdir(), "effect-services-"))
+      const path = join(folder, "app.sock")
+      const elsewhere = { path, port: undefined, host: undefined } as unknown as Partial<NodeHttp.Options>
+      const there = prefix + path
+      // A process that is killed leaves its socket behind.
+      const listens = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`
+      spawnSync(process.execPath, ["-e", listens])
+      assert.strictEqual(
+        yield* why(elsewhere),
+        `${there}: it is a socket that a server has left behind, and nothing listens there any more. Remove the file, and start again.`
+      )
+      rmSync(path)
+      const other = createServer().listen(path)
+      yield* Effect.promise(() => once(other, "listening"))
+      assert.strictEqual(
+        yield* why(elsewhere),
+        `${there}: it is in use. End what listens there, or choose another.`
+      )
+      other.close()
+      yield* Effect.promise(() => once(other, "close"))
+      writeFileSync(path, "")
+      assert.strictEqual(
+        yield* why(elsewhere),
+        `${there}: there is a file that is no socket. Choose another path, or remove the file.`
+      )
+      rmSync(folder, { recursive: true })
     })
   )
 

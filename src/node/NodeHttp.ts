@@ -23,8 +23,9 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Fs from "node:fs"
 import * as Http from "node:http"
-import type * as Net from "node:net"
+import * as Net from "node:net"
 import * as Definition from "../internal/lifecycle/Definition.ts"
 import * as Input from "../internal/Input.ts"
 import * as Owner from "../internal/lifecycle/Owner.ts"
@@ -135,9 +136,11 @@ export class ListenError extends Data.TaggedError("ListenError")<{
   /** The error code of Node, such as `EADDRINUSE`. */
   readonly code: string
   readonly cause: unknown
+  /** What is wrong and what to do, where that is known. */
+  readonly advice?: string | undefined
 }> {
   override get message(): string {
-    return `cannot listen on ${this.address}: ${advice[this.code] ?? String(this.cause)}`
+    return `cannot listen on ${this.address}: ${this.advice ?? String(this.cause)}`
   }
 }
 
@@ -229,7 +232,7 @@ const listen = (evaluate: () => Http.Server, { listen, name }: Settings) =>
       () => end
     ).pipe(
       Effect.map((http): Listening => ({ http, connections })),
-      Effect.mapError(({ cause }) => listenError(cause, listen))
+      Effect.catchAll(({ cause }) => Effect.flatMap(listenError(cause, listen), Effect.fail))
     )
   })
 
@@ -316,6 +319,9 @@ const exchangeOf = (connections: Connections.Connections, context: Context.Conte
 
 const advice: Record<string, string> = {
   EADDRINUSE: "it is in use. End what listens there, or choose another.",
+  stale:
+    "it is a socket that a server has left behind, and nothing listens there any more. Remove the file, and start again.",
+  "no socket": "there is a file that is no socket. Choose another path, or remove the file.",
   EACCES: "that is not permitted. Choose a port above 1023, or give the process the right to.",
   EADDRNOTAVAIL: "this machine has no such address. Choose one that it has, or leave `host` out.",
   ENOTFOUND: "there is no such host. Choose an address of this machine, or leave `host` out.",
@@ -323,10 +329,34 @@ const advice: Record<string, string> = {
 }
 
 /** The error for a failed `listen`. */
-const listenError = (cause: unknown, { host, path, port }: Net.ListenOptions): ListenError => {
+const listenError = (cause: unknown, { host, path, port }: Net.ListenOptions): Effect.Effect<ListenError> => {
   // Node passes an `ErrnoException` to `error` listeners of a server.
   const { code = "UNKNOWN" } = cause as NodeJS.ErrnoException
   const name = host?.includes(":") === true ? `[${host}]` : host
   const there = name === undefined ? `port ${port}` : `${name}:${port}`
-  return new ListenError({ address: path ?? (port === undefined ? "what it was given" : there), code, cause })
+  const address = path ?? (port === undefined ? "what it was given" : there)
+  const advised = (code: string) => new ListenError({ address, code, cause, advice: advice[code] })
+  if (code !== "EADDRINUSE" || path === undefined) return Effect.succeed(advised(code))
+  return Effect.map(
+    stateOf(path),
+    (state) => new ListenError({ address, code, cause, advice: advice[state] })
+  )
 }
+
+/** Why a path cannot be listened on: a server does, one has left its socket, or it is something else. */
+const stateOf = (path: string): Effect.Effect<"EADDRINUSE" | "stale" | "no socket"> =>
+  Effect.async((resume) => {
+    const socket = Net.connect(path)
+    const settle = (state: "EADDRINUSE" | "stale" | "no socket") => {
+      socket.destroy()
+      resume(Effect.succeed(state))
+    }
+    socket.on("connect", () => settle("EADDRINUSE"))
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOTSOCK") return settle("no socket")
+      if (error.code !== "ECONNREFUSED") return settle("EADDRINUSE")
+      // Linux also refuses connections to files that are no sockets.
+      settle(Fs.lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false ? "no socket" : "stale")
+    })
+    return Effect.sync(() => socket.destroy())
+  })
