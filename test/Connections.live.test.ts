@@ -2,7 +2,6 @@
 import { readFileSync } from "node:fs"
 import type * as Http from "node:http"
 import * as Https from "node:https"
-import * as Net from "node:net"
 import { fileURLToPath } from "node:url"
 import {
   Headers,
@@ -24,6 +23,7 @@ import {
   row,
   serving,
   servingLayer,
+  slowProxy,
   upgradeHeaders
 } from "./httpServing.ts"
 
@@ -193,28 +193,18 @@ describe("in the drain", () => {
         {},
         () => Https.createServer({ key: pem, cert: pem }) as Http.Server
       )
-      // A way to the server that takes 25 ms.
-      const proxy = Net.createServer((client) => {
-        const upstream = Net.connect(app.port, "127.0.0.1")
-        const pass = (from: Net.Socket, to: Net.Socket) => {
-          from.on("data", (data) => setTimeout(() => to.write(data), 25))
-          from.on("error", () => to.destroy())
-          from.on("close", () => setTimeout(() => to.destroySoon(), 30))
-        }
-        pass(client, upstream)
-        pass(upstream, client)
-      })
-      yield* Effect.async<void>((resume) => void proxy.listen(0, "127.0.0.1", () => resume(Effect.void)))
+      const proxy = yield* Effect.promise(() => slowProxy(app.port, 25))
       const answer = yield* Effect.fork(
         Effect.async<string>((resume) => {
-          const address = proxy.address()
-          const port = typeof address === "object" ? address!.port : 0
-          Https.get({ port, host: "127.0.0.1", rejectUnauthorized: false, agent: false }, (response) => {
-            response.resume()
-            response.on("end", () =>
-              resume(Effect.succeed(`${response.statusCode} ${response.headers.connection}`))
-            )
-          }).on("error", (error) => resume(Effect.succeed(error.message)))
+          Https.get(
+            { port: proxy.port, host: "127.0.0.1", rejectUnauthorized: false, agent: false },
+            (response) => {
+              response.resume()
+              response.on("end", () =>
+                resume(Effect.succeed(`${response.statusCode} ${response.headers.connection}`))
+              )
+            }
+          ).on("error", (error) => resume(Effect.succeed(error.message)))
         })
       )
       yield* Effect.sleep(lead)

@@ -45,8 +45,26 @@ import {
   routes,
   row,
   serving,
+  slowProxy,
   upgradeHeaders
 } from "./httpServing.ts"
+
+/** Asks over one kept connection, and over a new one when that is closed, until none is accepted any more. */
+const asksOften = (port: number, everyMillis: number) =>
+  Effect.suspend(() => {
+    const agent = new Http.Agent({ keepAlive: true, maxSockets: 1 })
+    const ask = Effect.async<string>((resume) => {
+      const request = Http.get({ port, host: "127.0.0.1", agent }, (response) => {
+        response.resume()
+        response.on("end", () => resume(Effect.succeed("answered")))
+      })
+      request.on("error", () => resume(Effect.succeed(request.reusedSocket ? "lost" : "refused")))
+    })
+    return Effect.zipLeft(ask, Effect.sleep(everyMillis)).pipe(
+      Effect.repeat({ until: (end) => end !== "answered" }),
+      Effect.ensuring(Effect.sync(() => agent.destroy()))
+    )
+  })
 
 describe("NodeHttp.layer", () => {
   it.live("is a service of the app, given what the handlers use", () =>
@@ -112,22 +130,25 @@ describe("NodeHttp.layer", () => {
     })
   )
 
-  it.live("goes on as before for the readiness delay, and refuses connections after it", () =>
+  it.live("serves on for the readiness delay, says close to who asks, and refuses connections after it", () =>
     Effect.gen(function* () {
       const server = Http.createServer()
       const app = yield* serving(routes, { readinessDelay: "400 millis" }, () => server)
+      const kept = yield* connected(app.port)
+      kept.get("/")
+      yield* receives(kept, /connection: keep-alive[^]*row$/i)
       const stopping = yield* Effect.fork(app.stop)
       yield* Effect.repeat(Effect.sleep("5 millis"), {
         until: () => Effect.map(app.entries, (_) => _.some(({ _tag }) => _tag === "ServerDraining"))
       })
-      const first = yield* connected(app.port)
-      first.get("/")
-      yield* receives(first, /connection: keep-alive[^]*row$/i)
+      kept.get("/")
+      assert.match(yield* received(kept), /row[^]*connection: close[^]*row$/i)
+      const fresh = yield* connected(app.port)
       yield* Effect.repeat(Effect.sleep("5 millis"), { until: () => !server.listening })
-      // It is still open, and gets the last answer.
-      first.get("/")
+      // It is still open, and gets an answer.
+      fresh.get("/")
       const refused = yield* Effect.exit(Effect.tryPromise(() => client(app.port)))
-      assert.match(yield* received(first), /row[^]*connection: close[^]*row$/i)
+      assert.match(yield* received(fresh), /connection: close[^]*row$/i)
       assert.isTrue(Exit.isFailure(refused))
       assert.isTrue(isClean(yield* Fiber.join(stopping)))
       assert.match(
@@ -135,6 +156,29 @@ describe("NodeHttp.layer", () => {
         /^App > HttpServer serves on for \d+ms, then takes no new connections$/
       )
     })
+  )
+
+  it.live(
+    "loses no request of clients that ask at least once in the readiness delay over kept connections",
+    () =>
+      Effect.gen(function* () {
+        const app = yield* serving(routes, { readinessDelay: "600 millis" })
+        // 20 ms each way.
+        const proxy = yield* Effect.promise(() => slowProxy(app.port, 20))
+        const clients = Array.from({ length: 60 }, (_, n) =>
+          Effect.zipRight(Effect.sleep(n * 5), asksOften(proxy.port, 300))
+        )
+        const asking = yield* Effect.fork(Effect.all(clients, { concurrency: "unbounded" }))
+        yield* Effect.sleep("800 millis")
+        const stopped = yield* app.stop
+        const ends = yield* Fiber.join(asking)
+        proxy.close()
+        assert.isTrue(isClean(stopped))
+        assert.deepStrictEqual(
+          ends.filter((end) => end.startsWith("lost")),
+          []
+        )
+      })
   )
 
   it.live("counts the readiness delay from when the app became not ready", () =>

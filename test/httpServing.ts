@@ -1,5 +1,7 @@
 /** Runs apps that serve HTTP in this process, for tests with real sockets. */
+import { once } from "node:events"
 import * as Http from "node:http"
+import * as Net from "node:net"
 import { type HttpApp, HttpRouter, HttpServer, HttpServerResponse } from "@effect/platform"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Logger } from "effect"
 import { App, Journal, type Service, ServiceRegistry } from "effect-services"
@@ -84,3 +86,21 @@ export const asking = (port: number, path: string, isSlow = false) =>
     })
     request.on("error", (error: NodeJS.ErrnoException) => ended(error.code ?? error.message))
   })
+
+/** A way to a server that takes so long in each direction. */
+export const slowProxy = async (port: number, millis: number) => {
+  const proxy = Net.createServer((client) => {
+    const upstream = Net.connect(port, "127.0.0.1")
+    const pass = (from: Net.Socket, to: Net.Socket) => {
+      from.on("data", (data) => setTimeout(() => to.writable && to.write(data), millis))
+      from.on("error", () => to.destroy())
+      from.on("close", () => setTimeout(() => to.destroySoon(), millis + 5))
+    }
+    pass(client, upstream)
+    pass(upstream, client)
+  })
+  proxy.listen(0, "127.0.0.1")
+  await once(proxy, "listening")
+  const address = proxy.address()
+  return { port: typeof address === "object" ? address!.port : 0, close: () => void proxy.close() }
+}

@@ -57,10 +57,12 @@ export const drain = (
       streams: count(connections.inFlight(), true),
       readinessDelay: Duration.millis(delay)
     })
+    // From the first moment: a client whose kept connection has a request during the delay opens its next one
+    // elsewhere, so that no connection in use is closed after it.
+    connections.closeAfterAnswers()
     if (delay > 0) yield* Monotonic.sleep(delay)
 
     connections.stopListening()
-    connections.closeAfterAnswers()
     const ended = settings.streams === "interrupt"
     if (ended) connections.endStreams()
     const closed = pause(connections, lingerMillis).pipe(

@@ -78,10 +78,11 @@ export interface Options extends Omit<Net.ListenOptions, "signal"> {
  *
  * When the app served on it is released, for instance on SIGTERM:
  *
- * 1. The server serves on for `readinessDelay`, counted from when the app became
- *    not ready.
- * 2. New connections are refused. Requests over open connections are answered with
- *    `Connection: close`. Streams are ended, unless `streams` is `"drain"`.
+ * 1. Answers say `Connection: close` from now on. The server accepts connections
+ *    for `readinessDelay`, counted from when the app became not ready; a client
+ *    that sends a request in that time loses none.
+ * 2. New connections are refused. Open ones are closed after their next answer, or
+ *    when they stay idle for 300 milliseconds. Streams are ended, unless `streams` is `"drain"`.
  * 3. Requests in flight have `drainTimeout`. The rest are answered with 503 if no
  *    response has begun, interrupted, and recorded as `RequestsCut`, which makes
  *    the stop unclean. No client can make the stop take longer.
