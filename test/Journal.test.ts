@@ -139,6 +139,10 @@ const lines: {
     { _tag: "ServerDraining", ...at, requests: 1, streams: 2, readinessDelay: Duration.seconds(5) },
     "INFO Shop > Inbox serves on for 5s, then takes no new connections, with 1 request and 2 streams in flight"
   ],
+  RequestFailed: [
+    { _tag: "RequestFailed", ...at, route: "GET /orders/:id", cause, took: Duration.millis(12) },
+    "ERROR Shop > Inbox: GET /orders/:id failed after 12ms"
+  ],
   RequestsCut: [
     {
       _tag: "RequestsCut",

@@ -77,6 +77,12 @@ export type Entry = Data.TaggedEnum<{
     readonly after: Duration.Duration
     readonly requests: ReadonlyArray<{ readonly route: string; readonly count: number }>
   }
+  /** A request failed unexpectedly: its handler failed with an error that has no response, or died. `route` is like `GET /orders/:id`. */
+  RequestFailed: OfService & {
+    readonly route: string
+    readonly cause: Cause.Cause<unknown>
+    readonly took: Duration.Duration
+  }
   /** The service called `Service.stop`. */
   StopAsked: OfService
   /** Work was interrupted, but neither by its handle nor by the stop of its service. */

@@ -109,6 +109,7 @@ const lines: {
     Error,
     `${service} cut ${StopReport.unanswered(requests, after)}`
   ],
+  RequestFailed: (entry) => [Error, `${entry.service}: ${entry.route} failed after ${duration(entry.took)}`],
   StopAsked: (entry) => [Debug, `${entry.service} asked to be stopped`],
   WorkInterrupted: (entry) => [Warning, `${entry.service}: ${entry.work} was interrupted by its own code`],
   StopNotPossible: (entry) => [
