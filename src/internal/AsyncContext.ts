@@ -1,6 +1,7 @@
 /**
- * The `AsyncLocalStorage` of Node, where there is one. Fibers of many services
- * are resumed by one timer; each must see the store of its own service.
+ * The asynchronous context of Node's `AsyncLocalStorage`, where there is one. One
+ * timer and one dispatcher serve all services: what they run must not see the
+ * store of the request that happened to start them.
  */
 
 /** Runs a function in the asynchronous context in which this was captured. */

@@ -62,11 +62,12 @@ export const inherit = (
 export const haveSameValues = (before: FiberRefs.FiberRefs, now: FiberRefs.FiberRefs): boolean => {
   let common = 0
   for (const [ref, [[, value]]] of now.locals) {
+    if (ref === FiberRef.currentContext || ref === FiberRef.currentRuntimeFlags) continue
     const known = before.locals.get(ref)
     if (known !== undefined) common++
-    if (ref === FiberRef.currentContext || ref === FiberRef.currentRuntimeFlags) continue
     const then = known === undefined ? FiberRefs.getOrDefault(before, ref) : known[0][1]
     if (then !== value) return false
   }
-  return common === before.locals.size
+  const given = [FiberRef.currentContext, FiberRef.currentRuntimeFlags].filter((ref) => before.locals.has(ref))
+  return common === before.locals.size - given.length
 }

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
+import * as AsyncContext from "./AsyncContext.ts"
 import * as Monotonic from "./Monotonic.ts"
 
 /** Something that is due at a time. */
@@ -29,6 +30,8 @@ const longestSliceMillis = 10
 export class Timers {
   private readonly clock: Clock.Clock
   private readonly runtime: Runtime.Runtime<never>
+  /** That of the app, whoever adds the timer for which the sleeper wakes. */
+  private readonly asyncContext = AsyncContext.capture()
   /** Each is due no later than the two below it, at `2 * place + 1` and `2 * place + 2`. */
   private readonly heap: Array<Timer> = []
   private added = 0
@@ -63,7 +66,9 @@ export class Timers {
     this.sleeper =
       due === Number.POSITIVE_INFINITY
         ? undefined
-        : Runtime.runFork(this.runtime, Effect.interruptible(this.sleep(false)), { immediate: false })
+        : this.asyncContext(() =>
+            Runtime.runFork(this.runtime, Effect.interruptible(this.sleep(false)), { immediate: false })
+          )
   }
 
   /** Fires what is due, then sleeps until the next is. Looks again on waking: JavaScript's timers may be early. */

@@ -177,12 +177,8 @@ export class Delivery implements Ready, Runs.Interrupter {
     const now = Monotonic.unsafeMillis(lifetime.clock)
     if (this.isPublished) recipient.record.taken(this.envelope.at, now)
     const run = new Runs.Run(this.work, recipient.runtime.runtime.context, this)
-    const fork = () => {
-      const { context } = run
-      return recipient.runtime.fork(context, this.handle(run, now))
-    }
-    // An emitted event is handled in the asynchronous context of its emitter, who waits for it.
-    const fiber = this.isPublished ? lifetime.asyncContext(fork) : fork()
+    const { context } = run
+    const fiber = recipient.runtime.fork(context, this.handle(run, now))
     const exit = fiber.unsafePoll()
     if (exit !== null) return this.ended(exit)
     this.fiber = fiber

@@ -2,6 +2,7 @@
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as AsyncContext from "../AsyncContext.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type * as Runs from "../lifecycle/Run.ts"
 
@@ -17,6 +18,8 @@ const longestTurnMillis = 10
 export class Dispatcher {
   private readonly runtime: Runs.RunRuntime<never>
   private readonly clock: Clock.Clock
+  /** That of the bus, whoever publishes what the turn is for. */
+  private readonly asyncContext = AsyncContext.capture()
   private now: Array<Ready> | undefined = undefined
   private later: Array<Ready> = []
   /** What is taken first, in reverse: to shift a long array is dear. */
@@ -55,7 +58,9 @@ export class Dispatcher {
     this.later.push(ready)
     if (this.isTurn) return
     this.isTurn = true
-    this.runtime.fork(this.runtime.runtime.context, this.turn, { immediate: false })
+    this.asyncContext(() =>
+      this.runtime.fork(this.runtime.runtime.context, this.turn, { immediate: false })
+    )
   }
 
   private readonly turn: Effect.Effect<void> = Effect.suspend(() => {

@@ -17,7 +17,7 @@ import * as FiberRefs from "effect/FiberRefs"
 import * as HashMap from "effect/HashMap"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import * as AsyncContext from "../AsyncContext.ts"
+import * as Fork from "../Fork.ts"
 import * as Latch from "../Latch.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Reason from "../Reason.ts"
@@ -114,14 +114,14 @@ export interface Cleanup {
 export const lateStepMillis = 1_000
 
 /**
- * Registers a service that is about to start with its owner. Its scope is a fork
- * of the layer's. Throws `DuplicateServiceError` when another class has its
- * name, and `DuplicateChildError` when a sibling has its label.
+ * Registers a service that is about to start with its owner. Its scope is the
+ * layer's own. Throws `DuplicateServiceError` when another class has its name,
+ * and `DuplicateChildError` when a sibling has its label.
  */
 export const make = (
   definition: Names.Definition,
   owner: Owner.Owner,
-  layerScope: Scope.Scope,
+  scope: Scope.Scope,
   stopTimeout: number,
   stop: (service: Lifetime) => Effect.Effect<void>
 ): Effect.Effect<Lifetime> =>
@@ -137,9 +137,9 @@ export const make = (
       fiberRefs: named(ambient.fiberRefs, path),
       runtimeFlags: ambient.runtimeFlags
     })
-    return Effect.map(forkScopes(layerScope), (scopes) => {
+    return Effect.map(Scope.fork(scope, ExecutionStrategy.sequential), (resources) => {
       const service = new Lifetime(
-        { definition, owner, label, path, stopTimeout, clock, runtime, ...scopes },
+        { definition, owner, label, path, stopTimeout, clock, runtime, scope, resources },
         stop
       )
       owner.members.add(service)
@@ -150,20 +150,28 @@ export const make = (
     })
   })
 
-/** The scope of a service, a fork of its layer's, and in it that of what `onStart` acquires. */
-const forkScopes = (layerScope: Scope.Scope) =>
-  Effect.flatMap(Scope.fork(layerScope, ExecutionStrategy.sequential), (scope) =>
-    Effect.map(Scope.fork(scope, ExecutionStrategy.sequential), (resources) => ({ scope, resources }))
-  )
-
 /** FiberRefs in which each log line is annotated with the service. */
-export const named = (fiberRefs: FiberRefs.FiberRefs, path: string): FiberRefs.FiberRefs => {
+const named = (fiberRefs: FiberRefs.FiberRefs, path: string): FiberRefs.FiberRefs => {
   const annotations = FiberRefs.getOrDefault(fiberRefs, FiberRef.currentLogAnnotations)
-  return FiberRefs.updateAs(fiberRefs, {
-    fiberId: FiberId.none,
-    fiberRef: FiberRef.currentLogAnnotations,
-    value: HashMap.set(annotations, "service", path)
-  })
+  return annotated(fiberRefs, HashMap.set(annotations, "service", path))
+}
+
+/** The FiberRefs that a service begins its start with: mostly those that it has from its registration. */
+export const fiberRefsOf = ({ runtime }: Lifetime, now: FiberRefs.FiberRefs): FiberRefs.FiberRefs => {
+  const annotations = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentLogAnnotations)
+  const own = annotated(now, annotations)
+  return Fork.haveSameValues(runtime.fiberRefs, own) ? runtime.fiberRefs : own
+}
+
+const annotated = (
+  fiberRefs: FiberRefs.FiberRefs,
+  annotations: HashMap.HashMap<string, unknown>
+): FiberRefs.FiberRefs => {
+  const locals = new Map(fiberRefs.locals)
+  locals.set(FiberRef.currentLogAnnotations, [[FiberId.none, annotations]])
+  // Each fiber is given its context anew; this one would be kept for nothing.
+  locals.delete(FiberRef.currentContext)
+  return FiberRefs.unsafeMake(locals)
 }
 
 /** A service, and all that it owns. */
@@ -181,12 +189,10 @@ export class Lifetime implements Owner.Member {
   readonly timers: Timers.Timers
   /** The state of the fiber that started it, with the service's name in its logs; its stop runs in it. */
   readonly runtime: Runtime.Runtime<never>
-  /** A fork of the layer's scope. In it lie `resources`, and the scope of spawned fibers. */
-  readonly scope: Scope.CloseableScope
-  /** What `onStart` acquires, and cleanups. */
+  /** The scope of the layer. Spawned fibers end with it at the latest. */
+  readonly scope: Scope.Scope
+  /** A fork of it, for what `onStart` acquires. The scopes of children are forks of this one. */
   readonly resources: Scope.CloseableScope
-  /** The asynchronous context in which it was started: its own, and no request's. */
-  readonly asyncContext = AsyncContext.capture()
   readonly work = new Set<OwnedWork>()
   readonly listeners = new Set<OwnedListener>()
   readonly children = new Set<OwnedChild>()
@@ -208,7 +214,6 @@ export class Lifetime implements Owner.Member {
   lastFailure: LastFailure | undefined = undefined
   private readonly startedAfter: number
   private labelsOfChildren: Names.Labels["taken"] | undefined = undefined
-  private spawned: Scope.CloseableScope | undefined = undefined
   private readonly stopOf: (service: Lifetime) => Effect.Effect<void>
 
   constructor(
@@ -245,11 +250,6 @@ export class Lifetime implements Owner.Member {
   /** The labels of its children. */
   get childLabels(): Names.Labels["taken"] {
     return (this.labelsOfChildren ??= new Map())
-  }
-
-  /** The scope of spawned fibers, in the service's: made with the first. */
-  get spawnScope(): Scope.CloseableScope {
-    return (this.spawned ??= Effect.runSync(Scope.fork(this.scope, ExecutionStrategy.parallel)))
   }
 
   /** Runs what the service does on its own account, such as to journal. Does not wait. */

@@ -1,4 +1,4 @@
-/** Work that runs in one fiber from now on, forked into the scope of its service. */
+/** Work that runs in one fiber from now on: a fiber of its service, which ends with its scope. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -6,9 +6,8 @@ import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import * as Latch from "../Latch.ts"
 import type { TaskStatus } from "../status/ServiceStatus.ts"
-import * as Spans from "../telemetry/Spans.ts"
 import * as Lifetime from "./Lifetime.ts"
-import { Run } from "./Run.ts"
+import * as Runs from "./Run.ts"
 import * as ServiceFailure from "./ServiceFailure.ts"
 import * as Work from "./Work.ts"
 
@@ -16,26 +15,36 @@ import * as Work from "./Work.ts"
 export interface Spec<out A, out R> {
   readonly name: string
   readonly task?: (() => TaskStatus) | undefined
-  readonly run: (run: Run) => Effect.Effect<A, never, R>
+  readonly run: (run: Runs.Run) => Effect.Effect<A, never, R>
 }
 
 /**
- * Forks work into the scope of a service, which interrupts and awaits it in its
- * stop. Dies with `ServiceStoppedError` when the service takes no work any more.
+ * Forks work as a fiber of a service, which interrupts and awaits it in its stop.
+ * Dies with `ServiceStoppedError` when the service takes no work any more.
  */
 export const fork = <A, R>(
   service: Lifetime.Lifetime,
   spec: Spec<A, R>
 ): Effect.Effect<OwnedFiber<A, R>, never, R> =>
-  Effect.uninterruptible(
-    Effect.suspend(() => {
-      const owned = new OwnedFiber(service, spec)
-      Lifetime.own(service, owned)
-      return Effect.map(Effect.forkIn(owned.effect, service.spawnScope), (fiber) => owned.begun(fiber))
-    })
-  )
+  Effect.map(Runs.runtime<R>(), (runtime) => {
+    const owned = new OwnedFiber(service, spec)
+    Lifetime.own(service, owned)
+    owned.begin(runtime)
+    return owned
+  })
 
-export class OwnedFiber<A, R> implements Lifetime.OwnedWork {
+/**
+ * Interrupts the spawned fibers that the stop of their service has left, but for
+ * one that closes the scope itself. Those that hang are not awaited again.
+ */
+export const interruptAll = (service: Lifetime.Lifetime): Effect.Effect<void> =>
+  Effect.map(Work.current, (caller) => {
+    for (const work of service.work) {
+      if (work instanceof OwnedFiber && !Work.isOf(caller, work)) work.end(true)
+    }
+  })
+
+export class OwnedFiber<A, R> implements Lifetime.OwnedWork, Runs.Interrupter {
   readonly isRunning = true
   private readonly service: Lifetime.Lifetime
   private readonly spec: Spec<A, R>
@@ -62,20 +71,14 @@ export class OwnedFiber<A, R> implements Lifetime.OwnedWork {
     return this.spec.task
   }
 
-  /** What the fiber runs, in the context of the fiber that forks it, outside the work and the span of that one. */
-  get effect(): Effect.Effect<A, never, R> {
-    return Effect.contextWithEffect((context) => {
-      const { owner, path } = this.service
-      const run = new Run(new Work.Work(path, owner, this, undefined), Spans.outside(context), this)
-      return Effect.mapInputContext(this.spec.run(run), () => run.context)
-    })
-  }
-
-  begun(fiber: Fiber.RuntimeFiber<A>): this {
-    this.fiber = fiber
-    fiber.addObserver((exit) => this.ended(exit))
-    if (this.isInterrupted) fiber.unsafeInterruptAsFork(FiberId.none)
-    return this
+  /** Begins in a later turn of the scheduler, as `Effect.fork` does. */
+  begin(runtime: Runs.RunRuntime<R>): void {
+    const { owner, path } = this.service
+    const work = new Work.Work(path, owner, this, undefined)
+    const run = new Runs.Run(work, runtime.runtime.context, this)
+    const { context } = run
+    this.fiber = runtime.fork(context, this.spec.run(run), { immediate: false })
+    this.fiber.addObserver((exit) => this.ended(exit))
   }
 
   end(interrupts: boolean): void {

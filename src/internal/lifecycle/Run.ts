@@ -63,10 +63,11 @@ export const runtime = <R>(): Effect.Effect<RunRuntime<R>, never, R> =>
     const { currentContext } = fiber
     const fiberRefs = fiber.getFiberRefs()
     const known = lastOf.get(currentContext)
-    // It was made from this very context, so it provides `R`.
-    if (known !== undefined && Fork.haveSameValues(known.fiberRefs, fiberRefs))
-      return Effect.succeed(known.made as RunRuntime<R>)
     const flags = fiber.getFiberRef(FiberRef.currentRuntimeFlags)
+    const isSame =
+      known?.made.runtime.runtimeFlags === flags && Fork.haveSameValues(known.fiberRefs, fiberRefs)
+    // It was made from this very context, so it provides `R`.
+    if (isSame) return Effect.succeed(known.made as RunRuntime<R>)
     // This effect needs `R`, so the fiber's context has it.
     const context = Spans.outside(currentContext as Context.Context<R>)
     const made = new RunRuntime(Runtime.make({ context, fiberRefs, runtimeFlags: flags }))

@@ -208,8 +208,6 @@ const closeResources = (service: Lifetime): Effect.Effect<void> =>
 const ended = (service: Lifetime): Effect.Effect<void> =>
   Effect.suspend(() => {
     forget(service)
-    // With it ends what the steps have left, such as fibers that hung; not awaited.
-    service.run(Scope.close(service.scope, Exit.void))
     return service.stopped.open
   })
 

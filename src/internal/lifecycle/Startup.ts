@@ -13,6 +13,7 @@ import * as Scope from "effect/Scope"
 import * as Deadline from "./Deadline.ts"
 import * as Fork from "../Fork.ts"
 import * as Monotonic from "../Monotonic.ts"
+import * as OwnedFiber from "./OwnedFiber.ts"
 import * as Owner from "./Owner.ts"
 import * as Reason from "../Reason.ts"
 import { type Replacement, Replacements } from "../TestHooks.ts"
@@ -125,8 +126,14 @@ const begun = ({ definition, stopTimeout }: Settings) =>
         stopTimeout,
         Shutdown.stop
       ),
-      // Without `acquireRelease`, whose finalizers cannot tell who closes the scope.
-      (service) => Scope.addFinalizerExit(Context.get(context, Scope.Scope), () => service.stop)
+      (service) => {
+        const scope = Context.get(context, Scope.Scope)
+        // The stop comes first, and behind it whatever spawned fiber it has left.
+        return Effect.zipRight(
+          Scope.addFinalizer(scope, OwnedFiber.interruptAll(service)),
+          Scope.addFinalizer(scope, service.stop)
+        )
+      }
     )
   )
 
@@ -205,7 +212,7 @@ const run = <A, E, R>(
     Effect.flatMap(Effect.runtime<R>(), (ambient) => {
       const runtime = Runtime.make({
         context: contextOf(service, ambient.context, Work.of(ambient.context)),
-        fiberRefs: Lifetime.named(ambient.fiberRefs, service.path),
+        fiberRefs: Lifetime.fiberRefsOf(service, ambient.fiberRefs),
         runtimeFlags: ambient.runtimeFlags
       })
       const fiber = Fork.unsafeNow(runtime, restore(onStart))

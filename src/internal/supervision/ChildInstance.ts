@@ -112,7 +112,7 @@ export class ChildInstance implements Owner.Owner {
   /** Begins to build the layer, unless it has been given up. */
   get begin(): Effect.Effect<void, never, any> {
     // A fork of the parent's scope. The parent closes it in its turn, or with its own at the latest.
-    const fork = Scope.fork(this.plan.parent.scope, ExecutionStrategy.sequential)
+    const fork = Scope.fork(this.plan.parent.resources, ExecutionStrategy.sequential)
     return Effect.flatMap(Effect.zip(fork, Layer.makeMemoMap), ([scope, memoMap]) =>
       Effect.map(Effect.runtime<any>(), (ambient) => {
         if (this.isGivenUp) return

@@ -99,7 +99,7 @@ class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Runs.
     this.state = "running"
     const run = new Runs.Run(this.work, this.runtime.runtime.context, this)
     const { context } = run
-    const fiber = this.service.asyncContext(() => this.runtime.fork(context, this.spec.run(run)))
+    const fiber = this.runtime.fork(context, this.spec.run(run))
     const exit = fiber.unsafePoll()
     if (exit !== null) return this.ran(exit)
     this.fiber = fiber
