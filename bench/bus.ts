@@ -27,7 +27,7 @@ const sizes = [
 ]
 
 export const bus: Suite = async (quick, report) => {
-  const [rounds, millis] = quick ? [5, 8] : [15, 30]
+  const [rounds, millis] = quick ? [5, 20] : [15, 30]
   /** Nanoseconds for an event. */
   const each = (
     { count, listeners }: { readonly count: Count; readonly listeners: number },

@@ -18,10 +18,12 @@ const repeat = "a repeating fiber each"
 
 export const timers: Suite = async (quick, report) => {
   const n = 10_000
-  for (const { at, atMost, period, seconds } of [
+  const periods = [
     { at: "1 s", period: 1_000, seconds: quick ? 2 : 10, atMost: 0.15 },
-    { at: "100 ms", period: 100, seconds: quick ? 1 : 5, atMost: 0.12 }
-  ]) {
+    { at: "100 ms", period: 100, seconds: 5, atMost: 0.12 }
+  ]
+  // A repeating fiber each for 100 ms takes more than a core: on a loaded machine, that is no smoke test.
+  for (const { at, atMost, period, seconds } of quick ? periods.slice(0, 1) : periods) {
     const window = seconds * 1_000
     const costs = await paired(quick ? 1 : 3, {
       [ours]: () => run(services(n, period), n, period, window),
