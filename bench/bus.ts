@@ -12,7 +12,7 @@ import { byHand, pubSub, toolkit } from "./buses.ts"
 import { emittery, moleculer, nest } from "./busPeers.ts"
 import { type Count, makeCount } from "./count.ts"
 import type { Suite } from "./main.ts"
-import { atRest, expectCount, paired, perOperation, ratios } from "./rounds.ts"
+import { expectCount, paired, pause, perOperation, ratios } from "./rounds.ts"
 
 const ours = "effect-services, a service each"
 const inOne = "effect-services, all in one service"
@@ -101,8 +101,8 @@ export const bus: Suite = async (quick, report) => {
     const turn = (bus: typeof ours | typeof streams) => {
       const run = each(setting, buses[bus].publishOne, 20)
       return async () => {
-        // After the last call of a handler, the other Streams have yet to look at the event.
-        await atRest()
+        // After the last call of a handler, the other Streams have yet to look at the event. No collection: code would be cold.
+        await pause(100)
         return run()
       }
     }

@@ -11,7 +11,7 @@ import { Service } from "effect-services"
 import { launch, type Launched, quiet } from "./app.ts"
 import { range } from "./count.ts"
 import type { Suite } from "./main.ts"
-import { collect, expectCount, figure, paired, ratios, timed } from "./rounds.ts"
+import { collect, expectCount, figure, paired, pause, ratios, timed } from "./rounds.ts"
 
 const ours = "effect-services"
 const repeat = "a repeating fiber each"
@@ -93,8 +93,6 @@ const run = async (
     missed: Math.max(0, 1 - happened / ((n * passed) / period))
   }
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
 
 /** Starts `n` of them, spread over one period. */
 const spread = <R>(n: number, period: number, one: () => Effect.Effect<unknown, never, R>) => {
