@@ -72,7 +72,7 @@ export const summary = (limits: ReadonlyArray<Limit>): string =>
       return [
         titled(what, sizes.join(" / ")),
         of,
-        group.map(({ atMost }) => show(atMost)).join(" / "),
+        group.map(({ atMost }) => String(atMost)).join(" / "),
         group.map((limit) => emphasized(show(median(limit.values)), timesLimit(limit) > 1)).join(" / ")
       ]
     })
@@ -87,7 +87,7 @@ export const limitsTable = (limits: ReadonlyArray<Limit>): string =>
       return [
         titled(what, at),
         of,
-        show(atMost),
+        String(atMost),
         emphasized(show(median(values)), timesLimit(limit) > 1),
         values.length === 1 ? "" : `${show(quantile(values, 0.25))} to ${show(quantile(values, 0.75))}`,
         String(values.length)
@@ -103,16 +103,17 @@ export const costTables = (costs: ReadonlyArray<Cost>): string =>
       const sizes = [...new Set(rows.map(({ at }) => at))]
       return table(
         [first!.table, ...sizes],
-        groups(rows, ({ variant }) => variant).map((cells) => {
-          const row = sizes.map((size) => {
-            const cell = cells.find(({ at }) => at === size)
-            if (cell === undefined) return ""
-            const cost = units[cell.unit](cell.median)
-            const isReference = cell.variant === first!.variant
-            return isReference || cell.unit === "share" ? cost : `${cost} (${show(cell.ratio)})`
-          })
-          return [cells[0]!.variant, ...row]
-        })
+        groups(rows, ({ variant }) => variant).map((cells) =>
+          [cells[0]!.variant].concat(
+            sizes.map((size) => {
+              const cell = cells.find(({ at }) => at === size)
+              if (cell === undefined) return ""
+              const cost = units[cell.unit](cell.median)
+              const isReference = cell.variant === first!.variant
+              return isReference || cell.unit === "share" ? cost : `${cost} (${show(cell.ratio)})`
+            })
+          )
+        )
       )
     })
     .join("\n")

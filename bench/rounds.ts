@@ -114,9 +114,12 @@ export const heap = (): number => {
 
 /** Waits until the last variant's leftover work has ended. Returns the heap in use then. */
 export const atRest = async (): Promise<number> => {
-  await new Promise((resolve) => void setTimeout(resolve, 100))
+  await pause(100)
   return heap()
 }
+
+/** Waits in real time. */
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
 
 export const median = (values: ReadonlyArray<number>): number => quantile(values, 0.5)
 

@@ -1,7 +1,7 @@
 /**
- * Bundles the benchmarks, or the soak, with esbuild and runs them. Not `tsx`, as it gives
- * each function its name when it is made, which costs time and memory that no
- * user pays. With `--dist` it measures the built package.
+ * Bundles the benchmarks, or the soak, with esbuild and runs them. `tsx` would
+ * keep the name of each function, which costs time and memory that no user pays.
+ * With `--dist` it measures the built package.
  */
 import { build } from "esbuild"
 import { pathToFileURL } from "node:url"

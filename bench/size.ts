@@ -29,14 +29,14 @@ export const size: Suite = async (_, report) => {
   for (const { ours, plain, what, withStream } of apps) {
     for (const [how, imports] of ways) {
       const [weight, without] = [await weigh(imports(ours)), await weigh(imports(plain))]
-      report.costs(`bundle of an app with ${what}, gzip`, how, "bytes", {
+      report.costs(`bundle of a service with ${what}, gzip`, how, "bytes", {
         "effect-services": [weight],
         "plain Effect": [without],
         ...(withStream && { "plain Effect, a Stream for the take loop": [await weigh(imports(withStream))] })
       })
       report.limit({
-        what: `bundle of an app with ${what}, kB more, imported`,
-        of: "plain Effect",
+        what: `bundle in kB, a service with ${what}, imported`,
+        of: "plain Effect, the difference",
         at: how,
         atMost: 32,
         values: [(weight - without) / 1_000]
@@ -81,7 +81,7 @@ const apps: ReadonlyArray<{
   readonly withStream?: string
 }> = [
   {
-    what: "a service with an interval and a cleanup",
+    what: "an interval and a cleanup",
     ours: `
       import { Effect } from "effect"
       import { App, Service } from "effect-services"
@@ -102,7 +102,7 @@ const apps: ReadonlyArray<{
       Effect.runFork(Layer.launch(layer))`
   },
   {
-    what: "a service with an interval, a listener and a cleanup",
+    what: "an interval, a listener and a cleanup",
     ours: `
       import { Effect, Layer, Schema } from "effect"
       import { App, Event, EventBus, Service } from "effect-services"

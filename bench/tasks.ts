@@ -13,7 +13,7 @@ const [ours, theirs] = ["effect-services", "Effect.forkIn"] as const
 
 export const tasks: Suite = async (quick, report) => {
   const [spawning, forking] = [await spawner(), await forker()]
-  const millis = quick ? 10 : 50
+  const millis = quick ? 40 : 50
   const short = await paired(quick ? 5 : 15, {
     [ours]: perOperation(millis, (n) => spawning.run(shortTasks(n, spawning.fork))),
     [theirs]: perOperation(millis, (n) => forking.run(shortTasks(n, forking.fork)))

@@ -11,17 +11,19 @@ import { Service } from "effect-services"
 import { launch, type Launched, quiet } from "./app.ts"
 import { range } from "./count.ts"
 import type { Suite } from "./main.ts"
-import { collect, expectCount, figure, paired, ratios, timed } from "./rounds.ts"
+import { collect, expectCount, figure, paired, pause, ratios, timed } from "./rounds.ts"
 
 const ours = "effect-services"
 const repeat = "a repeating fiber each"
 
 export const timers: Suite = async (quick, report) => {
   const n = 10_000
-  for (const { at, atMost, period, seconds } of [
+  const periods = [
     { at: "1 s", period: 1_000, seconds: quick ? 2 : 10, atMost: 0.15 },
-    { at: "100 ms", period: 100, seconds: quick ? 1 : 5, atMost: 0.12 }
-  ]) {
+    { at: "100 ms", period: 100, seconds: 5, atMost: 0.12 }
+  ]
+  // A repeating fiber each for 100 ms takes more than a core: on a loaded machine, that is no smoke test.
+  for (const { at, atMost, period, seconds } of quick ? periods.slice(0, 1) : periods) {
     const window = seconds * 1_000
     const costs = await paired(quick ? 1 : 3, {
       [ours]: () => run(services(n, period), n, period, window),
@@ -43,11 +45,15 @@ export const timers: Suite = async (quick, report) => {
     report.limit({ what: `${what}, missed ticks`, of: "due ticks", at, atMost: 0.01, values: missed[ours] })
   }
 
-  const adjusted = await paired(quick ? 3 : 15, {
-    [ours]: () => adjust(Many(30, 1_000).layer),
-    [repeat]: () =>
-      adjust(Layer.scopedDiscard(Effect.forEach(range(30), () => repeating(1_000), { discard: true })))
-  })
+  const adjusted = await paired(
+    quick ? 7 : 15,
+    {
+      [ours]: () => adjust(Many(30, 1_000).layer),
+      [repeat]: () =>
+        adjust(Layer.scopedDiscard(Effect.forEach(range(30), () => repeating(1_000), { discard: true })))
+    },
+    5
+  )
   const what = "TestClock.adjust by 5 s over 30 intervals of 1 s"
   report.costs(what, "CPU time", "ms", adjusted)
   report.limit({ what, of: repeat, at: "", atMost: 0.06, values: ratios(adjusted[ours], adjusted[repeat]) })
@@ -72,7 +78,8 @@ const run = async (
 ): Promise<Cost> => {
   collect()
   const { stop } = await start()
-  await pause(period)
+  // By then each has ticked.
+  await pause(1_500)
   const [from, before, cpuBefore] = [performance.now(), ticks, process.cpuUsage()]
   await pause(window)
   const { system, user } = process.cpuUsage(cpuBefore)
@@ -86,8 +93,6 @@ const run = async (
     missed: Math.max(0, 1 - happened / ((n * passed) / period))
   }
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
 
 /** Starts `n` of them, spread over one period. */
 const spread = <R>(n: number, period: number, one: () => Effect.Effect<unknown, never, R>) => {
