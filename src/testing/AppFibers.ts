@@ -82,6 +82,16 @@ export class AppFibers extends Supervisor.AbstractSupervisor<void> {
     })
   }
 
+  /** Runs a step: fibers that it forks are noted as its own before it ends. */
+  during<A, E, R>(step: Step.Step, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    const noteForks = Effect.sync(() => {
+      const fiber = this.running.at(-1)
+      if (fiber !== undefined) this.noteRootsOf(fiber)
+    })
+    const noted = Step.within(step)(Effect.ensuring(effect, noteForks))
+    return Effect.zipRight(noteForks, noted)
+  }
+
   /** To be called between runs of fibers: notes what waits for a daemon before that can fail. */
   afterRun(): void {
     if (this.daemons.size > 0) this.ask()

@@ -83,7 +83,8 @@ export const launch = <A, E, R>(
     const events = TestEventBus.make()
     const { replacements, unused } = Stub.all(options.where, options.replace)
     const decorateWork: DecorateWork = (service, kind, work, effect) =>
-      Step.within({ service: Step.below(name, service.path), work })(
+      time.fibers.during(
+        { service: Step.below(name, service.path), work },
         options.decorateWork?.(service, kind, work, effect) ?? effect
       )
     const decorateBus = (bus: Bus.Bus) => {
