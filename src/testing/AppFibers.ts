@@ -74,10 +74,10 @@ export class AppFibers extends Supervisor.AbstractSupervisor<void> {
   /** The fibers that wait for something real: neither for time nor, as far as can be told, for a fiber of an app. */
   waiting(): ReadonlyArray<AnyFiber> {
     this.ask()
-    const outsiders = Array.from(this.livingOutsiders().keys(), (fiber) => fiber.id().id)
+    const outsiders = new Set(Array.from(this.livingOutsiders().keys(), (fiber) => fiber.id().id))
     return [...this.waits].flatMap(([fiber, blockingOn]) => {
       const isReal =
-        blockingOn._tag === "None" || (blockingOn._tag === "Runtime" && outsiders.includes(blockingOn.id))
+        blockingOn._tag === "None" || (blockingOn._tag === "Runtime" && outsiders.has(blockingOn.id))
       return isReal ? [fiber] : []
     })
   }
