@@ -1,8 +1,8 @@
 /**
  * The fibers of an app in virtual time: which are alive, what they wait for, and
- * which have failed unnoticed. All of it by Effect's public means: a `Supervisor`
- * sees each fiber of the app begin, wait and end, `Fiber.status` tells what one
- * waits for, and `Fiber.unsafeRoots` which have no parent.
+ * which have failed unnoticed. A `Supervisor` sees each fiber begin, wait and
+ * end; `Fiber.status` gives what a fiber waits for; `Fiber.unsafeRoots` lists
+ * those without a parent.
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
@@ -26,8 +26,10 @@ export interface Forgotten {
   readonly cause: Cause.Cause<unknown>
 }
 
+/** The supervisor of the fibers of one app. */
 export class AppFibers extends Supervisor.AbstractSupervisor<void> {
   readonly value = Effect.void
+  /** Those on the stack: one that is forked to run at once runs on top of the other. */
   private readonly running: Array<AnyFiber> = []
   private readonly living = new Set<AnyFiber>()
   /** Those that another fiber of the app forked. */
@@ -82,7 +84,7 @@ export class AppFibers extends Supervisor.AbstractSupervisor<void> {
     })
   }
 
-  /** Runs a step: fibers that it forks are noted as its own before it ends. */
+  /** Runs a step. Fibers that it forks belong to it; what it forks outside the app is noted before it ends. */
   during<A, E, R>(step: Step.Step, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const noteForks = Effect.sync(() => {
       const fiber = this.running.at(-1)
@@ -92,7 +94,7 @@ export class AppFibers extends Supervisor.AbstractSupervisor<void> {
     return Effect.zipRight(noteForks, noted)
   }
 
-  /** To be called between runs of fibers: notes what waits for a daemon before that can fail. */
+  /** Called after each run of a fiber. Where there are daemons, it notes what waits for them before they can fail. */
   afterRun(): void {
     if (this.daemons.size > 0) this.ask()
   }
@@ -117,16 +119,17 @@ export class AppFibers extends Supervisor.AbstractSupervisor<void> {
   }
 
   override onResume<A, E>(fiber: Fiber.RuntimeFiber<A, E>): void {
-    // One that runs at once runs on the stack of the fiber that forked it.
-    const below = this.running.at(-1)
-    if (below === undefined) this.noteRoots(() => {})
-    else this.noteRootsOf(below)
+    const forker = this.running.at(-1)
+    // What code outside the app has forked so far is not the app's.
+    if (forker === undefined) this.noteRoots(() => {})
+    else this.noteRootsOf(forker)
     this.running.push(fiber)
   }
 
   override onSuspend<A, E>(fiber: Fiber.RuntimeFiber<A, E>): void {
     this.noteRootsOf(fiber)
-    this.running.pop()
+    const place = this.running.lastIndexOf(fiber)
+    if (place >= 0) this.running.length = place
     if (fiber.unsafePoll() === null) this.touched.add(fiber)
   }
 
@@ -163,21 +166,21 @@ export class AppFibers extends Supervisor.AbstractSupervisor<void> {
   /** Asks those that have run what they wait for. */
   private ask(): void {
     for (const fiber of this.touched) {
-      // It runs before it could answer.
+      // It would run first, and then answer.
       if (this.isScheduled(fiber)) continue
       this.touched.delete(fiber)
       this.waits.delete(fiber)
       if (fiber.unsafePoll() !== null) continue
       const status = statusOf(fiber)
       if (status?._tag !== "Suspended") continue
-      // Null, whatever its type says, of one that has been made and not begun.
+      // Null for a fiber that has not begun, whatever the type says.
       const { blockingOn }: { readonly blockingOn: FiberId.FiberId | null } = status
       if (blockingOn !== null) this.waits.set(fiber, blockingOn)
     }
   }
 }
 
-/** Runs what asks for a status, outside the order of the app. */
+/** Runs the fibers that ask for a status, outside the order of the app. */
 const atOnce: Scheduler.Scheduler = {
   shouldYield: () => false,
   scheduleTask: (task) => task()
@@ -186,10 +189,10 @@ const atOnce: Scheduler.Scheduler = {
 /** The fiber that is being asked for its status. */
 let asked: AnyFiber | undefined
 
-/** Whether a fiber is being asked for its status: it answers at once, and that is no step of the app. */
+/** Whether a fiber is being asked for its status. Its scheduler lets it answer at once; this is no step of the app. */
 export const isAsked = (fiber: AnyFiber | undefined): boolean => fiber !== undefined && fiber === asked
 
-/** The status of a fiber that waits; none where its own scheduler answers later. */
+/** The status of a fiber that waits; none if it has a scheduler of its own, and answers later. */
 const statusOf = (fiber: AnyFiber): FiberStatus.FiberStatus | undefined => {
   asked = fiber
   try {

@@ -40,6 +40,7 @@ export interface Options {
   readonly onStep?: () => void
 }
 
+/** An app in virtual time. */
 export interface AppUnderTest<A> {
   readonly app: App.App
   readonly time: VirtualTime.VirtualTime
@@ -61,7 +62,7 @@ export interface AppUnderTest<A> {
 }
 
 /** How long real things are waited for, and what was waited for in vain. */
-export interface Patience {
+interface Patience {
   readonly millis: number
   /** The fibers that were waited for in vain. They are waited for again when they have run since. */
   readonly givenUp: Set<AnyFiber>
@@ -165,7 +166,7 @@ const servicesOf = (app: App.App, name: string): Effect.Effect<ReadonlyArray<Ser
 }
 
 /** All that happened in an app: as entries, and as lines that are the same in each run. */
-export interface Timeline {
+interface Timeline {
   /** The journal of the app. */
   readonly journal: Journal.Journal["Type"]
   readonly entries: () => ReadonlyArray<Journal.Entry>

@@ -106,7 +106,7 @@ const stepping = (driven: Driven, what: string) => {
     Effect.gen(function* () {
       if (time.now() > moment) steps = 0
       moment = time.now()
-      // On a bus that apps share, what is published is delivered by a fiber of the test, which needs a turn of its own.
+      // A bus that apps share delivers published events in a fiber of the test's scheduler: it gets a turn.
       const isAtRest = time.settle() && (yield* Effect.as(Effect.yieldNow(), true)) && time.settle()
       if (++steps > mostAtOnce || !isAtRest) {
         return yield* never(driven, what, "it runs round and round, and time does not move")

@@ -1,6 +1,6 @@
 /**
- * A clock that is moved by hand, and a scheduler for the fibers that live in its
- * time: between two moves, all of them run until each waits for something.
+ * Virtual time: a clock that is moved by hand, and a scheduler. Between two
+ * moves, all fibers in it run until each waits for something.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -16,6 +16,7 @@ import * as Utils from "effect/Utils"
 import * as AppFibers from "./AppFibers.ts"
 import * as RealWorld from "./RealWorld.ts"
 
+/** A clock that is moved by hand, with the fibers that live in its time. */
 export interface VirtualTime {
   /** Forks an effect into this time. It runs, with all that it forks, when time settles. */
   readonly fork: <A, E, R>(
