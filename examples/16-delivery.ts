@@ -47,7 +47,7 @@ NodeApp.runMain(app, { name: "Example" })
 // INFO Example > Shop started in 1ms
 // INFO Example is stopping: Example > Shop asked for it
 // INFO Example > Shop stopped in 1ms
-// WARN Example > Accounts: listener order:placed, order:cancelled failed, and is run again in 1ms (restart 1)
+// WARN Example > Accounts: listener order:placed, order:cancelled failed, and is retried in 1ms (attempt 2)
 // billed a lamp
 // billed a teapot
 // Ada is paid back

@@ -20,11 +20,12 @@ import * as BootReport from "./internal/status/BootReport.ts"
 import * as Deadline from "./internal/lifecycle/Deadline.ts"
 import * as Bus from "./internal/events/Bus.ts"
 import * as Input from "./internal/Input.ts"
-import * as Journal from "./Journal.ts"
+import * as Journal from "./internal/journal/Journal.ts"
 import * as Monotonic from "./internal/Monotonic.ts"
 import * as Owner from "./internal/lifecycle/Owner.ts"
 import * as Reason from "./internal/Reason.ts"
 import * as ServiceRegistry from "./ServiceRegistry.ts"
+import * as Registry from "./internal/status/Registry.ts"
 import type { State } from "./internal/status/ServiceStatus.ts"
 import * as StopPlan from "./internal/status/StopPlan.ts"
 import * as StopReport from "./internal/status/StopReport.ts"
@@ -35,7 +36,7 @@ export { render as renderPlan } from "./internal/status/StopPlan.ts"
 export { render as renderStop } from "./internal/status/StopReport.ts"
 export type { BootedService, BootReport, CriticalStep } from "./internal/status/BootReport.ts"
 export type { PlannedStop, StopPlan } from "./internal/status/StopPlan.ts"
-export type { Way } from "./internal/status/CriticalPath.ts"
+export type { CriticalPath as Way } from "./internal/status/CriticalPath.ts"
 export type { Outcome, Problem, StoppedService, StopReport } from "./internal/status/StopReport.ts"
 
 /** Options of `launch`. */
@@ -151,7 +152,7 @@ export const make = (options: Options = {}): App => {
         const journal = ShutdownRecorder.taking(notes, yield* Journal.inherited, name, unfinished)
         launched = journal
         const shared = yield* Owner.makeShared(name, journal, stopTimeout)
-        registry = ServiceRegistry.make(shared)
+        registry = Registry.make(shared)
         const owner: Owner.Owner = {
           shared,
           path: name,

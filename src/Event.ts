@@ -1,31 +1,32 @@
 /**
- * A named kind of thing that happens, with the schema of what it carries.
+ * An event type: a name and the schema of its payload.
  *
- * Define an event once and import it: the value is its identity, and its name
- * is what logs, metrics and brokers show.
+ * Define an event once and import it: the value is its identity. The name
+ * appears in logs, metrics and brokers.
  */
 import * as Array from "effect/Array"
 import * as Data from "effect/Data"
 import * as Either from "effect/Either"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import type * as Types from "effect/Types"
 import * as Input from "./internal/Input.ts"
 
 const TypeId = "~effect-services/Event"
 
-/** An event named `Name` that carries `Payload`. */
+/** An event named `Name` with a payload of type `Payload`. */
 export interface Event<out Name extends string, in out Payload> {
   readonly [TypeId]: typeof TypeId
   readonly name: Name
   readonly schema: Schema.Schema<Payload, any, any>
-  /** Why `payload` does not fit the schema, or undefined when it fits. */
+  /** The error if `payload` does not match the schema, otherwise undefined. */
   readonly reject: (payload: unknown) => PayloadError | undefined
 }
 
-/** A payload did not fit the schema of its event, so nobody was told of it. */
+/** A payload does not match the schema of its event. The event was not sent. */
 export class PayloadError extends Data.TaggedError("PayloadError")<{
   readonly event: string
-  /** What does not fit, and where; without the values, which may be personal or secret. */
+  /** The mismatches and their paths, without values, which may be personal or secret. */
   readonly problem: string
 }> {
   override get message(): string {
@@ -34,8 +35,8 @@ export class PayloadError extends Data.TaggedError("PayloadError")<{
 }
 
 /**
- * Makes an event from a name and either the fields of a struct or a schema.
- * Throws `InputError` when the name is empty or the second argument is neither.
+ * Creates an event from a name and either the fields of a struct or a schema.
+ * Throws `InputError` if the name is blank or the second argument is neither.
  *
  * ```ts
  * import { Schema } from "effect"
@@ -50,7 +51,7 @@ export const make: {
   <const Name extends string, Fields extends Schema.Struct.Fields>(
     name: Name,
     fields: Fields
-  ): Event<Name, Schema.Struct.Type<Fields>>
+  ): Event<Name, Types.Simplify<Schema.Struct.Type<Fields>>>
 } = (name: string, of: Schema.Schema.Any | Schema.Struct.Fields): any => {
   const named = Input.name("Event.make", "name", name)
   const schema = schemaOf(of)
@@ -68,25 +69,14 @@ export const make: {
   }
 }
 
-/** Whether a value was made by `Event.make`. */
+/** Whether a value was created by `Event.make`. */
 export const isEvent = (u: unknown): u is Event<string, unknown> =>
   typeof u === "object" && u !== null && TypeId in u
 
-/** The names of some events in a line, each once. */
-export const namesOf = (events: ReadonlyArray<Event<string, any>>): string =>
-  [...new Set(events)].map(({ name }) => name).join(", ")
-
-/** Throws `InputError` when the value was not made by `Event.make`. */
-export const check = (where: string, event: unknown): void => {
-  if (!isEvent(event)) {
-    throw new Input.InputError({ where, input: "event", expected: "made by Event.make", actual: event })
-  }
-}
-
 const schemaOf = (of: Schema.Schema.Any | Schema.Struct.Fields): Schema.Schema.AnyNoContext => {
-  const fits =
+  const isValid =
     Schema.isSchema(of) || (typeof of === "object" && of !== null && Object.values(of).every(isField))
-  if (!fits) {
+  if (!isValid) {
     throw new Input.InputError({
       where: "Event.make",
       input: "fieldsOrSchema",
@@ -94,13 +84,13 @@ const schemaOf = (of: Schema.Schema.Any | Schema.Struct.Fields): Schema.Schema.A
       actual: of
     })
   }
-  // Only the type side is used to check payloads, and it needs no context.
+  // Validation only uses the type side, which needs no context.
   return (Schema.isSchema(of) ? of : Schema.Struct(of)) as Schema.Schema.AnyNoContext
 }
 
 const isField = (u: unknown): boolean => Schema.isSchema(u) || Schema.isPropertySignature(u)
 
-/** What is wrong, in words without values: Effect's own formatters quote what they find. */
+/** Describes a mismatch without values; Effect's own formatters quote them. */
 const problemsOf = (
   issue: ParseResult.ParseIssue,
   path: ReadonlyArray<string>,
@@ -111,7 +101,7 @@ const problemsOf = (
     case "Composite":
       return Array.ensure(issue.issues).flatMap((inner) => problemsOf(inner, path, issue.ast))
     case "Pointer": {
-      const keys = Array.ensure(issue.path).map((key) => (isOfSchema(key, within) ? String(key) : "*"))
+      const keys = Array.ensure(issue.path).map((key) => (isDeclared(key, within) ? String(key) : "*"))
       return problemsOf(issue.issue, [...path, ...keys])
     }
     case "Refinement":
@@ -132,7 +122,7 @@ const problemsOf = (
   }
 }
 
-/** Whether a key is written in the schema, or a place in a list. The key of a record is a value, as what it leads to. */
-const isOfSchema = (key: PropertyKey, within: ParseResult.Composite["ast"] | undefined): boolean =>
+/** Whether a key is declared in the schema or is an index. Keys of a record are data, and hidden like values. */
+const isDeclared = (key: PropertyKey, within: ParseResult.Composite["ast"] | undefined): boolean =>
   typeof key === "number" ||
   (within?._tag === "TypeLiteral" && within.propertySignatures.some(({ name }) => name === key))

@@ -1,9 +1,8 @@
 /**
- * What an orchestrator asks of an app: is it alive, can it take work, and if
- * not, why not.
+ * Liveness, readiness and status for an orchestrator.
  *
- * All answers are made of how the services are and of the last results of their
- * checks, `Service.health`. To ask runs nothing and waits for nothing.
+ * Answers are derived from the states of the services and the latest results of
+ * their checks (`Service.health`). A query runs no check and never waits.
  */
 import * as HttpRouter from "@effect/platform/HttpRouter"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
@@ -20,9 +19,9 @@ export type { Problem, Readiness } from "./internal/status/Readiness.ts"
 export type { SnapshotJson as StatusJson } from "./internal/status/StatusJson.ts"
 
 /**
- * Whether the app is alive: it has neither failed nor stopped. While it starts
- * and stops, it is: to be killed would help neither. Checks are not asked, since
- * a database that is down does not come up because its clients are restarted.
+ * Whether the app is alive: neither failed nor stopped. An app that is starting
+ * or stopping is alive, since killing it would not help. Checks do not count:
+ * restarting the clients of a database does not repair the database.
  */
 export const live: Effect.Effect<boolean, never, ServiceRegistry.ServiceRegistry> = Effect.map(
   ServiceRegistry.snapshot,
@@ -30,36 +29,35 @@ export const live: Effect.Effect<boolean, never, ServiceRegistry.ServiceRegistry
 )
 
 /**
- * Whether the app can take work, and all that is not well. It is not ready
- * while it starts, and from the moment it is asked to stop; while a service of
- * it starts or stops; while a critical service, or a child of one that could
- * not do without, has failed or restarts; while a critical check is unhealthy,
- * or has not been run yet.
+ * Whether the app can take work, and its current problems. It is not ready:
+ * while it starts, and from the moment it is asked to stop; while one of its
+ * services starts or stops; while a critical service or child has failed or
+ * restarts; while a critical check is unhealthy or has not run yet.
  */
 export const ready: Effect.Effect<Readiness.Readiness, never, ServiceRegistry.ServiceRegistry> = Effect.map(
   ServiceRegistry.snapshot,
   Readiness.of
 )
 
-/** How all services are, now: what `Health.Status` is the schema of. */
+/** The current state of all services. `Health.Status` is its schema. */
 export const status: Effect.Effect<ServiceRegistry.Snapshot, never, ServiceRegistry.ServiceRegistry> =
   ServiceRegistry.snapshot
 
-/** Proxies and browsers must not answer with what was. */
+/** Proxies and browsers must not serve stale answers. */
 const headers = { "cache-control": "no-store" }
 
-const answer = (isGood: boolean, text: string) =>
-  HttpServerResponse.text(`${text}\n`, { status: isGood ? 200 : 503, headers })
+const respond = (isOk: boolean, text: string) =>
+  HttpServerResponse.text(`${text}\n`, { status: isOk ? 200 : 503, headers })
 
-/** What is asked for, by path. */
-const answers = [
-  ["/live", Effect.map(live, (isLive) => answer(isLive, isLive ? "live" : "not live"))],
+/** The response to each path. */
+const responses = [
+  ["/live", Effect.map(live, (isLive) => respond(isLive, isLive ? "live" : "not live"))],
   [
     "/ready",
     Effect.map(ready, (readiness) => {
       const problems = Readiness.render(readiness)
       const lines = readiness.isReady ? ["ready", ...(problems === "" ? [] : [problems])] : [problems]
-      return answer(readiness.isReady, lines.join("\n"))
+      return respond(readiness.isReady, lines.join("\n"))
     })
   ],
   [
@@ -71,21 +69,21 @@ const answers = [
 ] as const
 
 /**
- * `GET /live` answers 200 or 503; `GET /ready` 200, or 503 with what is not well,
- * a line for each, as `Orders > database: connection refused, for 12 seconds`;
- * `GET /status` the tree of services as JSON, by the schema `Health.Status`. No
- * answer has payloads in it, and none has credentials.
+ * `GET /live` responds with 200 or 503. `GET /ready` responds with 200, or with
+ * 503 and a line per problem, such as `Orders > database: connection refused,
+ * for 12 seconds`. `GET /status` responds with the service tree as JSON; its
+ * schema is `Health.Status`. No response contains payloads or credentials.
  *
- * To be put into a router by `HttpRouter.concat` or `HttpRouter.mount`. `/status`
- * tells of the inside of the app, so it is for a port that is not open to all.
+ * Add them with `HttpRouter.concat` or `HttpRouter.mount`. `/status` reveals
+ * internals of the app, so serve it on a port that is not public.
  */
 export const routes: HttpRouter.HttpRouter<never, ServiceRegistry.ServiceRegistry> = HttpRouter.fromIterable(
-  answers.map(([path, handler]) => HttpRouter.makeRoute("GET", path, handler))
+  responses.map(([path, handler]) => HttpRouter.makeRoute("GET", path, handler))
 )
 
 /**
- * Adds the routes to a router that is a service: that of `HttpLayerRouter`, of
- * `HttpApiBuilder`, or of `HttpRouter.Tag`.
+ * Adds the routes to a router that is a service: `HttpLayerRouter`,
+ * `HttpApiBuilder.Router` or an `HttpRouter.Tag`.
  *
  * ```ts
  * import { HttpApiBuilder, HttpLayerRouter } from "@effect/platform"
@@ -100,9 +98,9 @@ export const addTo = (
 ): Effect.Effect<void, never, ServiceRegistry.ServiceRegistry> =>
   Effect.flatMap(ServiceRegistry.ServiceRegistry, (registry) =>
     Effect.forEach(
-      answers,
-      ([path, answered]): Effect.Effect<void> => {
-        const handler = Effect.provideService(answered, ServiceRegistry.ServiceRegistry, registry)
+      responses,
+      ([path, response]): Effect.Effect<void> => {
+        const handler = Effect.provideService(response, ServiceRegistry.ServiceRegistry, registry)
         return "add" in router ? router.add("GET", path, handler) : router.get(path, handler)
       },
       { discard: true }

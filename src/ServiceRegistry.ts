@@ -1,17 +1,16 @@
 /**
- * What runs, since when, what it did last, and why it is not well: the tree of
- * services, as one value.
+ * The service tree as one value: what is running, since when, its recent
+ * activity and its problems.
  *
- * It is there without being asked for: `App.launch` provides it to what it
- * runs, one to each app. Elsewhere `ServiceRegistry.layer` in the same
- * composition knows the services there. It is put together when it is read, so
- * it costs nothing while nobody reads it.
+ * `App.launch` provides a registry to the effect it runs, one per app. Elsewhere,
+ * add `ServiceRegistry.layer` to the same composition as the services. A
+ * snapshot is built on demand, so an unread registry costs nothing.
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Owner from "./internal/lifecycle/Owner.ts"
+import * as Registry from "./internal/status/Registry.ts"
 import type { Snapshot } from "./internal/status/ServiceStatus.ts"
 
 export type {
@@ -24,46 +23,26 @@ export type {
   State,
   TaskStatus
 } from "./internal/status/ServiceStatus.ts"
+export { ServiceRegistry } from "./internal/status/Registry.ts"
 export { render } from "./internal/status/StatusText.ts"
 
-/** The registry of an app. */
-export class ServiceRegistry extends Context.Tag("effect-services/ServiceRegistry")<
-  ServiceRegistry,
-  {
-    readonly snapshot: Effect.Effect<Snapshot>
-    readonly changes: Stream.Stream<Snapshot>
-  }
->() {}
-
-/** How all services are, now. */
-export const snapshot: Effect.Effect<Snapshot, never, ServiceRegistry> = Effect.flatMap(
-  ServiceRegistry,
+/** The current state of all services. */
+export const snapshot: Effect.Effect<Snapshot, never, Registry.ServiceRegistry> = Effect.flatMap(
+  Registry.ServiceRegistry,
   (_) => _.snapshot
 )
 
 /**
- * How all services are now, and again after each change: a state, a run, an
- * event. Changes within a tenth of a second are one, and a reader that is slow
- * misses some, so it never slows the app. Never ends.
+ * The current snapshot, and a new one after each change of a state, run or
+ * event. Changes within 100 milliseconds are combined, and a slow reader skips
+ * snapshots, so it never slows the app. Never ends.
  */
-export const changes: Stream.Stream<Snapshot, never, ServiceRegistry> = Stream.unwrap(
-  Effect.map(ServiceRegistry, (_) => _.changes)
+export const changes: Stream.Stream<Snapshot, never, Registry.ServiceRegistry> = Stream.unwrap(
+  Effect.map(Registry.ServiceRegistry, (_) => _.changes)
 )
 
-/** The registry of the services that share this. */
-export const make = ({
-  changes,
-  snapshot
-}: Pick<Owner.Shared, "changes" | "snapshot">): ServiceRegistry["Type"] => ({
-  snapshot,
-  changes: changes.looks(snapshot, betweenChanges)
-})
-
-/** As often as a person can follow. */
-const betweenChanges = "100 millis"
-
-/** The registry of the app, or else of the services in the same composition of layers. */
-export const layer: Layer.Layer<ServiceRegistry> = Layer.effect(
-  ServiceRegistry,
-  Effect.map(Owner.Owner, ({ shared }) => make(shared))
+/** Provides the registry of the app, or else of the services in the same layer composition. */
+export const layer: Layer.Layer<Registry.ServiceRegistry> = Layer.effect(
+  Registry.ServiceRegistry,
+  Effect.map(Owner.Owner, ({ shared }) => Registry.make(shared))
 ).pipe(Layer.provide(Owner.layer))

@@ -3,7 +3,7 @@ import { FastCheck } from "effect"
 import * as RestartIntensity from "../src/internal/supervision/RestartIntensity.ts"
 
 /** The moments at which a restart is allowed, of all that are asked for. */
-const taken = (budget: RestartIntensity.Budget, moments: Iterable<number>) =>
+const taken = (budget: RestartIntensity.RestartIntensity, moments: Iterable<number>) =>
   [...moments].filter((moment) => budget.take(moment))
 
 describe("Budget", () => {

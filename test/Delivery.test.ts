@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import { Cause, Effect, Exit, FastCheck, Fiber, Layer, Logger, Schedule, Schema, TestClock } from "effect"
 import { App, Event, EventBus, Failure, Journal, Service } from "effect-services"
 import * as VirtualTime from "../src/testing/VirtualTime.ts"
@@ -208,6 +208,52 @@ describe("Failure.retry", () => {
     }).pipe(leavesNothing)
   )
 
+  it.effect("is recorded as a retry, and counts the attempts of each event anew", () =>
+    Effect.gen(function* () {
+      const handler = ({ n }: { readonly n: number }) => Effect.fail(`no ${n}`)
+      const l = yield* listening(Service.listen(Ping, handler, { onFailure: Failure.retry(thrice) }))
+      for (const n of [1, 2]) {
+        yield* l.publish(n)
+        yield* TestClock.adjust("1 minute")
+      }
+      const attempts = [
+        "L: listener ping failed, and is retried in 1s (attempt 2)",
+        "L: listener ping failed, and is retried in 2s (attempt 3)",
+        "L: listener ping failed in 3 attempts, and is given up"
+      ]
+      const recorded = (yield* l.journal).filter((line) => line.includes("listener ping"))
+      assert.deepStrictEqual(recorded, [...attempts, ...attempts])
+      assert.deepStrictEqual(
+        (yield* l.entries).flatMap((entry) => (entry._tag === "HandlerFailed" ? [entry.answer] : [])),
+        Array.from({ length: 6 }, () => "Retry" as const)
+      )
+      yield* l.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("of a task counts the attempts of each run anew", () =>
+    Effect.gen(function* () {
+      let runs = 0
+      const onlySecondTime = Effect.suspend(() => (++runs % 2 === 0 ? Effect.void : Effect.fail("no")))
+      const l = yield* listening(
+        Service.interval(onlySecondTime, "1 minute", { name: "poll", onFailure: Failure.retry(thrice) })
+      )
+      yield* TestClock.adjust("2 minutes")
+      yield* TestClock.adjust("1 second")
+      const recorded = (yield* l.journal).filter((line) => line.includes("retried"))
+      const retried = "L: poll failed, and is retried in 1s (attempt 2)"
+      assert.deepStrictEqual(recorded, [retried, retried])
+      yield* l.stop
+    }).pipe(leavesNothing)
+  )
+
+  it("has a type of its own", () => {
+    expectTypeOf(Failure.retry(Schedule.recurs(1))).toEqualTypeOf<Failure.Retry<unknown, never>>()
+    expectTypeOf<Failure.Retry<unknown, never>>().not.toExtend<Failure.Restart<unknown, never>>()
+    expectTypeOf<Failure.Retry<unknown, never>>().toExtend<Failure.Policy<unknown>>()
+    expectTypeOf<Failure.Retry<unknown, never>>().not.toExtend<Failure.Final<unknown>>()
+  })
+
   it("refuses what is no schedule, and a last answer that is none", () => {
     assert.throws(
       () => Failure.retry("1 second" as any),
@@ -215,6 +261,10 @@ describe("Failure.retry", () => {
     )
     assert.throws(
       () => Failure.retry(thrice, Failure.restart() as any),
+      "Failure.retry: `last` must be Failure.log, Failure.escalate or Failure.handle(f), but it is an object."
+    )
+    assert.throws(
+      () => Failure.retry(thrice, Failure.retry(thrice) as any),
       "Failure.retry: `last` must be Failure.log, Failure.escalate or Failure.handle(f), but it is an object."
     )
   })

@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import {
   Cause,
   Duration,
@@ -24,6 +24,22 @@ const Ping = Event.make("ping", { n: Schema.Number })
 const Pong = Event.make("pong", { n: Schema.Number })
 
 type OnStart = Effect.Effect<unknown, never, Service.Scope | EventBus.EventBus | Scope.Scope>
+
+it("an event made of fields has a payload that is one object", () => {
+  const Order = Event.make("order", { id: Schema.String, note: Schema.optional(Schema.String) })
+  expectTypeOf(Order).toEqualTypeOf<
+    Event.Event<"order", { readonly id: string; readonly note?: string | undefined }>
+  >()
+  expectTypeOf(Event.make("order", Schema.Void)).toEqualTypeOf<Event.Event<"order", void>>()
+  // Machinery of other modules is not offered to users.
+  expectTypeOf<keyof typeof Event>().toEqualTypeOf<"make" | "isEvent" | "PayloadError">()
+  expectTypeOf<keyof typeof Failure>().toEqualTypeOf<
+    "log" | "escalate" | "handle" | "restart" | "retry" | "isPolicy"
+  >()
+  expectTypeOf<keyof typeof Journal>().toEqualTypeOf<
+    "Journal" | "layer" | "recent" | "stream" | "streamOf" | "format"
+  >()
+})
 
 /** Runs a test beside services that listen; `stop` stops the one named so, under the journal and the bus. */
 const listening = (services: Record<string, OnStart>) =>

@@ -139,6 +139,10 @@ const lines: {
     { _tag: "ServerDraining", ...at, requests: 1, streams: 2, readinessDelay: Duration.seconds(5) },
     "INFO Shop > Inbox serves on for 5s, then takes no new connections, with 1 request and 2 streams in flight"
   ],
+  RequestFailed: [
+    { _tag: "RequestFailed", ...at, route: "GET /orders/:id", cause, took: Duration.millis(12) },
+    "ERROR Shop > Inbox: GET /orders/:id failed after 12ms"
+  ],
   RequestsCut: [
     {
       _tag: "RequestsCut",
@@ -172,6 +176,22 @@ const lines: {
   WorkRestarting: [
     { _tag: "WorkRestarting", ...at, work: "rows", restarts: 1, pause: took, cause },
     "WARN Shop > Inbox: rows failed, and is run again in 1s 500ms (restart 1)"
+  ],
+  WorkRetrying: [
+    { _tag: "WorkRetrying", ...at, work: "rows", attempt: 2, pause: took, cause },
+    "WARN Shop > Inbox: rows failed, and is retried in 1s 500ms (attempt 2)"
+  ],
+  RetriesExhausted: [
+    {
+      _tag: "RetriesExhausted",
+      ...at,
+      work: "rows",
+      attempts: 3,
+      origin: "Shop > Inbox > rows",
+      cause,
+      answer: "Log"
+    },
+    "ERROR Shop > Inbox: rows failed in 3 attempts, and is given up"
   ],
   RestartsExhausted: [
     {
@@ -267,6 +287,43 @@ describe("Journal", () => {
         read.toSorted((a, b) => a - b)
       )
     }).pipe(Effect.provide(Journal.layer), leavesNothing)
+  )
+
+  it.effect("has dropped events at once, then their sum once a second, and the rest at the stop", () =>
+    Effect.gen(function* () {
+      const Ping = Event.make("ping", { n: Schema.Number })
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Service.listen(Ping, () => Effect.sleep("2500 millis"), {
+          capacity: 1,
+          onFull: "dropNewest"
+        })
+      }) {}
+      const outer = yield* build(Layer.merge(EventBus.layer, Journal.layer))
+      const slow = yield* Effect.provide(build(Slow.layer), outer.context)
+      const publish = (times: number) =>
+        Effect.replicateEffect(Effect.provide(EventBus.publish(Ping, { n: 1 }), outer.context), times)
+      const dropped = Effect.map(Effect.provide(Journal.recent, outer.context), (entries) =>
+        entries.flatMap((entry) => (entry._tag === "EventsDropped" ? [entry.count] : []))
+      )
+      yield* publish(1)
+      yield* TestClock.adjust(0)
+      // One has room to wait, and three have none.
+      yield* publish(4)
+      assert.deepStrictEqual(yield* dropped, [1])
+      yield* TestClock.adjust("999 millis")
+      assert.deepStrictEqual(yield* dropped, [1])
+      yield* TestClock.adjust("1 millis")
+      assert.deepStrictEqual(yield* dropped, [1, 2])
+      yield* publish(4)
+      assert.deepStrictEqual(yield* dropped, [1, 2])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* dropped, [1, 2, 4])
+      yield* publish(6)
+      const stopping = yield* Effect.fork(Effect.zipRight(slow.stop, outer.stop))
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(stopping)
+      assert.deepStrictEqual(yield* dropped, [1, 2, 4, 6])
+    }).pipe(leavesNothing)
   )
 
   it.effect("outlives a logger that throws", () =>

@@ -1,7 +1,12 @@
 /** Real sockets, in this process. What whole processes do when they stop is in HttpDrain.live.test.ts. */
-import { readFileSync } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { once } from "node:events"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import * as Http from "node:http"
 import * as Https from "node:https"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import {
@@ -19,7 +24,6 @@ import {
   Exit,
   Fiber,
   Layer,
-  Logger,
   ManagedRuntime,
   Option,
   Schedule,
@@ -30,50 +34,37 @@ import { App, Journal, Service, ServiceRegistry } from "effect-services"
 import { NodeHttp } from "effect-services/node"
 import { ServiceLaws } from "effect-services/testing"
 import { client } from "./client.ts"
+import {
+  connected,
+  isClean,
+  lines,
+  local,
+  port,
+  received,
+  receives,
+  routes,
+  row,
+  serving,
+  slowProxy,
+  upgradeHeaders
+} from "./httpServing.ts"
 
-const upgradeHeaders =
-  "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-const local = { port: 0, host: "127.0.0.1" } as const
-const row = HttpServerResponse.text("row")
-const routes = HttpRouter.empty.pipe(HttpRouter.get("/", row))
-const port = HttpServer.addressWith((address) =>
-  address._tag === "TcpAddress" ? Effect.succeed(address.port) : Effect.die("no port")
-)
-
-/** Runs an app that serves a router, in the background: its port, its journal, and its end. */
-const serving = <E, R>(
-  router: HttpRouter.HttpRouter<E, R>,
-  options: Partial<NodeHttp.Options> = {},
-  createServer: () => Http.Server = () => Http.createServer(),
-  appOptions: App.Options = {}
-) =>
-  Effect.gen(function* () {
-    const started = yield* Deferred.make<number>()
-    const journal = yield* Journal.make
-    const layer = HttpServer.serve(router).pipe(
-      Layer.merge(Layer.effectDiscard(Effect.flatMap(port, (_) => Deferred.succeed(started, _)))),
-      Layer.provide(NodeHttp.layer(createServer, { ...local, ...options }))
-    ) as Layer.Layer<never, Service.StartError<NodeHttp.ListenError>>
-    const fiber = yield* App.launch(layer, appOptions).pipe(
-      Effect.provideService(Journal.Journal, journal),
-      Effect.provide(Logger.remove(Logger.defaultLogger)),
-      Effect.forkDaemon
+/** Asks over one kept connection, and over a new one when that is closed, until none is accepted any more. */
+const asksOften = (port: number, everyMillis: number) =>
+  Effect.suspend(() => {
+    const agent = new Http.Agent({ keepAlive: true, maxSockets: 1 })
+    const ask = Effect.async<string>((resume) => {
+      const request = Http.get({ port, host: "127.0.0.1", agent }, (response) => {
+        response.resume()
+        response.on("end", () => resume(Effect.succeed("answered")))
+      })
+      request.on("error", () => resume(Effect.succeed(request.reusedSocket ? "lost" : "refused")))
+    })
+    return Effect.zipLeft(ask, Effect.sleep(everyMillis)).pipe(
+      Effect.repeat({ until: (end) => end !== "answered" }),
+      Effect.ensuring(Effect.sync(() => agent.destroy()))
     )
-    const open = yield* Effect.raceFirst(
-      Deferred.await(started),
-      Effect.zipRight(Fiber.join(fiber), Effect.never)
-    )
-    return { port: open, entries: journal.recent, stop: Fiber.interrupt(fiber), fiber }
   })
-
-const connected = (port: number) => Effect.promise(() => client(port))
-const received = ({ closed }: Effect.Effect.Success<ReturnType<typeof connected>>) => Effect.promise(closed)
-const receives = (connection: Effect.Effect.Success<ReturnType<typeof connected>>, pattern: RegExp) =>
-  Effect.promise(() => connection.receives(pattern))
-const isClean = (exit: Exit.Exit<unknown, unknown>) =>
-  Exit.isFailure(exit) && Cause.isInterruptedOnly(exit.cause)
-const lines = (entries: ReadonlyArray<Journal.Entry>, kinds: ReadonlyArray<Journal.Entry["_tag"]>) =>
-  entries.filter(({ _tag }) => kinds.includes(_tag)).map((entry) => Journal.format(entry))
 
 describe("NodeHttp.layer", () => {
   it.live("is a service of the app, given what the handlers use", () =>
@@ -139,22 +130,25 @@ describe("NodeHttp.layer", () => {
     })
   )
 
-  it.live("goes on as before for the readiness delay, and refuses connections after it", () =>
+  it.live("serves on for the readiness delay, says close to who asks, and refuses connections after it", () =>
     Effect.gen(function* () {
       const server = Http.createServer()
       const app = yield* serving(routes, { readinessDelay: "400 millis" }, () => server)
+      const kept = yield* connected(app.port)
+      kept.get("/")
+      yield* receives(kept, /connection: keep-alive[^]*row$/i)
       const stopping = yield* Effect.fork(app.stop)
       yield* Effect.repeat(Effect.sleep("5 millis"), {
         until: () => Effect.map(app.entries, (_) => _.some(({ _tag }) => _tag === "ServerDraining"))
       })
-      const first = yield* connected(app.port)
-      first.get("/")
-      yield* receives(first, /connection: keep-alive[^]*row$/i)
+      kept.get("/")
+      assert.match(yield* received(kept), /row[^]*connection: close[^]*row$/i)
+      const fresh = yield* connected(app.port)
       yield* Effect.repeat(Effect.sleep("5 millis"), { until: () => !server.listening })
-      // It is still open, and gets the last answer.
-      first.get("/")
+      // It is still open, and gets an answer.
+      fresh.get("/")
       const refused = yield* Effect.exit(Effect.tryPromise(() => client(app.port)))
-      assert.match(yield* received(first), /row[^]*connection: close[^]*row$/i)
+      assert.match(yield* received(fresh), /connection: close[^]*row$/i)
       assert.isTrue(Exit.isFailure(refused))
       assert.isTrue(isClean(yield* Fiber.join(stopping)))
       assert.match(
@@ -164,6 +158,29 @@ describe("NodeHttp.layer", () => {
     })
   )
 
+  it.live(
+    "loses no request of clients that ask at least once in the readiness delay over kept connections",
+    () =>
+      Effect.gen(function* () {
+        const app = yield* serving(routes, { readinessDelay: "600 millis" })
+        // 20 ms each way.
+        const proxy = yield* Effect.promise(() => slowProxy(app.port, 20))
+        const clients = Array.from({ length: 60 }, (_, n) =>
+          Effect.zipRight(Effect.sleep(n * 5), asksOften(proxy.port, 300))
+        )
+        const asking = yield* Effect.fork(Effect.all(clients, { concurrency: "unbounded" }))
+        yield* Effect.sleep("800 millis")
+        const stopped = yield* app.stop
+        const ends = yield* Fiber.join(asking)
+        proxy.close()
+        assert.isTrue(isClean(stopped))
+        assert.deepStrictEqual(
+          ends.filter((end) => end.startsWith("lost")),
+          []
+        )
+      })
+  )
+
   it.live("counts the readiness delay from when the app became not ready", () =>
     Effect.gen(function* () {
       // It stops before what it is given.
@@ -171,7 +188,7 @@ describe("NodeHttp.layer", () => {
         onStart: Effect.asVoid(HttpServer.HttpServer),
         onStop: () => Effect.sleep("300 millis")
       }) {}
-      const journal = yield* Journal.make
+      const journal = yield* Effect.provide(Journal.Journal, Journal.layer)
       const app = Slow.layer.pipe(
         Layer.provideMerge(HttpServer.serve(routes)),
         Layer.provide(NodeHttp.layer(() => Http.createServer(), { ...local, readinessDelay: "400 millis" }))
@@ -238,7 +255,7 @@ describe("NodeHttp.layer", () => {
   it.live("answers with 503 before anything is served", () =>
     Effect.gen(function* () {
       const slow = Layer.effectDiscard(Effect.never)
-      const journal = yield* Journal.make
+      const journal = yield* Effect.provide(Journal.Journal, Journal.layer)
       const server = Http.createServer()
       const app = HttpServer.serve(routes).pipe(
         Layer.provide(slow),
@@ -371,7 +388,7 @@ describe("NodeHttp.layer", () => {
         Effect.interruptible(Effect.never).pipe(Effect.ensuring(Deferred.succeed(ended, undefined)))
       )
       const up = yield* Deferred.make<number>()
-      const journal = yield* Journal.make
+      const journal = yield* Effect.provide(Journal.Journal, Journal.layer)
       const app = HttpServer.serve(routes, hangs).pipe(
         Layer.merge(Layer.effectDiscard(Effect.flatMap(port, (_) => Deferred.succeed(up, _)))),
         Layer.provide(NodeHttp.layer(() => Http.createServer(), { ...local, drainTimeout: "100 millis" }))
@@ -499,6 +516,33 @@ describe("NodeHttp.layer", () => {
         `${prefix}203.0.113.1:0: this machine has no such address. Choose one that it has, or leave \`host\` out.`
       )
       yield* app.stop
+
+      const folder = mkdtempSync(join(tmpdir(), "effect-services-"))
+      const path = join(folder, "app.sock")
+      const elsewhere = { path, port: undefined, host: undefined } as unknown as Partial<NodeHttp.Options>
+      const there = prefix + path
+      // A process that is killed leaves its socket behind.
+      const listens = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`
+      spawnSync(process.execPath, ["-e", listens])
+      assert.strictEqual(
+        yield* why(elsewhere),
+        `${there}: it is a socket that a server has left behind, and nothing listens there any more. Remove the file, and start again.`
+      )
+      rmSync(path)
+      const other = createServer().listen(path)
+      yield* Effect.promise(() => once(other, "listening"))
+      assert.strictEqual(
+        yield* why(elsewhere),
+        `${there}: it is in use. End what listens there, or choose another.`
+      )
+      other.close()
+      yield* Effect.promise(() => once(other, "close"))
+      writeFileSync(path, "")
+      assert.strictEqual(
+        yield* why(elsewhere),
+        `${there}: there is a file that is no socket. Choose another path, or remove the file.`
+      )
+      rmSync(folder, { recursive: true })
     })
   )
 
@@ -570,6 +614,12 @@ describe("NodeHttp.layer", () => {
       () => {},
       { port: 0, drainTimeout: "Infinity" },
       "`drainTimeout` must be a duration"
+    ],
+    [
+      "a limit of bodies that is none",
+      () => {},
+      { port: 0, maxBodySize: 0 },
+      "`maxBodySize` must be a whole number of at least 1"
     ],
     ["a word that is none", () => {}, { port: 0, streams: "cut" }, '`streams` must be "interrupt" or "drain"']
   ])("refuses %s", (_, evaluate, options, message) => {

@@ -1,10 +1,14 @@
+import { execFileSync } from "node:child_process"
 import {
+  chownSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync
 } from "node:fs"
@@ -110,4 +114,70 @@ it.scoped("that cannot be written are told of once, and written when they can be
     assert.deepStrictEqual(readdirSync(folder), ["live", "not-ready"])
     yield* TestClock.adjust("4 seconds")
   }).pipe(leavesNothing)
+)
+
+it.scoped("follow no link and wait for no FIFO that is in their place", () =>
+  Effect.gen(function* () {
+    const outside = mkdtempSync(join(tmpdir(), "effect-services-"))
+    yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(outside, { recursive: true })))
+    const secret = join(outside, "secret")
+    writeFileSync(secret, "secret")
+    const { fiber, folder, logged, read } = yield* probed((left) => {
+      mkdirSync(left, { recursive: true })
+      symlinkSync(secret, join(left, "live"))
+      symlinkSync(secret, join(left, "ready"))
+      symlinkSync(join(outside, "made"), join(left, "live.new"))
+      execFileSync("mkfifo", [join(left, "not-ready")])
+    })
+    assert.deepStrictEqual(readdirSync(folder), ["live", "not-ready"])
+    assert.match(read("not-ready"), /^Shop is starting/)
+    yield* TestClock.adjust("6 seconds")
+    rmSync(join(folder, "ready"))
+    symlinkSync(secret, join(folder, "ready"))
+    yield* TestClock.adjust("1 second")
+    assert.deepStrictEqual(readdirSync(folder), ["live", "ready"])
+    assert.strictEqual(read("ready"), "ready\n")
+    assert.isTrue(lstatSync(join(folder, "live")).isFile() && lstatSync(join(folder, "ready")).isFile())
+    yield* Effect.fork(Fiber.interrupt(fiber))
+    yield* TestClock.adjust("5 seconds")
+    assert.deepStrictEqual(readdirSync(outside), ["secret"])
+    assert.strictEqual(readFileSync(secret, "utf8"), "secret")
+    assert.deepStrictEqual(
+      logged.filter((line) => line.startsWith("The probe files")),
+      []
+    )
+  }).pipe(leavesNothing)
+)
+
+const advice = "Give `probeDir` a folder that the process may write to, as one in /tmp."
+
+it.scoped("are not put into a folder that is a link", () =>
+  Effect.gen(function* () {
+    const { fiber, folder } = yield* probed((left) => {
+      mkdirSync(join(left, "..", "real"), { recursive: true })
+      symlinkSync(join(left, "..", "real"), left)
+    })
+    const failed = yield* Effect.flip(Fiber.join(fiber))
+    assert.strictEqual(
+      (failed as ProbeFiles.ProbeFilesError).message,
+      `The probe files cannot be written to "${folder}": it is a link, which is not followed. ${advice}`
+    )
+    assert.deepStrictEqual(readdirSync(folder), [])
+  })
+)
+
+// Only root can give a folder to another.
+it.scoped.skipIf(process.getuid?.() !== 0)("are not put into a folder of another user", () =>
+  Effect.gen(function* () {
+    const { fiber, folder } = yield* probed((left) => {
+      mkdirSync(left, { recursive: true })
+      chownSync(left, 1234, 1234)
+    })
+    const failed = yield* Effect.flip(Fiber.join(fiber))
+    assert.strictEqual(
+      (failed as ProbeFiles.ProbeFilesError).message,
+      `The probe files cannot be written to "${folder}": it belongs to another user (1234, and this process runs as 0). ${advice}`
+    )
+    assert.deepStrictEqual(readdirSync(folder), [])
+  })
 )

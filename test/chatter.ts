@@ -481,7 +481,7 @@ export const live = (chatter: Chatter): Effect.Effect<Story> =>
               after.push(yield* EventBus.emit(event, { id: 0, hops: 0 }))
           }).pipe(Effect.provide(EventBus.layer))
 
-    const inner = yield* Journal.make
+    const inner = yield* Effect.provide(Journal.Journal, Journal.layer)
     const journal: Journal.Journal["Type"] = {
       ...inner,
       reads: () => chatter.isRead === true,

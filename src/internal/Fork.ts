@@ -19,11 +19,11 @@ export const now = <A, E, R>(
 export const unsafeNow = <A, E, R>(
   runtime: Runtime.Runtime<R>,
   effect: Effect.Effect<A, E, R>,
-  options?: Runtime.RunForkOptions
+  updateRefs?: Runtime.RunForkOptions["updateRefs"]
 ): Fiber.RuntimeFiber<A, E> => {
   depth++
   try {
-    return Runtime.runFork(runtime, effect, { ...options, immediate: depth <= deepest })
+    return Runtime.runFork(runtime, effect, { updateRefs, immediate: depth <= deepest })
   } finally {
     depth--
   }

@@ -1,21 +1,21 @@
 /**
- * Checks of what callers pass at run time, where types cannot see: a wrong
- * duration, an empty name, a value from JavaScript.
+ * Run-time validation of arguments that types cannot check: a zero duration, an
+ * empty name, a value from JavaScript.
  *
- * The error is a defect, raised where the value is given: it is a mistake in a
- * program and not a state of the world, so it stays out of error types.
+ * `InputError` is a defect: invalid input is a bug in the calling program, so it
+ * stays out of error types.
  */
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
-/** An option or argument that cannot be used, with what was given and what would do. */
+/** An invalid option or argument. */
 export class InputError extends Data.TaggedError("InputError")<{
-  /** The function that was called, as `Service.interval`. */
+  /** The function that was called, such as `Service.interval`. */
   readonly where: string
-  /** The argument or option, as `every`. */
+  /** The argument or option, such as `every`. */
   readonly input: string
-  /** What it must be, as `a duration above zero and below infinity`. */
+  /** What it must be, such as `a duration above zero and below infinity`. */
   readonly expected: string
   readonly actual: unknown
 }> {
@@ -24,20 +24,20 @@ export class InputError extends Data.TaggedError("InputError")<{
   }
 }
 
-/** The milliseconds of a duration that is finite and above zero. Throws `InputError` otherwise. */
+/** The milliseconds of a finite duration above zero. Throws `InputError` otherwise. */
 export const positiveMillis = (where: string, input: string, value: unknown): number => {
   const expected = 'a duration above zero and below infinity, like "5 seconds"'
   const millis = attempt(() => Duration.toMillis(Duration.decode(value as Duration.DurationInput)))
-  // `Duration.decode` reads NaN and negative numbers as zero, so zero covers them.
+  // `Duration.decode` turns NaN and negative numbers into zero.
   if (millis === undefined || !(millis > 0) || !Number.isFinite(millis)) {
     throw new InputError({ where, input, expected, actual: value })
   }
   return millis
 }
 
-/** As `positiveMillis`, for what may be left out by giving zero. */
+/** Like `positiveMillis`, but accepts zero. */
 export const millisOrZero = (where: string, input: string, value: unknown): number => {
-  // `Duration.decode` reads what is below zero as zero.
+  // `Duration.decode` turns negative input into zero.
   const isBelow = typeof value === "number" ? !(value >= 0) : String(value).trim().startsWith("-")
   const isZero =
     !isBelow && attempt(() => Duration.toMillis(Duration.decode(value as Duration.DurationInput))) === 0
@@ -45,8 +45,8 @@ export const millisOrZero = (where: string, input: string, value: unknown): numb
 }
 
 /**
- * A name that can be shown, in one line: it may come from outside, as that of a
- * file. Throws `InputError` when it is not a string or blank.
+ * A non-blank string, with line breaks and control characters replaced: a name
+ * may come from outside, such as a file name. Throws `InputError` otherwise.
  */
 export const name = (where: string, input: string, value: unknown): string => {
   if (typeof value !== "string" || value.trim() === "") {
@@ -56,7 +56,7 @@ export const name = (where: string, input: string, value: unknown): string => {
   return value.replaceAll(/[\n\r\u0000-\u001F\u007F-\u009F\u2028\u2029]+/g, " ")
 }
 
-/** A whole number of at least one. Throws `InputError` otherwise. */
+/** A positive integer. Throws `InputError` otherwise. */
 export const positiveInteger = (where: string, input: string, value: unknown): number => {
   if (typeof value !== "number" || !Number.isInteger(value) || value < 1) {
     throw new InputError({ where, input, expected: "a whole number of at least 1", actual: value })
@@ -64,25 +64,25 @@ export const positiveInteger = (where: string, input: string, value: unknown): n
   return value
 }
 
-/** One of the given words. Throws `InputError` otherwise. */
+/** One of the given literals. Throws `InputError` otherwise. */
 export const oneOf = <A extends string | boolean>(
   where: string,
   input: string,
-  words: ReadonlyArray<A>,
+  literals: ReadonlyArray<A>,
   value: A
 ): A => {
-  if (!words.includes(value)) {
+  if (!literals.includes(value)) {
     throw new InputError({
       where,
       input,
-      expected: words.map((word) => show(word)).join(" or "),
+      expected: literals.map((literal) => show(literal)).join(" or "),
       actual: value
     })
   }
   return value
 }
 
-/** Options, if any. Throws `InputError` when they are neither left out nor an object. */
+/** An object or undefined. Throws `InputError` otherwise. */
 export const options = <A>(where: string, value: A): A => {
   if (value !== undefined && (typeof value !== "object" || value === null)) {
     throw new InputError({ where, input: "options", expected: "an object, or left out", actual: value })
@@ -90,12 +90,12 @@ export const options = <A>(where: string, value: A): A => {
   return value
 }
 
-/** An effect. Throws `InputError` otherwise. */
+/** Throws `InputError` unless the value is an Effect. */
 export const effect = (where: string, input: string, value: unknown): void => {
   if (!Effect.isEffect(value)) throw new InputError({ where, input, expected: "an Effect", actual: value })
 }
 
-/** The effect that a callback has returned. Throws `InputError` otherwise. */
+/** The Effect returned by a callback. Throws `InputError` otherwise. */
 export const returned = <A>(where: string, input: string, value: A): A => {
   if (!Effect.isEffect(value)) {
     throw new InputError({ where, input, expected: "a function that returns an Effect", actual: value })

@@ -1,29 +1,29 @@
 /**
- * Time for measuring and waiting. The wall clock may be set back or forth while
- * a service runs; a deadline or an interval must not notice.
+ * Monotonic time for measuring and waiting. Adjustments of the wall clock must
+ * not affect deadlines and intervals.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 
-/** Milliseconds since some fixed point, by Effect's Clock. */
+/** Milliseconds since an arbitrary fixed point, from Effect's `Clock`. */
 export const millis: Effect.Effect<number> = Effect.map(
   Clock.currentTimeNanos,
   (nanos) => Number(nanos / 1_000n) / 1_000
 )
 
-/** The same, read without an effect. */
+/** Reads `millis` synchronously. */
 export const unsafeMillis = (clock: Clock.Clock): number =>
   Number(clock.unsafeCurrentTimeNanos() / 1_000n) / 1_000
 
-/** The time since a reading of `millis`. */
+/** The time elapsed since a reading of `millis`. */
 export const since = (start: number): Effect.Effect<Duration.Duration> =>
   Effect.map(millis, (now) => Duration.millis(Math.round(now - start)))
 
-/** JavaScript's timers end at 24.8 days, and stop while a laptop sleeps; a day is below both troubles. */
+/** The longest single timer. JavaScript timers overflow at 24.8 days and pause while the machine sleeps. */
 export const longestSleepMillis = Duration.toMillis("1 day")
 
-/** Sleeps until a clock has come to a time. Looks again when it wakes, since timers may be early. */
+/** Sleeps until a clock reaches a time. Checks again after each timer, since timers may fire early. */
 const sleepUntil = (clock: Effect.Effect<number>, target: () => number): Effect.Effect<void> =>
   Effect.flatMap(clock, (now) => {
     const left = target() - now
@@ -36,9 +36,8 @@ const sleepUntil = (clock: Effect.Effect<number>, target: () => number): Effect.
   })
 
 /**
- * Sleeps so many milliseconds, however many; with none, one turn of the event
- * loop, since what is repeated without a pause must not keep the process from
- * all else.
+ * Sleeps for any number of milliseconds. Zero yields to the event loop once, so
+ * that work repeated without a pause does not block the process.
  */
 export const sleep = (length: number): Effect.Effect<void> =>
   length <= 0 ? Effect.sleep(0) : Effect.flatMap(millis, (start) => sleepUntil(millis, () => start + length))

@@ -1,15 +1,15 @@
-/** Why something failed, in one line of words. */
+/** Renders the reason of a failure in one line. */
 import * as Cause from "effect/Cause"
 import * as ConfigError from "effect/ConfigError"
 import * as Inspectable from "effect/Inspectable"
 
-/** The failures and defects of a cause, most often one; `interrupted` when it has none. */
+/** The distinct failures and defects of a cause, or `interrupted` if it has neither. */
 export const ofCause = (cause: Cause.Cause<unknown>): string => {
   const reasons = [...Cause.failures(cause), ...Cause.defects(cause)].map(ofError)
   return reasons.length === 0 ? "interrupted" : [...new Set(reasons)].join("; ")
 }
 
-/** The message of an error, or of what caused it, or the error's own tag or text. */
+/** The first that exists: the message, the reason of `cause`, the tag, the value as text. */
 const ofError = (error: unknown): string => {
   if (Cause.isCause(error)) return ofCause(error)
   if (typeof error !== "object" || error === null) return inOneLine(String(error))
@@ -22,7 +22,7 @@ const ofError = (error: unknown): string => {
   return Inspectable.toStringUnknown(error, 0)
 }
 
-/** Its message leaves out which setting it is about. */
+/** Adds the path of the setting, which the message leaves out. */
 const ofConfigError = (error: ConfigError.ConfigError): string =>
   error._op === "And" || error._op === "Or"
     ? `${ofConfigError(error.left)}; ${ofConfigError(error.right)}`

@@ -14,30 +14,30 @@ import * as ProbeFiles from "./ProbeFiles.ts"
 /** Options of `runMain`. */
 export interface Options extends App.Options {
   /**
-   * A folder for files that answer probes, where there is no HTTP to ask, as
-   * `/tmp/shop`. `live` is written anew every 10 seconds; `ready` is there while
-   * the app is ready, and `not-ready`, with the reasons, while it is not. One folder for each process. None by default.
+   * A folder for probe files, for apps without HTTP, such as `/tmp/shop`. `live`
+   * is rewritten every 10 seconds. `ready` exists while the app is ready;
+   * `not-ready`, which holds the reasons, while it is not. Each process needs a
+   * folder of its own. None by default.
    */
   readonly probeDir?: string | undefined
 }
 
 /**
- * Launches an app and ends the process with it.
+ * Launches an app and exits the process when it ends.
  *
- * - SIGINT and SIGTERM stop the app in order. A second signal ends the process
- *   at once, with a line that says what was still running.
- * - An uncaught exception or unhandled rejection is logged, and stops the app
- *   in order; so does a stdout that nobody reads any more (EPIPE).
- * - The exit code is 0 when the app was asked to stop, by a signal or by
- *   `Service.stop`, and did so cleanly and in time. Otherwise it is 1.
- * - SIGUSR2 writes the tree of services to stderr, as `ServiceRegistry.render`
- *   does: what runs, since when, and what is not well; and below it, while the
- *   app is up, how it will stop, as `App.renderPlan` does. (Not on Windows, which
- *   has no such signal. nodemon restarts by it, unless told `--signal SIGTERM`.)
- * - With `probeDir`, files in it answer probes.
- * - The process ends when the app has, whatever handles are still open.
+ * - SIGINT and SIGTERM stop the app in order. A second signal exits at once,
+ *   with a line that names what was still running.
+ * - An uncaught exception or unhandled rejection is logged and stops the app in
+ *   order. So does a closed stdout (EPIPE).
+ * - The exit code is 0 when the app stopped on request (a signal or
+ *   `Service.stop`), cleanly and in time. Otherwise it is 1.
+ * - SIGUSR2 writes the tree of services to stderr (`ServiceRegistry.render`) and,
+ *   while the app is up, its stop plan (`App.renderPlan`). Not on Windows, which
+ *   has no such signal. nodemon restarts on it, unless told `--signal SIGTERM`.
+ * - With `probeDir`, files in that folder answer probes.
+ * - The process exits when the app ends, even if handles are still open.
  *
- * Why an app failed is logged as one line. A defect is a bug, so its stack follows.
+ * The failure of an app is logged as one line; a defect is logged with its stack.
  */
 export const runMain = <A, E, R>(layer: Layer.Layer<A, E, R> & Complete<R>, options: Options = {}): void => {
   const app = App.make(options)
@@ -61,18 +61,18 @@ export const runMain = <A, E, R>(layer: Layer.Layer<A, E, R> & Complete<R>, opti
   }
   let crashes = 0
   const onCrash = (kind: string) => (error: unknown) => {
-    // To tell of a crash may crash too, and so on: by then the stop has long begun.
-    if (++crashes > mostCrashes) return
-    // With the loggers of the app.
-    const told = Effect.zipRight(Effect.inheritFiberRefs(fiber.getFiberRefs()), app.crash(kind, error))
-    Effect.runFork(told)
+    // Reporting a crash may crash again. By then the stop has long begun.
+    if (++crashes > maxCrashes) return
+    // Inherits the app's loggers.
+    const reported = Effect.zipRight(Effect.inheritFiberRefs(fiber.getFiberRefs()), app.crash(kind, error))
+    Effect.runFork(reported)
   }
   const tree = () =>
     Option.match(Effect.runSync(app.snapshot), {
       onNone: () => "",
       onSome: (snapshot) => `${ServiceRegistry.render(snapshot)}\n`
     })
-  // Before the app is up it is not whole, and in a stop the tree says how far that has come.
+  // During the boot the plan is incomplete; during the stop the tree shows the progress.
   const plan = () =>
     Option.match(Option.filter(Effect.runSync(app.snapshot), isRunning), {
       onNone: () => "",
@@ -83,7 +83,7 @@ export const runMain = <A, E, R>(layer: Layer.Layer<A, E, R> & Complete<R>, opti
   if (process.platform !== "win32") process.on("SIGUSR2", () => void process.stderr.write(tree() + plan()))
   process.on("uncaughtException", onCrash("uncaught exception"))
   process.on("unhandledRejection", onCrash("unhandled rejection"))
-  // Each later line would fail again. A full disk is no reason to take orders no more.
+  // Once: each later line fails again. Only a closed pipe stops the app; it can run on with a full disk.
   process.stdout.once("error", (error: NodeJS.ErrnoException) => {
     const isClosed = error.code === "EPIPE"
     const then = isClosed ? "so the app stops" : "so the log is lost"
@@ -94,7 +94,7 @@ export const runMain = <A, E, R>(layer: Layer.Layer<A, E, R> & Complete<R>, opti
   process.stderr.on("error", () => {})
 
   fiber.addObserver(() => {
-    // Without a report, it was not even launched.
+    // No report means that the launch itself failed.
     const report = Option.getOrUndefined(Effect.runSync(app.report))
     process.exit(report?.exitCode ?? 1)
   })
@@ -105,15 +105,15 @@ type Complete<R> = [R] extends [App.Provided]
   ? unknown
   : { readonly "services that nobody provides": Exclude<R, App.Provided> }
 
-/** How many crashes are told of. */
-const mostCrashes = 10
+/** How many crashes are reported. */
+const maxCrashes = 10
 
 const isRunning = ({ state }: ServiceRegistry.Snapshot): boolean => state._tag === "Running"
 
-/** As Effect's own `runMain`: readable at a terminal, one line an entry elsewhere. */
+/** As in Effect's own `runMain`: pretty at a terminal, one line per entry elsewhere. */
 const logger = process.stdout.isTTY ? Logger.pretty : Layer.empty
 
-/** Says why the app failed. What was not clean about its stop is journaled already. */
+/** Logs the failure of the app. An unclean stop is already in the journal. */
 const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   const why = Cause.filter(
     cause,

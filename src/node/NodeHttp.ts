@@ -1,29 +1,31 @@
 /**
- * An HTTP server for @effect/platform on Node that stops without losing a
- * request: not ready, keep serving, stop accepting, answer what is in flight,
- * and only then let go of the services that the handlers use.
+ * An HTTP server for @effect/platform on Node with a graceful stop: report not
+ * ready, keep serving, stop accepting, answer what is in flight, and only then
+ * release the services that the handlers use.
  *
- * The server is a service, `HttpServer`. What is served on it is released
- * before all that the handlers need, however layers are nested; so that is when
- * the service stops, and its stop is the drain.
+ * The server is a service named `HttpServer`. It stops when the app served on it
+ * is released, which happens before anything the handlers need is released,
+ * however layers are nested. Its stop is the drain.
  */
 import type * as Etag from "@effect/platform/Etag"
-import * as Headers from "@effect/platform/Headers"
-import type * as HttpApp from "@effect/platform/HttpApp"
+import * as HttpApp from "@effect/platform/HttpApp"
 import type * as HttpMiddleware from "@effect/platform/HttpMiddleware"
 import type * as HttpPlatform from "@effect/platform/HttpPlatform"
 import * as HttpServer from "@effect/platform/HttpServer"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import type * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Fs from "node:fs"
 import * as Http from "node:http"
-import type * as Net from "node:net"
+import * as Net from "node:net"
 import * as Names from "../internal/lifecycle/Names.ts"
 import * as Input from "../internal/Input.ts"
 import * as Owner from "../internal/lifecycle/Owner.ts"
@@ -32,71 +34,79 @@ import type { StartError } from "../internal/lifecycle/StartError.ts"
 import * as Startup from "../internal/lifecycle/Startup.ts"
 import * as Connections from "./Connections.ts"
 import * as HttpDrain from "./HttpDrain.ts"
-import * as ListenError from "./ListenError.ts"
+import * as RequestFailures from "./RequestFailures.ts"
+import * as ResponseBodies from "./ResponseBodies.ts"
+import * as ServerRequest from "./ServerRequest.ts"
 
-export { ListenError } from "./ListenError.ts"
-
-/** Where to listen, as Node's `server.listen` takes it, and how to stop. */
+/** Where to listen, as for Node's `server.listen`, and how to drain. */
 export interface Options extends Omit<Net.ListenOptions, "signal"> {
-  /** What the service is called. Defaults to `HttpServer`; of two servers in one app, name one. */
+  /** The name of the service. Defaults to `HttpServer`; two servers in one app need different names. */
   readonly name?: string | undefined
   /**
-   * How long the server goes on as before when it has been asked to stop and is
-   * not ready any more. Defaults to none. Under Kubernetes, `5 seconds`: it
-   * takes about that long until nobody sends requests to a pod that ends.
+   * How long to keep accepting connections after the app has become not ready.
+   * Defaults to none. Use `5 seconds` under Kubernetes: endpoints take about that
+   * long to stop sending requests to a terminating pod.
    */
   readonly readinessDelay?: Duration.DurationInput | undefined
   /**
-   * How long requests in flight may take when the server takes no new ones.
-   * Then their handlers are interrupted and their connections closed. Defaults
-   * to two thirds of the time that the app has left to stop, which is `20 seconds`
-   * of its 30: the rest is for the services. Never longer than the app has left.
-   * What is cut may take up to 3 seconds more to end.
+   * How long requests in flight may take once new connections are refused. Then
+   * their handlers are interrupted and their connections closed, which may take
+   * 3 seconds more. Defaults to two thirds of the time that the app has left to
+   * stop, `20 seconds` of its 30; the rest is for the other services. Never
+   * longer than the app has left.
    */
   readonly drainTimeout?: Duration.DurationInput | undefined
   /**
-   * What becomes of WebSockets and server-sent events, which have no end of
-   * their own. `"interrupt"`, the default, ends them when the drain begins:
-   * their clients connect again, elsewhere. `"drain"` gives them the drain's
-   * time, for handlers that end by themselves.
+   * What the drain does with WebSockets and server-sent events, which have no end
+   * of their own. `"interrupt"`, the default, ends them when the drain begins, so
+   * that clients reconnect elsewhere. `"drain"` gives them `drainTimeout`, for
+   * handlers that end by themselves.
    */
   readonly streams?: "interrupt" | "drain" | undefined
+  /**
+   * The largest request body, in bytes, that is read whole: as text, JSON, URL
+   * parameters or array buffer. A larger one is answered with 413. Defaults to 10
+   * MiB, far below what a string can hold. `Infinity` is no limit. A route sets
+   * its own with `HttpServerRequest.withMaxBodySize`. Streams and multipart bodies
+   * are not held in memory, so this does not apply to them.
+   */
+  readonly maxBodySize?: number | undefined
 }
 
 /**
- * As `NodeHttpServer.layer` of @effect/platform-node, with the drain built in.
+ * Like `NodeHttpServer.layer` of @effect/platform-node, with a graceful drain.
  *
- * When what is served on it is released, as on SIGTERM:
+ * When the app served on it is released, for instance on SIGTERM:
  *
- * 1. For `readinessDelay`, counted from when the app became not ready, all goes
- *    on as before.
- * 2. New connections are refused. Requests that come over open ones are answered,
- *    and answers say `Connection: close`. Streams are ended, unless they are to drain.
- * 3. Requests in flight have `drainTimeout`; those that are left are answered
- *    with 503 if they have had no answer, interrupted, cut, and journaled as
- *    `RequestsCut`, which makes the stop unclean. Nothing that a client does, or
- *    does not do, makes it longer.
+ * 1. Answers say `Connection: close` from now on. The server accepts connections
+ *    for `readinessDelay`, counted from when the app became not ready; a client
+ *    that sends a request in that time loses none.
+ * 2. New connections are refused. Open ones are closed after their next answer, or
+ *    when they stay idle for 300 milliseconds. Streams are ended, unless `streams` is `"drain"`.
+ * 3. Requests in flight have `drainTimeout`. The rest are answered with 503 if no
+ *    response has begun, interrupted, and recorded as `RequestsCut`, which makes
+ *    the stop unclean. No client can make the stop take longer.
  *
- * A handler that waits until what it is served by has stopped waits for itself,
- * until it is cut: let it fork that, and answer.
+ * A handler must not wait for its own server to stop: it would wait until it is
+ * aborted. Fork such work, and answer.
  *
- * Before something is served, requests are answered with 503. Where the server
- * has Node's defaults, it gets others: connections without a request are kept
- * for 65 seconds, since balancers keep theirs for 60 and who closes first loses
- * a request; the head of a request may take 15, against clients that trickle
- * (Node looks every 30). Node's 5 minutes for a whole request stay.
+ * Until an app is served, requests are answered with 503. Node's default timeouts
+ * are replaced: idle connections are kept for 65 seconds, since load balancers
+ * keep theirs for 60 and whoever closes first may lose a request; a request head
+ * may take 15 seconds, against slow clients (Node checks every 30). Node's limit of
+ * 5 minutes for a whole request stays.
  *
- * One app is served on it, once. A request that offers another protocol than
- * WebSocket (`Upgrade: h2c`) is answered, but Node does not give its body to anybody.
+ * Serves one app, once. A request that offers a protocol other than WebSocket
+ * (`Upgrade: h2c`) is answered, but Node does not deliver its body.
  *
- * Fails with `StartError<ListenError>`. Throws `InputError` on useless options.
+ * Fails with `StartError<ListenError>`. Throws `InputError` for invalid options.
  */
 export const layer = (
   evaluate: () => Http.Server,
   options: Options
 ): Layer.Layer<
   HttpPlatform.HttpPlatform | Etag.Generator | NodeContext.NodeContext | HttpServer.HttpServer,
-  StartError<ListenError.ListenError>
+  StartError<ListenError>
 > => {
   Input.callable(where, "evaluate", evaluate)
   const settings = check(options)
@@ -120,12 +130,51 @@ export const layer = (
   return Layer.merge(server, NodeHttpServer.layerContext)
 }
 
+/** The server cannot listen on its address. */
+export class ListenError extends Data.TaggedError("ListenError")<{
+  /** Host and port, such as `127.0.0.1:3000`, or a path. */
+  readonly address: string
+  /** The error code of Node, such as `EADDRINUSE`. */
+  readonly code: string
+  readonly cause: unknown
+  /** What is wrong and what to do, where that is known. */
+  readonly advice?: string | undefined
+}> {
+  override get message(): string {
+    return `cannot listen on ${this.address}: ${this.advice ?? String(this.cause)}`
+  }
+}
+
+/**
+ * Marks the response of a handler as a stream, which has no end of its own, like
+ * server-sent events: the option `streams` says what a drain does with it. For
+ * endless NDJSON, long polls and the like. Applies to a handler, or to a single
+ * response. Has no effect on other servers.
+ *
+ * ```ts
+ * HttpRouter.get("/log", NodeHttp.endless(HttpServerResponse.stream(lines)))
+ * ```
+ */
+export const endless = <A, E, R>(
+  handler: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R | HttpServerRequest.HttpServerRequest> =>
+  Effect.zipLeft(
+    handler,
+    Effect.map(HttpServerRequest.HttpServerRequest, (request) =>
+      Connections.markStream(NodeHttpServerRequest.toIncomingMessage(request))
+    )
+  )
+
 const where = "NodeHttp.layer"
+
+/** 10 MiB, as @effect/platform has it elsewhere. */
+const defaultMaxBodySize = 10 * 1_048_576
 
 const defaults = { headersTimeout: 15_000, keepAliveTimeout: 65_000 } as const
 
 interface Settings extends HttpDrain.Settings {
   readonly name: string
+  readonly maxBodySize: number
   readonly listen: Net.ListenOptions
 }
 
@@ -135,14 +184,18 @@ const check = (options: Options): Settings => {
   }
   if (typeof options !== "object" || options === null)
     return refuse("options", "an object with a port or path", options)
-  const { drainTimeout, name, port, readinessDelay, streams, ...elsewhere } = options
+  const { drainTimeout, maxBodySize, name, port, readinessDelay, streams, ...elsewhere } = options
   if ("signal" in elsewhere) refuse("signal", "left out: a server ends with its layer", elsewhere.signal)
-  // For Node, a port that is there and undefined is any port.
+  // Node takes a `port` key that is undefined for any free port.
   const isElsewhere = elsewhere.path !== undefined || "fd" in elsewhere || "handle" in elsewhere
   const isPort = Number.isInteger(port) && Number(port) >= 0 && Number(port) <= 65_535
   if (port === undefined ? !isElsewhere : !isPort) refuse("port", "a port, 0 to 65535", port)
   return {
     name: Input.name(where, "name", name ?? "HttpServer"),
+    maxBodySize:
+      maxBodySize === undefined || maxBodySize === Number.POSITIVE_INFINITY
+        ? (maxBodySize ?? defaultMaxBodySize)
+        : Input.positiveInteger(where, "maxBodySize", maxBodySize),
     listen: port === undefined ? elsewhere : { ...elsewhere, port },
     readinessDelay: Input.millisOrZero(where, "readinessDelay", readinessDelay ?? 0),
     drainTimeout:
@@ -151,7 +204,7 @@ const check = (options: Options): Settings => {
   }
 }
 
-/** A server that listens. */
+/** A listening server. */
 interface Listening {
   readonly http: HttpServer.HttpServer
   readonly connections: Connections.Connections
@@ -169,8 +222,8 @@ const listen = (evaluate: () => Http.Server, { listen, name }: Settings) =>
     for (const key of ["headersTimeout", "keepAliveTimeout"] as const) {
       if (server[key] === untouched[key]) server[key] = defaults[key]
     }
-    const connections = Connections.of(server, `${app} is starting`)
-    // A start that is interrupted may leave a server that is about to listen.
+    const connections = Connections.make(server, `${app} is starting`)
+    // An interrupted start may leave a server that is about to listen.
     const end = Effect.sync(() => {
       server.once("listening", () => server.close())
       server.close()
@@ -180,11 +233,11 @@ const listen = (evaluate: () => Http.Server, { listen, name }: Settings) =>
       () => end
     ).pipe(
       Effect.map((http): Listening => ({ http, connections })),
-      Effect.mapError(({ cause }) => ListenError.of(cause, listen))
+      Effect.catchAll(({ cause }) => Effect.flatMap(listenError(cause, listen), Effect.fail))
     )
   })
 
-/** What is in the context as the server; with it, how it stops. */
+/** The `HttpServer` in the context, and its drain. */
 interface Server extends HttpServer.HttpServer {
   readonly drain: Effect.Effect<void>
 }
@@ -196,25 +249,33 @@ const serving = (
 ): Server => {
   let isServing = false
 
-  /** Notes who handles a request. */
-  const handled = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
+  /** Follows an exchange: records the fiber that handles it, and its failure. */
+  const tracked = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
     Effect.withFiberRuntime((fiber) => {
       const exchange = exchangeOf(connections, fiber.currentContext)
-      if (exchange !== undefined) connections.handledBy(exchange, fiber)
-      return app
+      if (exchange === undefined) return app
+      connections.handledBy(exchange, fiber)
+      // Its client sends it again over another connection.
+      if (exchange.isRefused) return HttpServerResponse.empty({ status: 503 })
+      return app.pipe(
+        Effect.updateService(HttpServerRequest.HttpServerRequest, (request) =>
+          ServerRequest.view(request, exchange, settings.maxBodySize)
+        ),
+        // What fails after the head has been sent leaves a response that nobody completes.
+        Effect.tapErrorCause(() => Effect.sync(() => exchange.isStream || Connections.truncate(exchange))),
+        RequestFailures.recorded(service, exchange)
+      )
     })
-  /** Notes which answers have no end, before they are sent. */
-  const told = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
-    Effect.tap(app, ({ headers }) =>
-      Effect.withFiberRuntime<void>((fiber) => {
-        const exchange = exchangeOf(connections, fiber.currentContext)
-        const isStream = Option.exists(Headers.get(headers, "content-type"), (type) =>
-          type.toLowerCase().startsWith(eventStream)
-        )
-        if (exchange === undefined || !isStream) return Effect.void
-        return connections.mayStream(exchange) ? Effect.void : Effect.interrupt
-      })
-    )
+  /** Prepares responses, and records failures before a middleware may hide them by answering. */
+  const prepared = <E, R>(app: HttpApp.Default<E, R>): HttpApp.Default<E, R> =>
+    Effect.withFiberRuntime((fiber) => {
+      const exchange = exchangeOf(connections, fiber.currentContext)
+      if (exchange === undefined) return app
+      const prepare = HttpApp.appendPreResponseHandler((_, response) =>
+        ResponseBodies.prepare(connections, exchange, response)
+      )
+      return Effect.zipRight(prepare, RequestFailures.recorded(service, exchange)(app))
+    })
 
   const serve = <E, R>(app: HttpApp.Default<E, R>, middleware?: HttpMiddleware.HttpMiddleware) =>
     Effect.gen(function* () {
@@ -231,11 +292,12 @@ const serving = (
       for (const path of Owner.pathsIn(service.owner, context)) {
         if (path !== service.path) service.dependencies.add(path)
       }
-      // Around the middleware, or else around the app: without one, what fails is logged by the platform.
-      yield* middleware === undefined
-        ? http.serve(handled(told(app)) as HttpApp.Default<unknown>)
-        : http.serve(told(app) as HttpApp.Default<unknown>, (inner) => handled(middleware(inner)))
-      // After what `http.serve` has added, and so before it.
+      // The cast: what the app requires is in the context of whoever calls `serve`, but not in its type.
+      // The outer wrapper also sees what fails in the middleware, or while the response is sent.
+      yield* http.serve(prepared(app) as HttpApp.Default<unknown>, (inner) =>
+        tracked(middleware === undefined ? inner : middleware(inner))
+      )
+      // Added after the finalizers of `http.serve`, so it runs before them.
       yield* Effect.addFinalizer(() => service.stop)
     })
 
@@ -243,15 +305,59 @@ const serving = (
   return Object.assign(HttpServer.make({ address: http.address, serve }), { drain })
 }
 
-const eventStream = "text/event-stream"
-
+/** The exchange that a fiber with this context handles. */
 const exchangeOf = (connections: Connections.Connections, context: Context.Context<never>) =>
   Option.getOrUndefined(
     Option.map(
       Context.getOption(
+        // The request may be absent from any context; the cast only allows asking for it.
         context as Context.Context<HttpServerRequest.HttpServerRequest>,
         HttpServerRequest.HttpServerRequest
       ),
       (request) => connections.exchangeOf(NodeHttpServerRequest.toIncomingMessage(request))
     )
   )
+
+const advice: Record<string, string> = {
+  EADDRINUSE: "it is in use. End what listens there, or choose another.",
+  stale:
+    "it is a socket that a server has left behind, and nothing listens there any more. Remove the file, and start again.",
+  "no socket": "there is a file that is no socket. Choose another path, or remove the file.",
+  EACCES: "that is not permitted. Choose a port above 1023, or give the process the right to.",
+  EADDRNOTAVAIL: "this machine has no such address. Choose one that it has, or leave `host` out.",
+  ENOTFOUND: "there is no such host. Choose an address of this machine, or leave `host` out.",
+  ENOENT: "there is no such folder. Make it, or choose another path."
+}
+
+/** The error for a failed `listen`. */
+const listenError = (cause: unknown, { host, path, port }: Net.ListenOptions): Effect.Effect<ListenError> => {
+  // Node passes an `ErrnoException` to `error` listeners of a server.
+  const { code = "UNKNOWN" } = cause as NodeJS.ErrnoException
+  const name = host?.includes(":") === true ? `[${host}]` : host
+  const there = name === undefined ? `port ${port}` : `${name}:${port}`
+  const address = path ?? (port === undefined ? "what it was given" : there)
+  const advised = (code: string) => new ListenError({ address, code, cause, advice: advice[code] })
+  if (code !== "EADDRINUSE" || path === undefined) return Effect.succeed(advised(code))
+  return Effect.map(
+    stateOf(path),
+    (state) => new ListenError({ address, code, cause, advice: advice[state] })
+  )
+}
+
+/** Why a path cannot be listened on: a server does, one has left its socket, or it is something else. */
+const stateOf = (path: string): Effect.Effect<"EADDRINUSE" | "stale" | "no socket"> =>
+  Effect.async((resume) => {
+    const socket = Net.connect(path)
+    const settle = (state: "EADDRINUSE" | "stale" | "no socket") => {
+      socket.destroy()
+      resume(Effect.succeed(state))
+    }
+    socket.on("connect", () => settle("EADDRINUSE"))
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOTSOCK") return settle("no socket")
+      if (error.code !== "ECONNREFUSED") return settle("EADDRINUSE")
+      // Linux also refuses connections to files that are no sockets.
+      settle(Fs.lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false ? "no socket" : "stale")
+    })
+    return Effect.sync(() => socket.destroy())
+  })

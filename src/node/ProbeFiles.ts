@@ -1,11 +1,11 @@
 /**
- * Answers probes by files, for a worker without HTTP: an orchestrator runs
- * `test` or `find` in its container.
+ * Answers probes through files, for workers without HTTP: the orchestrator runs
+ * `test` or `find` in the container.
  *
- * Files are written at once and not in the background: there are few and they
- * are small, and none must be written after they were removed for good.
+ * Writes are synchronous: the files are few and small, and none may be written
+ * after the final removal.
  */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { lstatSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -15,7 +15,7 @@ import type * as App from "../App.ts"
 import * as Monotonic from "../internal/Monotonic.ts"
 import * as Readiness from "../internal/status/Readiness.ts"
 
-/** The folder for the probe files could not be made, or not be written to. */
+/** The folder of the probe files cannot be created or written to. */
 export class ProbeFilesError extends Data.TaggedError("ProbeFilesError")<{
   readonly folder: string
   readonly reason: string
@@ -28,19 +28,19 @@ export class ProbeFilesError extends Data.TaggedError("ProbeFilesError")<{
   }
 }
 
-/** As often as Kubernetes asks. */
+/** Kubernetes' default probe period. */
 const liveEveryMillis = 10_000
-/** The shortest time that Kubernetes leaves between two probes. */
-const lookEvery = "1 second"
+/** Kubernetes' shortest probe period. */
+const refreshEvery = "1 second"
 
 /**
- * Keeps the files in a folder while an app runs: `live`, written anew every 10
- * seconds, so that it is old when the event loop is blocked; `ready` while the
- * app is ready; `not-ready`, with the reasons, while it is not. When the process
- * ends, all are removed; those that a killed one has left, now.
+ * Maintains the files while an app runs. `live` is rewritten every 10 seconds, so
+ * it goes stale when the event loop is blocked; `ready` exists while the app is
+ * ready, `not-ready`, with the reasons, while it is not. All are removed when the
+ * process ends, and leftovers of a killed process at the start.
  *
- * Fails with `ProbeFilesError` when the folder cannot be written to. When that
- * happens later, it is logged, once for as long as it goes on.
+ * Fails with `ProbeFilesError` when the folder cannot be written to at the start.
+ * Later failures are logged, once per outage.
  */
 export const beside = <A, E, R>(
   folder: string,
@@ -62,40 +62,41 @@ export const beside = <A, E, R>(
     attempt(() => {
       const next = `${isReady} ${text}`
       const name = isReady ? "ready" : "not-ready"
-      // First what is no longer so: never does a probe find both, also when nothing can be written.
+      // Remove before write: a probe never finds both files, even if the write fails.
       if (next !== written) remove(isReady ? "not-ready" : "ready")
-      mkdirSync(folder, { recursive: true })
-      // Somebody may tidy the folder.
-      if (next !== written || !existsSync(file(name))) writeFileSync(file(name), text)
+      open(folder)
+      // The file may have been removed or replaced from outside.
+      if (next !== written || !isFile(file(name))) replace(file(name), text)
       written = next
-      if (now - liveAt < liveEveryMillis && existsSync(file("live"))) return
-      writeFileSync(file("live"), "live\n")
+      if (now - liveAt < liveEveryMillis && isFile(file("live"))) return
+      replace(file("live"), "live\n")
       liveAt = now
     })
-  const look = Effect.flatMap(Effect.zip(snapshot, Monotonic.millis), ([taken, now]) => {
+  const refresh = Effect.flatMap(Effect.zip(snapshot, Monotonic.millis), ([taken, now]) => {
     if (Option.isNone(taken)) return write(now, false, "starting\n")
     const readiness = Readiness.of(taken.value)
     return write(now, readiness.isReady, readiness.isReady ? "ready\n" : `${Readiness.render(readiness)}\n`)
   })
 
-  let isTold = false
-  const keep = Effect.matchEffect(look, {
-    onSuccess: () => Effect.sync(() => (isTold = false)),
+  let isReported = false
+  const keep = Effect.matchEffect(refresh, {
+    onSuccess: () => Effect.sync(() => (isReported = false)),
     onFailure: ({ message }) =>
       Effect.suspend(() => {
-        // Whatever is there now, all is written anew when it can be.
+        // Rewrites all files after the outage, whatever is there by then.
         written = undefined
         liveAt = Number.NEGATIVE_INFINITY
-        if (isTold) return Effect.void
-        isTold = true
+        if (isReported) return Effect.void
+        isReported = true
         return Effect.logError(message)
       })
   })
-  // A second signal ends the process without its scopes. What cannot be removed could not be written to either.
+  // A second signal exits the process without closing scopes. Failures need no report: a file that
+  // cannot be removed could not be written either, which was logged.
   const onExit = () =>
     ["live", "ready", "not-ready"].forEach((name) => Effect.runSyncExit(attempt(() => remove(name))))
   const begin = attempt(() => {
-    mkdirSync(folder, { recursive: true })
+    open(folder)
     process.once("exit", onExit)
   })
   const end = Effect.sync(() => {
@@ -103,9 +104,33 @@ export const beside = <A, E, R>(
     process.off("exit", onExit)
   })
   return Effect.acquireRelease(begin, () => end).pipe(
-    Effect.zipRight(look),
-    Effect.zipRight(Effect.forkScoped(Effect.repeat(keep, Schedule.spaced(lookEvery)))),
+    Effect.zipRight(refresh),
+    Effect.zipRight(Effect.forkScoped(Effect.repeat(keep, Schedule.spaced(refreshEvery)))),
     Effect.zipRight(launched),
     Effect.scoped
   )
 }
+
+/**
+ * Creates the folder where there is none. Throws when it is a link or belongs to
+ * another user, who could put links to other files into it.
+ */
+const open = (folder: string): void => {
+  mkdirSync(folder, { recursive: true })
+  const found = lstatSync(folder)
+  if (found.isSymbolicLink()) throw new Error("it is a link, which is not followed")
+  // Not on Windows, where files have no user id.
+  const user = process.getuid?.()
+  if (user !== undefined && found.uid !== user)
+    throw new Error(`it belongs to another user (${found.uid}, and this process runs as ${user})`)
+}
+
+/** Writes a file in one step, over whatever is there: a link is replaced and not followed, a FIFO does not block. */
+const replace = (path: string, text: string): void => {
+  const next = `${path}.new`
+  rmSync(next, { force: true })
+  writeFileSync(next, text, { flag: "wx" })
+  renameSync(next, path)
+}
+
+const isFile = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false })?.isFile() === true

@@ -9,13 +9,14 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as App from "../App.ts"
-import * as Event from "../Event.ts"
+import * as EventCheck from "../internal/events/EventCheck.ts"
+import { below } from "../internal/Format.ts"
 import * as Input from "../internal/Input.ts"
 import * as Latch from "../internal/Latch.ts"
 import { BusDecorator, type DecorateWork, Replacements, WorkDecorator } from "../internal/TestHooks.ts"
 import type * as Bus from "../internal/events/Bus.ts"
 import type { ServiceStatus } from "../internal/status/ServiceStatus.ts"
-import * as Journal from "../Journal.ts"
+import * as Journal from "../internal/journal/Journal.ts"
 import type { AnyFiber } from "./AppFibers.ts"
 import * as RealWorld from "./RealWorld.ts"
 import * as Step from "./Step.ts"
@@ -85,7 +86,7 @@ export const launch = <A, E, R>(
     const { replacements, unused } = Stub.all(options.where, options.replace)
     const decorateWork: DecorateWork = (service, kind, work, effect) =>
       time.fibers.during(
-        { service: Step.below(name, service.path), work },
+        { service: below(name, service.path), work },
         options.decorateWork?.(service, kind, work, effect) ?? effect
       )
     const decorateBus = (bus: Bus.Bus) => {
@@ -140,7 +141,7 @@ const momentOf = (where: string, startsAt: DateTime.DateTime.Input): number => {
 const withSteps = (decorate: DecorateWork, bus: Bus.Bus): Bus.Bus => ({
   ...bus,
   listen: (events, spec) => {
-    const work = `listener ${Event.namesOf(events)}`
+    const work = `listener ${EventCheck.namesOf(events)}`
     return bus.listen(events, {
       ...spec,
       handler: (payload, name) =>
@@ -156,7 +157,7 @@ const withSteps = (decorate: DecorateWork, bus: Bus.Bus): Bus.Bus => ({
 
 const servicesOf = (app: App.App, name: string): Effect.Effect<ReadonlyArray<ServiceStatus>> => {
   const withChildren = (status: ServiceStatus): ReadonlyArray<ServiceStatus> => [
-    { ...status, path: Step.below(name, status.path) },
+    { ...status, path: below(name, status.path) },
     ...status.children.flatMap(withChildren)
   ]
   return Effect.map(
@@ -207,15 +208,15 @@ const makeTimeline = (
     lines: () =>
       written.map(({ at, what }) => `${clock(at)} ${typeof what === "string" ? what : line(app, what)}`),
     isUp: () => isUp,
-    write: (service, text) => write(`${Step.below(app, service)}: ${text}`)
+    write: (service, text) => write(`${below(app, service)}: ${text}`)
   }
 }
 
 /** An entry as one line, without the name of the app. */
 export const line = (app: string, entry: Journal.Unstamped): string => {
-  if (entry._tag === "TaskTicked") return `${Step.below(app, entry.service)} ticked (${entry.task})`
+  if (entry._tag === "TaskTicked") return `${below(app, entry.service)} ticked (${entry.task})`
   const [first = ""] = Journal.format(entry).split("\n", 1)
-  return "service" in entry ? Step.below(app, first) : first
+  return "service" in entry ? below(app, first) : first
 }
 
 /** `00:01:00.000`, and after a day `3d 00:01:00.000`. */

@@ -142,7 +142,9 @@ const failures = new Set<Journal.Entry["_tag"]>([
   "TaskFailed",
   "HandlerFailed",
   "WorkRestarting",
-  "RestartsExhausted"
+  "WorkRetrying",
+  "RestartsExhausted",
+  "RetriesExhausted"
 ])
 
 /** Failures that do not count for `works`: generated events are no fair test of their handlers, and deadlines have a law of their own. */

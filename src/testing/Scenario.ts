@@ -1,9 +1,8 @@
 /** Scenarios: what is done to an app to see whether its services keep their laws, as data that can be written down. */
 import * as Effect from "effect/Effect"
 import * as Utils from "effect/Utils"
-import { counted, listed } from "../internal/Format.ts"
+import { below, counted, listed } from "../internal/Format.ts"
 import * as Input from "../internal/Input.ts"
-import * as Step from "./Step.ts"
 
 /** One course of events. Without any of these, the app starts, runs, and is stopped. */
 export interface Scenario {
@@ -48,7 +47,7 @@ export const appName = "App"
 export const parentName = "Laws"
 
 /** The path of a service, the same whether it is adopted or not. */
-export const nameOf = (path: string): string => Step.below(parentName, Step.below(appName, path))
+export const nameOf = (path: string): string => below(parentName, below(appName, path))
 
 /** In words: `Mailer: interval 1m dies; the app is stopped after 12 steps (seed 5)`. */
 export const describe = ({ faults = [], isAdopted, seed, stop, stopAfter }: Scenario): string => {

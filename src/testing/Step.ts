@@ -51,7 +51,3 @@ export const name = ({ service, work }: Step): string => `${service}: ${work}`
 
 /** Whether a step with this name belongs to a service. */
 export const isOf = (step: string, service: string): boolean => step.startsWith(`${service}: `)
-
-/** The path of a service, without the name of its app. */
-export const below = (app: string, path: string): string =>
-  path.startsWith(`${app} > `) ? path.slice(app.length + 3) : path

@@ -6,8 +6,8 @@ import * as Effect from "effect/Effect"
 import type * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Event from "../../Event.ts"
-import type * as Journal from "../../Journal.ts"
+import type * as Event from "../../Event.ts"
+import type * as Journal from "../journal/Journal.ts"
 import * as Latch from "../Latch.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type { OwnedListener } from "../lifecycle/Lifetime.ts"
@@ -16,6 +16,7 @@ import * as Work from "../lifecycle/Work.ts"
 import * as Spans from "../telemetry/Spans.ts"
 import * as Delivery from "./Delivery.ts"
 import { Dispatcher, type Ready } from "./Dispatcher.ts"
+import * as EventCheck from "./EventCheck.ts"
 import * as Listener from "./Listener.ts"
 import * as Topic from "./Topic.ts"
 
@@ -183,7 +184,7 @@ class Topics implements Bus {
   private topic(where: string, event: Event.Event<string, any>): Topic.Topic {
     const known = this.topics.get(event)
     if (known !== undefined) return known
-    Event.check(where, event)
+    EventCheck.check(where, event)
     if (this.names.has(event.name)) throw new DuplicateEventError({ event: event.name })
     this.names.add(event.name)
     const topic = new Topic.Topic(event.name, this.shared)

@@ -129,8 +129,14 @@ export interface Recipient<Payload, E, R> {
     /** A published event is about to be handled. */
     readonly taken: (sentAt: number, now: number) => void
   }
+  /** Whether nothing of it is to be handled any more. */
+  readonly isAbandoned: boolean
+  /** The outcome of a handler that succeeded. */
+  readonly handledIn: (millis: number) => Outcome
   /** A delivery begins. */
-  readonly begins: (delivery: Delivery) => void
+  readonly begins: () => void
+  /** A delivery has begun, and waits for something. */
+  readonly waits: (delivery: Delivery) => void
   /** A delivery has ended. */
   readonly ended: (delivery: Delivery) => void
 }
@@ -167,7 +173,7 @@ export class Delivery implements Ready, Runs.Interrupter {
   begin(): undefined {
     const { recipient } = this
     const { lifetime } = recipient.spec
-    recipient.begins(this)
+    recipient.begins()
     const now = Monotonic.unsafeMillis(lifetime.clock)
     if (this.isPublished) recipient.record.taken(this.envelope.at, now)
     const run = new Runs.Run(this.work, recipient.runtime.runtime.context, this)
@@ -180,6 +186,7 @@ export class Delivery implements Ready, Runs.Interrupter {
     const exit = fiber.unsafePoll()
     if (exit !== null) return this.ended(exit)
     this.fiber = fiber
+    recipient.waits(this)
     fiber.addObserver((exit) => this.ended(exit))
     return undefined
   }
@@ -208,7 +215,7 @@ export class Delivery implements Ready, Runs.Interrupter {
   }
 
   private handle(run: Runs.Run, startedAt: number): Effect.Effect<unknown, unknown, any> {
-    if (this.isInterrupted) return Effect.interrupt
+    if (this.isInterrupted || this.recipient.isAbandoned) return Effect.interrupt
     return run.perform(handlerOf(this.recipient.spec, this.envelope), (exit) =>
       this.settle(run, exit, startedAt, undefined)
     )
@@ -246,7 +253,7 @@ export class Delivery implements Ready, Runs.Interrupter {
     const { event, payload } = this.envelope
     const { journal } = spec.lifetime.owner.shared
     record.handled()
-    const outcome = Outcome.Handled({ service: spec.service, took: Duration.millis(millis) })
+    const outcome = this.recipient.handledIn(millis)
     this.outcome = outcome
     return journal.reads("EventHandled")
       ? journal.append({
@@ -262,6 +269,10 @@ export class Delivery implements Ready, Runs.Interrupter {
 
 /** The outcome of a delivery that was interrupted, or did not begin, because the listener's service stops. */
 export const interrupted = (service: string): Outcome => Outcome.Interrupted({ service, took: Duration.zero })
+
+/** The outcome of a handler that succeeded. */
+export const handled = (service: string, millis: number): Outcome =>
+  Outcome.Handled({ service, took: Duration.millis(millis) })
 
 const handlerOf = <Payload, E, R>(
   { answers, handler, isOfSeveral, lifetime, options, service }: Spec<Payload, E, R>,

@@ -71,7 +71,7 @@ export class Dispatcher {
   })
 
   private next(): Effect.Effect<void> {
-    if (++this.begun % 16 === 0) {
+    if (++this.begun % 4 === 0) {
       const now = Monotonic.unsafeMillis(this.clock)
       if (now > this.turnEnds) {
         this.turnEnds = now + longestTurnMillis

@@ -44,7 +44,10 @@ export class Listener<Payload, E, R>
   private state: "open" | "closed" | "abandoned" = "open"
   /** One for all deliveries that the same work waits for: most are awaited by none. */
   private work: Work.Work | undefined = undefined
+  /** How many deliveries have not ended, and those of them that wait, for something or for their turn. */
+  private active = 0
   private deliveries: Set<Delivery.Delivery> | undefined = undefined
+  private handledAtOnce: Delivery.Outcome | undefined = undefined
   /** How many deliveries have not begun. */
   private unbegun = 0
   /** How many published events are being handled, or about to be. */
@@ -97,6 +100,7 @@ export class Listener<Payload, E, R>
     const delivery = this.deliver(envelope, undefined, tell)
     if (isFirst) return delivery
     // What was published to it before begins first.
+    this.waits(delivery)
     this.topic.dispatcher.beginLater(delivery)
     return undefined
   }
@@ -142,31 +146,40 @@ export class Listener<Payload, E, R>
   }
 
   get pull(): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.isPulling = false
-      this.takeBacklog()
-      const most = this.mayTake
-      if (most <= 0) return this.pulled
-      return Effect.flatMap(this.subscription.take(most), (taken) => {
-        for (const envelope of taken) this.consume(envelope)
-        // With an ordering key, some of what was taken may have been held back.
-        return this.mayTake > 0 && !this.subscription.isEmpty ? this.pull : this.pulled
-      })
-    })
+    return Effect.suspend(
+      () => this.take((delivery) => this.topic.dispatcher.beginLater(delivery)) ?? Effect.void
+    )
   }
 
   /** A turn of the dispatcher. */
-  begin(): Effect.Effect<void> {
-    return this.pull
+  begin(): Effect.Effect<void> | undefined {
+    return this.take((delivery) => delivery.begin())
   }
 
   // As the recipient of its deliveries.
+
+  get isAbandoned(): boolean {
+    return this.state === "abandoned"
+  }
 
   begins(): void {
     this.unbegun--
   }
 
+  waits(delivery: Delivery.Delivery): void {
+    this.deliveries ??= new Set()
+    this.deliveries.add(delivery)
+  }
+
+  handledIn(millis: number): Delivery.Outcome {
+    const { service } = this.spec
+    // Most take no time.
+    if (millis > 0) return Delivery.handled(service, millis)
+    return (this.handledAtOnce ??= Delivery.handled(service, 0))
+  }
+
   ended(delivery: Delivery.Delivery): void {
+    this.active--
     this.deliveries?.delete(delivery)
     if (delivery.isPublished) {
       this.consuming--
@@ -229,7 +242,7 @@ export class Listener<Payload, E, R>
   }
 
   private get isDone(): boolean {
-    return (this.deliveries?.size ?? 0) === 0 && (this.waiting?.size ?? 0) === 0
+    return this.active === 0 && (this.waiting?.size ?? 0) === 0
   }
 
   private finishIfDone(): void {
@@ -248,37 +261,60 @@ export class Listener<Payload, E, R>
     return Math.min(concurrency - this.consuming, capacity - this.heldCount)
   }
 
-  private takeBacklog(): void {
+  /** Takes what it may handle now, and has it begun. */
+  private take(begin: (delivery: Delivery.Delivery) => void): Effect.Effect<void> | undefined {
+    this.isPulling = false
+    this.consumeBacklog(begin)
+    if (this.mayTake <= 0 || this.subscription.isEmpty) return this.taken()
+    return Effect.map(this.subscription.take(Math.max(this.batchSize, this.mayTake)), (taken) => {
+      this.backlog = [...taken].reverse()
+      this.consumeBacklog(begin)
+      // Of what was taken, some may have ended already, or be held back for its key.
+      if (this.backlog.length > 0 || !this.subscription.isEmpty) this.pullLater()
+      this.taken()
+    })
+  }
+
+  /** Handlers that do not wait are run in batches. What a batch leaves over has left the mailbox, which then has room for more. */
+  private get batchSize(): number {
+    const { capacity = 256, onFull = "wait", orderingKey } = this.spec.options
+    return onFull === "wait" && orderingKey === undefined ? Math.floor(capacity / 16) : 1
+  }
+
+  private consumeBacklog(begin: (delivery: Delivery.Delivery) => void): void {
     while (this.mayTake > 0) {
       const envelope = this.backlog.pop()
       if (envelope === undefined) return
-      this.consume(envelope)
+      this.consume(envelope, begin)
     }
   }
 
-  /** Delivers a published event in this turn or the next, or holds it back while its key is busy. */
-  private consume(envelope: Delivery.Envelope): void {
+  private taken(): undefined {
+    this.record.queued(this.waiting?.size ?? 0)
+    this.finishIfDone()
+    return undefined
+  }
+
+  /** Begins with a published event, or holds it back while its key is busy. */
+  private consume(envelope: Delivery.Envelope, begin: (delivery: Delivery.Delivery) => void): void {
     // Its publisher may have withdrawn it.
     if (this.waiting?.has(envelope) !== true) return
     const { orderingKey } = this.spec.options
-    if (orderingKey !== undefined) {
-      const key = keyOf(orderingKey, envelope)
-      const held = (this.busy ??= new Map()).get(key)
-      if (held !== undefined) {
-        held.push(envelope)
-        this.heldCount++
-        return
-      }
+    if (orderingKey === undefined) return begin(this.published(envelope, undefined))
+    const key = keyOf(orderingKey, envelope)
+    const held = (this.busy ??= new Map()).get(key)
+    if (held === undefined) {
       this.busy.set(key, [])
-      return this.beginPublished(envelope, key)
+      return begin(this.published(envelope, key))
     }
-    this.beginPublished(envelope, undefined)
+    held.push(envelope)
+    this.heldCount++
   }
 
-  private beginPublished(envelope: Delivery.Envelope, key: unknown): void {
+  private published(envelope: Delivery.Envelope, key: unknown): Delivery.Delivery {
     this.waiting?.delete(envelope)
     this.consuming++
-    this.topic.dispatcher.beginLater(this.deliver(envelope, key, undefined))
+    return this.deliver(envelope, key, undefined)
   }
 
   /** The key is free: the next event that it held back follows. */
@@ -289,7 +325,7 @@ export class Listener<Payload, E, R>
     while (next !== undefined && this.waiting?.has(next) !== true) next = held.shift()
     if (next === undefined) return void this.busy?.delete(key)
     this.heldCount--
-    this.beginPublished(next, key)
+    this.topic.dispatcher.beginLater(this.published(next, key))
   }
 
   private unhold(envelope: Delivery.Envelope): void {
@@ -308,24 +344,15 @@ export class Listener<Payload, E, R>
     tell: ((outcome: Delivery.Outcome) => void) | undefined
   ): Delivery.Delivery {
     const work = this.workFor(tell === undefined ? undefined : envelope.sender)
-    const delivery = new Delivery.Delivery(this, envelope, work, key, tell)
-    this.deliveries ??= new Set()
-    this.deliveries.add(delivery)
+    this.active++
     this.unbegun++
-    return delivery
+    return new Delivery.Delivery(this, envelope, work, key, tell)
   }
 
   private workFor(awaitedBy: Work.Work | undefined): Work.Work {
     if (this.work !== undefined && this.work.awaitedBy === awaitedBy) return this.work
     const { owner } = this.spec.lifetime
     return (this.work = new Work.Work(this.spec.service, owner, this, awaitedBy))
-  }
-
-  private get pulled(): Effect.Effect<void> {
-    return Effect.sync(() => {
-      this.record.queued(this.waiting?.size ?? 0)
-      this.finishIfDone()
-    })
   }
 
   private reporting(): Mailbox.Backpressure {

@@ -188,7 +188,7 @@ const longWait = Duration.seconds(3)
 export class Backpressure {
   private readonly lifetime: Lifetime
   private readonly event: string
-  private readonly drops: Throttle.Tally
+  private readonly drops: Throttle.Throttle
   private waits = 0
   private warning: Fiber.Fiber<void> | undefined = undefined
 

@@ -4,9 +4,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
-import * as Event from "../../Event.ts"
+import type * as Event from "../../Event.ts"
 import * as Failure from "../../Failure.ts"
-import type * as Journal from "../../Journal.ts"
+import type * as Journal from "../journal/Journal.ts"
 import * as Input from "../Input.ts"
 import type { Handle } from "../lifecycle/Handle.ts"
 import * as Lifetime from "../lifecycle/Lifetime.ts"
@@ -15,8 +15,10 @@ import * as Shutdown from "../lifecycle/Shutdown.ts"
 import * as Work from "../lifecycle/Work.ts"
 import * as Escalation from "../supervision/Escalation.ts"
 import * as Restarts from "../supervision/Restarts.ts"
+import * as Policy from "../supervision/Policy.ts"
 import * as Bus from "./Bus.ts"
 import type * as Delivery from "./Delivery.ts"
+import * as EventCheck from "./EventCheck.ts"
 import type * as Listener from "./Listener.ts"
 
 /** Options of `listen`. */
@@ -84,15 +86,15 @@ const subscribed = <A, B, E, R, R2>(
       const expected = "a list of at least one event"
       throw new Input.InputError({ where: "Service.listen", input: "events", expected, actual: events })
     }
-    for (const event of events) Event.check("Service.listen", event)
+    for (const event of events) EventCheck.check("Service.listen", event)
     Input.callable("Service.listen", "handler", handler)
     Input.options("Service.listen", options)
     // `Failures<E>` is what it is said to be here.
-    const policy = (Failure.check("Service.listen", options.onFailure) ?? Failure.log) as Failure.Policy<
+    const policy = (Policy.check("Service.listen", options.onFailure) ?? Failure.log) as Failure.Policy<
       E | Cause.TimeoutException,
       R2
     >
-    const of = Event.namesOf(events)
+    const of = EventCheck.namesOf(events)
     const name = workOf(of)
     const listener = yield* bus.listen<A, E, Exclude<R, Scope.Scope> | R2>(events, {
       lifetime: service,

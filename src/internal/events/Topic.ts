@@ -5,7 +5,7 @@ import * as PubSub from "effect/PubSub"
 import type * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type * as Journal from "../../Journal.ts"
+import type * as Journal from "../journal/Journal.ts"
 import * as Throttle from "../journal/Throttle.ts"
 import type { Envelope } from "./Delivery.ts"
 import type { Dispatcher } from "./Dispatcher.ts"
@@ -73,7 +73,7 @@ const streamCapacity = 4_096
 
 /** The streams of an event: a sliding `PubSub`, so a slow reader never slows a sender. */
 class Streams {
-  private readonly drops: Throttle.Tally
+  private readonly drops: Throttle.Throttle
   private pubsub: PubSub.PubSub<Envelope | typeof end> | undefined = undefined
 
   constructor(event: string, journal: Shared["journal"]) {

@@ -1,8 +1,8 @@
 /**
- * What can happen, as one closed union.
+ * The closed union of journal entries.
  *
- * Payloads of events are there only for a reader that asks for them. A cause
- * may quote one, and what is `Redacted` stays so.
+ * Event payloads are included only for readers that ask for them. A cause may
+ * still quote a payload; `Redacted` values stay redacted.
  */
 import type * as Cause from "effect/Cause"
 import type * as Data from "effect/Data"
@@ -12,21 +12,21 @@ import type { Snapshot } from "../status/ServiceStatus.ts"
 import type { StopPlan } from "../status/StopPlan.ts"
 import type { StopReport } from "../status/StopReport.ts"
 
-/** One thing that happened. `service` is a path: `Shop > Inbox > CsvImport[orders.csv]`. */
+/** One journal entry. `service` is a path, such as `Shop > Inbox > CsvImport[orders.csv]`. */
 export type Entry = Data.TaggedEnum<{
   AppStarted: At & { readonly app: string; readonly report: BootReport }
-  /** What its services have set as their deadlines does not fit into the app's `stopTimeout`. */
+  /** The explicitly set stop timeouts of the services exceed the app's `stopTimeout`. */
   StopPlanTooLong: At & { readonly app: string; readonly plan: StopPlan }
-  /** A service did not start, but the boot goes on: it waits for one that starts and cannot be interrupted. */
+  /** A service failed to start, but the boot cannot end yet: another start is still running and uninterruptible. */
   BootWaiting: At & {
     readonly app: string
     readonly failed: string
     readonly cause: Cause.Cause<unknown>
     readonly services: ReadonlyArray<string>
   }
-  /** An error that nothing has caught, as Node's `uncaughtException`. */
+  /** An uncaught error, such as Node's `uncaughtException`. */
   AppCrashed: At & { readonly app: string; readonly kind: string; readonly cause: Cause.Cause<unknown> }
-  /** `cause` is what went wrong, if something did. */
+  /** `cause` is the failure that stops the app, if any. */
   AppStopping: At & {
     readonly app: string
     readonly reason: string
@@ -35,22 +35,22 @@ export type Entry = Data.TaggedEnum<{
   AppStopped: At & {
     readonly app: string
     readonly report: StopReport
-    /** How its services were in the end. */
+    /** The final state of its services. */
     readonly snapshot: Snapshot
   }
   ServiceStarting: OfService
   ServiceStarted: OfService & { readonly took: Duration.Duration }
   StartFailed: OfService & { readonly step: string; readonly cause: Cause.Cause<unknown> }
-  /** Work of the service, or a child of it, failed, and was to fail it. `origin` is the path to what failed first. */
+  /** A failure of work or of a child failed the service. `origin` is the path to the first failure. */
   ServiceFailed: OfService & {
     readonly work: string
     readonly origin: string
     readonly cause: Cause.Cause<unknown>
   }
   /**
-   * A child that failed, or was asked to, starts anew after a pause; so do those
-   * that go down with it. `restarts` counts this one too, and `origin` is the
-   * path to what failed; without it, somebody asked.
+   * A child restarts after a pause, because it or a sibling restarted with it
+   * failed, or on request. `restarts` includes this one. `origin` is the path to
+   * the failure; undefined if the restart was requested.
    */
   ServiceRestarting: OfService & {
     readonly restarts: number
@@ -60,98 +60,116 @@ export type Entry = Data.TaggedEnum<{
   ServiceStopping: OfService
   ServiceStopped: OfService & { readonly took: Duration.Duration }
   StopStepFailed: OfService & { readonly step: string; readonly cause: Cause.Cause<unknown> }
-  /** A step of stopping passed its deadline; `alive` names what had not ended. */
+  /** A stop step exceeded its deadline. `alive` names the work still running. */
   StopTimedOut: OfService & {
     readonly step: string
     readonly after: Duration.Duration
     readonly alive: ReadonlyArray<string>
   }
-  /** A server goes on for `readinessDelay`, then takes no new connections, answers what is in flight and what comes over open ones. */
+  /** A server serves for `readinessDelay` more, then accepts no new connections but still answers on open ones. */
   ServerDraining: OfService & {
     readonly requests: number
     readonly streams: number
     readonly readinessDelay: Duration.Duration
   }
-  /** Requests that a server had in flight had no answer in time, and get none. */
+  /** A server aborted requests that had no response in time. */
   RequestsCut: OfService & {
     readonly after: Duration.Duration
     readonly requests: ReadonlyArray<{ readonly route: string; readonly count: number }>
   }
+  /** A request failed unexpectedly: its handler failed with an error that has no response, or died. `route` is like `GET /orders/:id`. */
+  RequestFailed: OfService & {
+    readonly route: string
+    readonly cause: Cause.Cause<unknown>
+    readonly took: Duration.Duration
+  }
   /** The service called `Service.stop`. */
   StopAsked: OfService
-  /** Work has ended by an interruption that was neither its cancel nor the stop of its service. */
+  /** Work was interrupted, but neither by its handle nor by the stop of its service. */
   WorkInterrupted: OfService & { readonly work: string }
-  /** A service called `Service.stop` where nothing can stop it: outside of `App.launch`, or provided by work of a service to itself. */
+  /** A service called `Service.stop` where nothing can stop it: outside `App.launch`, or provided locally by a task. */
   StopNotPossible: OfService
   ChildAdopted: OfService & { readonly child: string }
-  /** A run of an interval, cron or timeout has succeeded. Happens often. */
+  /** A run of an interval, cron or timeout succeeded. Frequent. */
   TaskTicked: OfService & { readonly task: string; readonly took: Duration.Duration }
   TaskFailed: OfService & Answered & { readonly task: string }
-  /** An interval or cron was still running when these slots came due. */
+  /** An interval or cron skipped slots because an earlier run was still running. */
   TicksSkipped: OfService & { readonly task: string; readonly missed: number }
-  /** Work that failed is run again after a pause. `restarts` counts this one too. */
+  /** Failed work restarts after a pause, by `Failure.restart`. `restarts` includes this one. */
   WorkRestarting: OfService & {
     readonly work: string
     readonly restarts: number
     readonly pause: Duration.Duration
     readonly cause: Cause.Cause<unknown>
   }
-  /** Work, or a child, has failed more often than its budget allows. */
+  /** Failed work is retried after a pause, by `Failure.retry`. `attempt` is the number of the next attempt; the first run was 1. */
+  WorkRetrying: OfService & {
+    readonly work: string
+    readonly attempt: number
+    readonly pause: Duration.Duration
+    readonly cause: Cause.Cause<unknown>
+  }
+  /** Work or a child failed, and `Failure.restart` allows no further restart. */
   RestartsExhausted: OfService &
     Answered & { readonly work: string; readonly restarts: number; readonly origin: string }
-  /** A health check became unhealthy, for this reason; with none, it is healthy again. */
+  /** Work failed, and `Failure.retry` allows no further attempt. `attempts` includes the first run. */
+  RetriesExhausted: OfService &
+    Answered & { readonly work: string; readonly attempts: number; readonly origin: string }
+  /** A health check became unhealthy; without a `reason`, it became healthy again. */
   HealthChanged: OfService & {
     readonly check: string | undefined
     readonly isCritical: boolean
     readonly reason: string | undefined
   }
-  /** An event was sent, to so many listeners. `sender` is a service, where one has sent it. Happens often. */
+  /** An event was sent by `emit`. Frequent. */
   EventEmitted: Sent
+  /** An event was sent by `publish`. Frequent. */
   EventPublished: Sent
-  /** A listener has handled an event. Happens often. */
+  /** A listener handled an event. Frequent. */
   EventHandled: OfService & {
     readonly event: string
     readonly took: Duration.Duration
     readonly payload?: unknown
   }
   HandlerFailed: OfService & Answered & { readonly event: string }
-  /** Events that a listener did not get, since the last such entry of that listener. */
+  /** A listener missed events since its previous entry of this kind. */
   EventsDropped: OfService & {
     readonly event: string
     readonly count: number
     readonly reason: "queue full" | "service stopped"
   }
-  /** A `publish` has waited this long for the full queue of this listener, and still waits. */
+  /** A `publish` is still waiting for the full queue of this listener. */
   PublishWaiting: OfService & { readonly event: string; readonly waited: Duration.Duration }
 }>
 
-/** When, in milliseconds since the epoch by Effect's Clock. */
+/** The time of an entry, in milliseconds since the epoch from Effect's `Clock`. */
 export interface At {
   readonly at: number
 }
 
-/** Which service, as a path from the app down. */
+/** The service of an entry, as a path from the app down. */
 export interface OfService extends At {
   readonly service: string
 }
 
-/** A failure, and the policy that answered it. */
+/** A failure and the policy applied to it. */
 export interface Answered {
   readonly cause: Cause.Cause<unknown>
-  readonly answer: "Log" | "Restart" | "Escalate" | "Handle"
+  readonly answer: "Log" | "Restart" | "Retry" | "Escalate" | "Handle"
 }
 
-/** An event that was sent. */
+/** A sent event. */
 export interface Sent extends At {
   readonly event: string
+  /** The sending service; undefined if the sender is not a service. */
   readonly sender: string | undefined
   readonly listeners: number
   readonly payload?: unknown
 }
 
-/** What happens often, and so is journaled only while somebody reads it. */
+/** Kinds of entries that are recorded only while a reader asks for them. */
 export type Frequent = (typeof frequent)[number]
 export const frequent = ["TaskTicked", "EventEmitted", "EventPublished", "EventHandled"] as const
 
-/** An entry before the journal has given it its time. */
+/** An entry without its timestamp, which the journal adds. */
 export type Unstamped = Entry extends infer E ? (E extends Entry ? Omit<E, "at"> : never) : never

@@ -1,4 +1,4 @@
-/** An entry of the journal as a line of text, and as a line of the log. */
+/** Renders journal entries as text, and logs them. */
 import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -6,7 +6,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as HashMap from "effect/HashMap"
 import * as LogLevel from "effect/LogLevel"
-// By name: taken out of the namespace, a bundle would keep all of it.
+// Named imports, because bundlers do not tree-shake values read from the namespace.
 import { Debug, Error, Info, Trace, Warning } from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as BootReport from "../status/BootReport.ts"
@@ -15,13 +15,13 @@ import * as StopReport from "../status/StopReport.ts"
 import { counted, duration, listed } from "../Format.ts"
 import type { Answered, Entry, Sent, Unstamped } from "./Entry.ts"
 
-/** An entry as a line of text. */
+/** Renders an entry as text. */
 export const format = (entry: Unstamped): string => line(entry)[1]
 
-/** Whether there are entries of this kind. */
+/** Whether a kind of entry exists. */
 export const isKind = (kind: string): kind is Entry["_tag"] => Object.hasOwn(lines, kind)
 
-/** What logs an entry as its line, at its level; nothing where that level is not logged. */
+/** Logs an entry at its level. Undefined if the fiber does not log that level. */
 export const log = (
   entry: Entry,
   fiber: Fiber.RuntimeFiber<unknown, unknown>
@@ -32,23 +32,28 @@ export const log = (
     ? Effect.logWithLevel(level, message, entry.cause)
     : Effect.logWithLevel(level, message)
   if (!("service" in entry)) return logged
-  // Mostly it is the service itself that tells.
-  const named = HashMap.get(fiber.getFiberRef(FiberRef.currentLogAnnotations), "service")
-  const isNamed = Option.isSome(named) && named.value === entry.service
-  return isNamed ? logged : Effect.annotateLogs(logged, "service", entry.service)
+  // Usually the service itself logs, and is annotated already.
+  const annotated = HashMap.get(fiber.getFiberRef(FiberRef.currentLogAnnotations), "service")
+  const isAnnotated = Option.isSome(annotated) && annotated.value === entry.service
+  return isAnnotated ? logged : Effect.annotateLogs(logged, "service", entry.service)
 }
 
-/** A cause is shown once: not again for each service, or the app, that fails because one below it has. */
+/** Logs a cause once, with its origin, and not again for each service that fails because of it. */
 const hasCause = (entry: Entry): entry is Extract<Entry, { readonly cause: Cause.Cause<unknown> }> => {
   if (!("cause" in entry) || entry._tag === "AppStopping") return false
-  if (entry._tag === "RestartsExhausted" && entry.answer === "Escalate") return false
+  if (isExhausted(entry) && entry.answer === "Escalate") return false
   return !("origin" in entry) || entry.origin === `${entry.service} > ${entry.work}`
 }
 
-/** A boot that takes this long says who made it so. */
+const isExhausted = (
+  entry: Entry
+): entry is Extract<Entry, { readonly _tag: "RestartsExhausted" | "RetriesExhausted" }> =>
+  entry._tag === "RestartsExhausted" || entry._tag === "RetriesExhausted"
+
+/** A boot that takes at least this long logs its critical path. */
 const slowBoot = "1 second"
 
-/** Each kind of entry as a level and a line. */
+/** The log level and text of each kind of entry. */
 const lines: {
   readonly [Kind in Entry["_tag"]]: (
     entry: Extract<Unstamped, { readonly _tag: Kind }>
@@ -72,7 +77,7 @@ const lines: {
       : [Error, StopReport.render(report)],
   ServiceStarting: (entry) => [Debug, `${entry.service} is starting`],
   ServiceStarted: (entry) => [Info, `${entry.service} started in ${duration(entry.took)}`],
-  // The error goes to whoever builds the layer, who logs it or handles it.
+  // The caller that builds the layer receives the error, and logs or handles it.
   StartFailed: (entry) => [Debug, `${entry.service} did not start: ${entry.step} failed`],
   ServiceFailed: (entry) => [Error, `${entry.service} failed, because ${entry.work} failed`],
   ServiceRestarting: (entry) =>
@@ -93,17 +98,18 @@ const lines: {
   ServerDraining: ({ readinessDelay, requests, service, streams }) => {
     const delay =
       Duration.toMillis(readinessDelay) === 0 ? "" : `serves on for ${duration(readinessDelay)}, then `
-    const flying = [
+    const inFlight = [
       ...(requests > 0 ? [counted(requests, "request")] : []),
       ...(streams > 0 ? [counted(streams, "stream")] : [])
     ]
-    const open = flying.length === 0 ? "" : `, with ${flying.join(" and ")} in flight`
+    const open = inFlight.length === 0 ? "" : `, with ${inFlight.join(" and ")} in flight`
     return [delay + open === "" ? Debug : Info, `${service} ${delay}takes no new connections${open}`]
   },
   RequestsCut: ({ after, requests, service }) => [
     Error,
     `${service} cut ${StopReport.unanswered(requests, after)}`
   ],
+  RequestFailed: (entry) => [Error, `${entry.service}: ${entry.route} failed after ${duration(entry.took)}`],
   StopAsked: (entry) => [Debug, `${entry.service} asked to be stopped`],
   WorkInterrupted: (entry) => [Warning, `${entry.service}: ${entry.work} was interrupted by its own code`],
   StopNotPossible: (entry) => [
@@ -121,11 +127,19 @@ const lines: {
     Warning,
     `${entry.service}: ${entry.work} failed, and is run again ${after(entry)}`
   ],
+  WorkRetrying: (entry) => [
+    Warning,
+    `${entry.service}: ${entry.work} failed, and is retried in ${duration(entry.pause)} (attempt ${entry.attempt})`
+  ],
   RestartsExhausted: (entry) => [
     entry.answer === "Log" ? Error : Warning,
     entry.restarts === 0
       ? `${entry.service}: ${entry.work} failed with no restart left, and is given up`
       : `${entry.service}: ${entry.work} failed again after ${counted(entry.restarts, "restart")}, and is given up`
+  ],
+  RetriesExhausted: (entry) => [
+    entry.answer === "Log" ? Error : Warning,
+    `${entry.service}: ${entry.work} failed in ${counted(entry.attempts, "attempt")}, and is given up`
   ],
   HealthChanged: ({ check, isCritical, reason, service }) => {
     const path = check === undefined ? service : `${service} > ${check}`
@@ -153,10 +167,10 @@ const lines: {
   ]
 }
 
-// The line of a kind takes entries of that kind.
+// `lines` maps each kind to a function of that kind; TypeScript cannot correlate the two.
 const line = (entry: Unstamped): readonly [LogLevel.LogLevel, string] => lines[entry._tag](entry as never)
 
-/** A failure that the program handles is none for the operator; one that escalates or is run again is told of by the next entry. */
+/** Only `Failure.log` logs the failure itself as an error. The other policies handle it or record a further entry. */
 const levelOf = (entry: Answered): LogLevel.LogLevel => (entry.answer === "Log" ? Error : Debug)
 
 const after = (entry: { readonly restarts: number; readonly pause: Duration.Duration }): string =>

@@ -1,50 +1,49 @@
-/** Tells of what may happen often: of the first at once, and then of the sum, once a second while it goes on. */
+/** Reports the first occurrence immediately, then an aggregate once per second. */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 
-/** A count that is told of. */
-export interface Tally {
-  /** So many more. */
+/** A throttled counter. */
+export interface Throttle {
   readonly add: (count: number) => Effect.Effect<void>
-  /** Tells of those that are left. No more come after it. */
+  /** Reports the remaining count. Nothing may be added afterwards. */
   readonly end: Effect.Effect<void>
 }
 
-/** How long a sum is. */
 const window = "1 second"
 
-/** Makes a tally that tells by `tell`. */
-export const make = (tell: (count: number) => Effect.Effect<void>): Tally => {
-  let summing: Fiber.Fiber<void> | undefined
-  let sum = 0
+/** Creates a throttle that passes each total to `report`. */
+export const make = (report: (count: number) => Effect.Effect<void>): Throttle => {
+  let timer: Fiber.Fiber<void> | undefined
+  let total = 0
 
-  const report = Effect.suspend(() => {
-    const count = sum
-    sum = 0
-    return count === 0 ? Effect.void : tell(count)
+  const flush = Effect.suspend(() => {
+    const count = total
+    total = 0
+    return count === 0 ? Effect.void : report(count)
   })
-  const sumUp: Effect.Effect<void> = Effect.delay(
+  // Runs until a window passes without occurrences.
+  const flushEachWindow: Effect.Effect<void> = Effect.delay(
     Effect.suspend(() => {
-      if (sum > 0) return Effect.zipRight(report, sumUp)
-      summing = undefined
+      if (total > 0) return Effect.zipRight(flush, flushEachWindow)
+      timer = undefined
       return Effect.void
     }),
     window
   )
-  const begin = Effect.map(Effect.forkDaemon(Effect.interruptible(sumUp)), (fiber) => {
-    summing = fiber
+  const startTimer = Effect.map(Effect.forkDaemon(Effect.interruptible(flushEachWindow)), (fiber) => {
+    timer = fiber
   })
 
   return {
     add: (count) =>
       Effect.suspend(() => {
-        sum += count
-        return summing === undefined ? Effect.zipRight(report, begin) : Effect.void
+        total += count
+        return timer === undefined ? Effect.zipRight(flush, startTimer) : Effect.void
       }),
     end: Effect.suspend(() => {
-      const fiber = summing
-      summing = undefined
-      return Effect.zipRight(fiber === undefined ? Effect.void : Fiber.interruptFork(fiber), report)
+      const running = timer
+      timer = undefined
+      return Effect.zipRight(running === undefined ? Effect.void : Fiber.interruptFork(running), flush)
     })
   }
 }

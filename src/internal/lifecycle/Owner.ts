@@ -17,7 +17,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Notifier from "../status/Notifier.ts"
-import * as Journal from "../../Journal.ts"
+import * as Journal from "../journal/Journal.ts"
 import type { Definitions, Labels } from "./Names.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Metrics from "../telemetry/Metrics.ts"
@@ -54,7 +54,7 @@ export interface Shared {
   readonly journal: Journal.Journal["Type"]
   readonly boot: Boot
   readonly root: Root
-  readonly changes: Notifier.Changes
+  readonly changes: Notifier.Notifier
   /** How all services are, now. */
   readonly snapshot: Effect.Effect<Snapshot>
   /** The timers of a clock. Mostly all go by one. */

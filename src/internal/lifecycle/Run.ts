@@ -50,7 +50,7 @@ export class RunRuntime<in R> {
     // What the effect needs is in `context`, which replaces the runtime's.
     const provided = effect as Effect.Effect<A, E>
     return options === undefined
-      ? Fork.unsafeNow(this.bare, provided, { updateRefs })
+      ? Fork.unsafeNow(this.bare, provided, updateRefs)
       : Runtime.runFork(this.bare, provided, { updateRefs, immediate: false })
   }
 }

@@ -2,7 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Journal from "../../Journal.ts"
+import type * as Journal from "../journal/Journal.ts"
 import * as Reason from "../Reason.ts"
 import { become, type Lifetime, noteFailure } from "./Lifetime.ts"
 import { rootOf } from "./StartError.ts"

@@ -10,7 +10,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Fork from "../Fork.ts"
-import type * as Journal from "../../Journal.ts"
+import type * as Journal from "../journal/Journal.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type { Step } from "../status/ServiceStatus.ts"
 import * as Spans from "../telemetry/Spans.ts"
@@ -169,7 +169,10 @@ const runSteps = (
  * that user code put straight into the scope hangs, Effect runs none of those
  * below it; the cleanups among them run all the same.
  */
-export const addCleanup = (service: Lifetime, cleanup: Effect.Effect<unknown, unknown>): Effect.Effect<void> => {
+export const addCleanup = (
+  service: Lifetime,
+  cleanup: Effect.Effect<unknown, unknown>
+): Effect.Effect<void> => {
   const own: Cleanup = {
     isRunning: false,
     run: Effect.suspend(() => {

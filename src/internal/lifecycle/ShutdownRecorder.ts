@@ -2,7 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import * as Journal from "../../Journal.ts"
+import * as Journal from "../journal/Journal.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Reason from "../Reason.ts"
 import type { Facts, Problem } from "../status/StopReport.ts"

@@ -1,47 +1,46 @@
-/** Services one after another, and services at the same time, as text that stays readable however many there are. */
+/** Paths and levels of services as text, shortened if there are many. */
 import * as Duration from "effect/Duration"
-import { below } from "../Format.ts"
-import { cut, duration } from "../Format.ts"
+import { below, duration, truncate } from "../Format.ts"
 
-/** Services that stop or start one after another, in this order. */
-export interface Way {
+/** Services that start or stop sequentially, in this order. */
+export interface CriticalPath {
   readonly steps: ReadonlyArray<Step>
   readonly sum: Duration.Duration
 }
 
-/** A service, and how long it takes. */
+/** A service and its duration. */
 export interface Step {
   readonly service: string
   readonly time: Duration.Duration
 }
 
-/** Services one after another, with the time of each. Of many, those with the longest times. */
+/** Sequential services with their durations; the slowest ones if there are many. */
 export const text = (app: string, steps: ReadonlyArray<Step>): string => {
   const all = steps.map((step, index) => ({ ...step, index }))
-  const shown = longestFirst(all)
-    .slice(0, mostOnWay)
+  const shown = slowestFirst(all)
+    .slice(0, maxSteps)
     .toSorted((one, other) => one.index - other.index)
-  const texts = shown.map(({ service, time }) => `${named(app, service)} ${duration(time)}`)
+  const texts = shown.map(({ service, time }) => `${nameOf(app, service)} ${duration(time)}`)
   return texts.join(" > ") + (steps.length > shown.length ? ` (and ${steps.length - shown.length} more)` : "")
 }
 
-/** Services at the same time, those with the longest times, each with its time and what `note` says of it. */
+/** The slowest of the services in one level, each with its duration and a note. */
 export const level = <A extends Step>(
   app: string,
   steps: ReadonlyArray<A>,
   note: (step: A) => string
 ): string => {
-  const shown = longestFirst(steps).slice(0, mostOfLevel)
-  const texts = shown.map((step) => `${named(app, step.service)} (${duration(step.time)}${note(step)})`)
+  const shown = slowestFirst(steps).slice(0, maxPerLevel)
+  const texts = shown.map((step) => `${nameOf(app, step.service)} (${duration(step.time)}${note(step)})`)
   return texts.join(", ") + (steps.length > shown.length ? ` and ${steps.length - shown.length} more` : "")
 }
 
-const named = (app: string, service: string): string => cut(below(app, service), longestName)
+const nameOf = (app: string, service: string): string => truncate(below(app, service), maxName)
 
-const longestFirst = <A extends Step>(steps: ReadonlyArray<A>): ReadonlyArray<A> =>
+const slowestFirst = <A extends Step>(steps: ReadonlyArray<A>): ReadonlyArray<A> =>
   steps.toSorted((one, other) => Duration.toMillis(other.time) - Duration.toMillis(one.time))
 
-/** So that each stays a line, and is read at a glance. */
-const mostOnWay = 6
-const mostOfLevel = 5
-const longestName = 40
+/** Limits that keep a line readable. */
+const maxSteps = 6
+const maxPerLevel = 5
+const maxName = 40

@@ -1,37 +1,36 @@
-/** Whether an app can take work, and why not, as its services say. */
+/** Derives from a snapshot whether an app can take work, and if not, why. */
 import * as Redaction from "../Redaction.ts"
 import type { CheckStatus, ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
-import { below } from "../Format.ts"
-import { counted, cut, units } from "../Format.ts"
+import { below, counted, truncate, units } from "../Format.ts"
 
-/** Whether an app can take work. */
+/** Whether an app can take work, and its current problems. */
 export interface Readiness {
-  /** Whether there is no critical problem. */
+  /** True if no problem is critical. */
   readonly isReady: boolean
-  /** Empty where there is no app. */
+  /** Empty without an app. */
   readonly app: string
-  /** When this was so. */
+  /** When it was evaluated. */
   readonly at: number
-  /** What is not well, the critical first. */
+  /** Critical problems first. */
   readonly problems: ReadonlyArray<Problem>
 }
 
-/** Something that is not well. */
+/** A reason why the app is not ready, or a problem that is not critical. */
 export interface Problem {
-  /** The service, and its check: `Shop > Orders > database`. Of the app itself its name. */
+  /** The service and its check, such as `Shop > Orders > database`; for the app itself, its name. */
   readonly path: string
-  /** Without credentials. */
+  /** Credentials are redacted. */
   readonly reason: string
   readonly since: number
-  /** Whether the app is not ready because of it. */
+  /** Whether it makes the app not ready. */
   readonly isCritical: boolean
 }
 
-/** What there is to say of an app. */
+/** Evaluates the readiness of an app. */
 export const of = ({ at, name, services, since, state }: Snapshot): Readiness => {
-  const ofApp = reasonOf(state, name)
+  const appReason = reasonOf(state, name)
   const upSince = state._tag === "Running" ? since : undefined
-  const own = ofApp === undefined ? [] : [{ path: name, reason: ofApp, since, isCritical: true }]
+  const own = appReason === undefined ? [] : [{ path: name, reason: appReason, since, isCritical: true }]
   const problems = [...own, ...services.flatMap((service) => problemsOf(service, upSince))]
   const critical = problems.filter(({ isCritical }) => isCritical)
   const others = problems.filter(({ isCritical }) => !isCritical)
@@ -39,46 +38,46 @@ export const of = ({ at, name, services, since, state }: Snapshot): Readiness =>
 }
 
 /**
- * A line for each problem, fifty at most: `Orders > database: connection refused,
- * for 12 seconds`. Empty when all is well.
+ * Renders a line per problem, at most 50, such as `Orders > database: connection
+ * refused, for 12 seconds`. Empty if there are no problems.
  */
 export const render = ({ app, at, problems }: Readiness): string => {
-  const told = problems.length > mostLines ? problems.slice(0, mostLines - 1) : problems
-  const lines = told.map(({ isCritical, path, reason, since }) => {
+  const shown = problems.length > maxLines ? problems.slice(0, maxLines - 1) : problems
+  const lines = shown.map(({ isCritical, path, reason, since }) => {
     const what = path === app ? `${app} is ${reason}` : `${below(app, path)}: ${reason}`
     return `${what}, for ${age(at - since)}${isCritical ? "" : " (not critical)"}`
   })
-  if (problems.length > told.length) lines.push(`and ${problems.length - told.length} more`)
+  if (problems.length > shown.length) lines.push(`and ${problems.length - shown.length} more`)
   return lines.join("\n")
 }
 
-/** A screen, as for the tree of services. */
-const mostLines = 50
+/** One screen, like the tree of services. */
+const maxLines = 50
 
-/** `upSince` is since when the app is up, if it is; `above` is there for a child. */
+/** `upSince` is set while the app is running; `parent` is set for a child. */
 const problemsOf = (
   service: ServiceStatus,
   upSince: number | undefined,
-  above?: { readonly hasRestarted: boolean }
+  parent?: { readonly hasRestarted: boolean }
 ): ReadonlyArray<Problem> => {
   const { checks, children, isCritical, path, since, state } = service
   const reason = reasonOf(state, path)
-  // Children come and go while the app runs.
-  const isUsual =
-    state._tag === "Stopped" || (above !== undefined && !["Failed", "Restarting"].includes(state._tag))
+  // Children start and stop while the app is running.
+  const isExpected =
+    state._tag === "Stopped" || (parent !== undefined && !["Failed", "Restarting"].includes(state._tag))
   const own =
-    reason === undefined || isUsual ? [] : [{ path: Redaction.masked(path), reason, since, isCritical }]
-  // What is new while the app runs has not failed it yet; what has restarted may have.
+    reason === undefined || isExpected ? [] : [{ path: Redaction.redact(path), reason, since, isCritical }]
+  // A pending check blocks readiness during the boot and after a restart, but not for a service added later.
   const isAwaited = (check: CheckStatus) => upSince === undefined || check.since <= upSince || hasRestarted
-  const hasRestarted = above?.hasRestarted === true || service.restarts > 0
-  const ill = checks.filter(
+  const hasRestarted = parent?.hasRestarted === true || service.restarts > 0
+  const problematic = checks.filter(
     (check) => check.state._tag === "Unhealthy" || (check.state._tag === "Pending" && isAwaited(check))
   )
   return [
     ...own,
-    ...ill.map((check) => ({
-      path: Redaction.masked(check.name === undefined ? path : `${path} > ${check.name}`),
-      reason: check.state._tag === "Unhealthy" ? shown(check.state.reason) : "not checked yet",
+    ...problematic.map((check) => ({
+      path: Redaction.redact(check.name === undefined ? path : `${path} > ${check.name}`),
+      reason: check.state._tag === "Unhealthy" ? describe(check.state.reason) : "not checked yet",
       since: check.since,
       isCritical: check.isCritical
     })),
@@ -86,26 +85,27 @@ const problemsOf = (
   ]
 }
 
-/** Why something in this state cannot take work. */
+/** Why a service or app in this state cannot take work. */
 const reasonOf = (state: State, path: string): string | undefined => {
   switch (state._tag) {
     case "Running":
       return undefined
     case "Failed":
     case "Restarting":
-      return `${state._tag.toLowerCase()} (${shown(below(path, state.reason))})`
+      return `${state._tag.toLowerCase()} (${describe(below(path, state.reason))})`
     default:
       return state._tag.toLowerCase()
   }
 }
 
 /** Enough for a sentence and an address. */
-const longestReason = 300
+const maxReason = 300
 
-/** Masked before it is cut: half a secret is one too. */
-const shown = (reason: string): string => cut(Redaction.masked(reason), longestReason) || "no reason given"
+/** Redacts before truncating: a truncated secret would no longer match. */
+const describe = (reason: string): string =>
+  truncate(Redaction.redact(reason), maxReason) || "no reason given"
 
-/** A time in its largest unit: `12 seconds`. */
+/** A time in its largest unit, such as `12 seconds`. */
 const age = (millis: number): string => {
   const unit = units.find((each) => millis >= each.millis)
   return unit === undefined ? "less than a second" : counted(Math.floor(millis / unit.millis), unit.name)

@@ -1,131 +1,130 @@
 /**
- * How a service is, and all that it owns, at one moment, as plain data.
+ * The state of services and of everything they own at one moment, as plain data.
  *
- * Moments are milliseconds since the epoch by Effect's Clock. Counts begin anew
- * with each restart of the service.
+ * Timestamps are milliseconds since the epoch from Effect's `Clock`. Counters
+ * reset when the service restarts.
  */
 import type * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 
-/** All services of an app. Where there is no app, those of one composition of layers; its name is empty then. */
+/** All services of an app. Without an app, all services of one layer composition; `name` is then empty. */
 export interface Snapshot {
   readonly name: string
   readonly state: State
   readonly since: number
   /** When the snapshot was taken. */
   readonly at: number
-  /** How long the app may take to stop; none where there is no app. */
+  /** How long the app may take to stop; undefined without an app. */
   readonly stopTimeout: Duration.Duration | undefined
-  /** In the order in which they began to start. While the app stops, those that have stopped are there too. */
+  /** In start order. While the app stops, includes services that have already stopped. */
   readonly services: ReadonlyArray<ServiceStatus>
 }
 
-/** A service. */
+/** One service. */
 export interface ServiceStatus {
-  /** What it is called where it lives: `Inbox`, `CsvImport[orders.csv]`. */
+  /** The name within its parent: `Inbox`, `CsvImport[orders.csv]`. */
   readonly name: string
-  /** With those it belongs to: `Shop > Inbox > CsvImport[orders.csv]`. */
+  /** The names from the app down: `Shop > Inbox > CsvImport[orders.csv]`. */
   readonly path: string
   readonly state: State
-  /** When it came into this state. */
+  /** When it entered this state. */
   readonly since: number
-  /** How often it was started anew by the service that adopted it. */
+  /** How often its parent has restarted it. */
   readonly restarts: number
   /**
-   * Whether the app cannot do without it: a service of the app, or a child whose
-   * failure would fail the services above it, up to one of the app.
+   * Whether its failure would fail the app: true for a service of the app, and
+   * for a child whose failure escalates to one.
    */
   readonly isCritical: boolean
-  /** The last failure of its work, whatever was done about it. */
+  /** The last failure of its work, handled or not. */
   readonly lastFailure: LastFailure | undefined
-  /** When it began to start, after the begin of the app. None for a child that is down. */
+  /** When it began to start, relative to the start of the app. Undefined for a child that is down. */
   readonly startedAfter: Duration.Duration | undefined
-  /** How long its start took; none until it is up. */
+  /** How long its start took; undefined until it is up. */
   readonly startTook: Duration.Duration | undefined
-  /** How long it may take to stop, without its children. A child that is down counts with its parent's. */
+  /** How long it may take to stop, excluding its children. For a child that is down, its parent's value. */
   readonly stopTimeout: Duration.Duration
-  /** Whether its author has set `stopTimeout`, and not left it to the default. */
+  /** Whether `stopTimeout` was set explicitly. */
   readonly isStopTimeoutSet: boolean
   /**
-   * The paths of the services it was given when it was built. It started after
-   * them and stops before them. Layers are given what their neighbours are, so
-   * it may use fewer.
+   * The paths of the services in its context when it was built. It started after
+   * them and stops before them. It need not use all of them: a layer also
+   * receives what is provided to its neighbours.
    */
   readonly dependencies: ReadonlyArray<string>
-  /** Its health checks. */
   readonly checks: ReadonlyArray<CheckStatus>
-  /** Its tasks that have not ended. */
+  /** Tasks that have not completed. */
   readonly tasks: ReadonlyArray<TaskStatus>
   readonly listeners: ReadonlyArray<ListenerStatus>
   readonly children: ReadonlyArray<ServiceStatus>
 }
 
-/** Where a service is in its life. */
+/** The lifecycle state of a service or an app. */
 export type State = Data.TaggedEnum<{
   Starting: {}
   Running: {}
-  /** It failed, or somebody asked: it is stopped, waits, and is started anew. */
+  /** It failed or was asked to restart, and waits for its next start. */
   Restarting: {
     readonly reason: string
-    /** When the next start is due, once that is known. */
+    /** When the next start is due, once known. */
     readonly nextStart: number | undefined
   }
-  /** `step` is what it is doing; an app stops its services. */
+  /** `services` is the step of an app. */
   Stopping: { readonly step: Step | "services" }
   Stopped: {}
-  /** It failed, and is not started anew. `reason` begins with the path to what failed. */
+  /** It failed and will not restart. `reason` begins with the path to the origin of the failure. */
   Failed: { readonly reason: string }
 }>
 
-/** The steps of stopping a service, in their order. */
+/** The steps of stopping a service, in order. */
 export type Step = (typeof steps)[number]
 export const steps = ["onStop", "work", "listeners", "children", "cleanups"] as const
 
-/** A failure, in words. */
+/** A failure, rendered as text. */
 export interface LastFailure {
   readonly at: number
-  /** What failed, as `interval 1m`. */
+  /** What failed, such as `interval 1m`. */
   readonly work: string
   readonly reason: string
 }
 
 /** A health check of a service. */
 export interface CheckStatus {
-  /** None, where it is the only one of its service. */
+  /** Undefined if it is the only check of its service and has no name. */
   readonly name: string | undefined
-  /** Whether its service is of no use while it is unhealthy. */
+  /** Whether the app is not ready while it is unhealthy. */
   readonly isCritical: boolean
   readonly state: CheckState
-  /** When it came into this state. */
+  /** When it entered this state. */
   readonly since: number
   readonly lastStart: number | undefined
-  /** How long the last run took, or was waited for. */
+  /** How long the last run took, or how long it was awaited. */
   readonly lastDuration: Duration.Duration | undefined
 }
 
-/** What the last run of a check has told. */
+/** The result of the last run of a check. */
 export type CheckState = Data.TaggedEnum<{
-  /** No run has ended yet. */
+  /** No run has completed yet. */
   Pending: {}
   Healthy: {}
   Unhealthy: { readonly reason: string }
 }>
 
-/** Work that a service does in the background. */
+/** A background task of a service. */
 export interface TaskStatus {
   readonly kind: "interval" | "cron" | "timeout" | "spawn"
   readonly name: string
-  /** When it runs: `1m`, a cron expression; of a spawned effect nothing. */
+  /** An interval such as `1m` or a cron expression; empty for a spawned effect. */
   readonly schedule: string
-  /** Runs that have begun, those that were run again after a failure too. */
+  /** Started runs, including retries and restarts. */
   readonly runs: number
   readonly failures: number
-  /** Slots that were not used, because a run before them took too long. */
+  /** Slots skipped because an earlier run was still running. */
   readonly skipped: number
   readonly isRunning: boolean
   readonly lastStart: number | undefined
   readonly lastDuration: Duration.Duration | undefined
-  /** When it runs next, or is run again after a failure; none while it runs. */
+  /** The next scheduled run, retry or restart; undefined while it runs. */
   readonly nextRun: number | undefined
   readonly lastError: string | undefined
 }
@@ -133,12 +132,12 @@ export interface TaskStatus {
 /** A listener of a service. */
 export interface ListenerStatus {
   readonly event: string
-  /** Events that were handled, and tries to handle one that failed. */
   readonly handled: number
+  /** Failed attempts to handle an event. */
   readonly failed: number
-  /** Published events that wait to be handled. */
+  /** Published events waiting to be handled. */
   readonly queued: number
   readonly dropped: number
-  /** How long the oldest of those that wait has waited. */
+  /** How long the oldest queued event has waited. */
   readonly lag: Duration.Duration
 }

@@ -1,22 +1,22 @@
-/** The tree of services as JSON, for `/status` and who reads it. Times are milliseconds, and there are no secrets in it. */
+/** The JSON schema of the service tree, served at `/status`. Encoding redacts credentials. */
 import * as Schema from "effect/Schema"
 import * as Redaction from "../Redaction.ts"
 import { type ServiceStatus, type Snapshot as Tree, steps } from "./ServiceStatus.ts"
 
-/** A text from anywhere. What it becomes in JSON has no credentials in it. */
+/** Text from any source. Encoding redacts credentials. */
 const Text = Schema.transform(Schema.String, Schema.String, {
   strict: true,
   decode: (text) => text,
-  encode: Redaction.masked
+  encode: Redaction.redact
 })
 
 const Millis = Schema.DurationFromMillis
-const Moment = Schema.Number
+const Timestamp = Schema.Number
 
 const State = Schema.Union(
   Schema.TaggedStruct("Starting", {}),
   Schema.TaggedStruct("Running", {}),
-  Schema.TaggedStruct("Restarting", { reason: Text, nextStart: Schema.UndefinedOr(Moment) }),
+  Schema.TaggedStruct("Restarting", { reason: Text, nextStart: Schema.UndefinedOr(Timestamp) }),
   Schema.TaggedStruct("Stopping", { step: Schema.Literal(...steps, "services") }),
   Schema.TaggedStruct("Stopped", {}),
   Schema.TaggedStruct("Failed", { reason: Text })
@@ -30,8 +30,8 @@ const Check = Schema.Struct({
     Schema.TaggedStruct("Healthy", {}),
     Schema.TaggedStruct("Unhealthy", { reason: Text })
   ),
-  since: Moment,
-  lastStart: Schema.UndefinedOr(Moment),
+  since: Timestamp,
+  lastStart: Schema.UndefinedOr(Timestamp),
   lastDuration: Schema.UndefinedOr(Millis)
 })
 
@@ -43,9 +43,9 @@ const Task = Schema.Struct({
   failures: Schema.Number,
   skipped: Schema.Number,
   isRunning: Schema.Boolean,
-  lastStart: Schema.UndefinedOr(Moment),
+  lastStart: Schema.UndefinedOr(Timestamp),
   lastDuration: Schema.UndefinedOr(Millis),
-  nextRun: Schema.UndefinedOr(Moment),
+  nextRun: Schema.UndefinedOr(Timestamp),
   lastError: Schema.UndefinedOr(Text)
 })
 
@@ -58,15 +58,15 @@ const Listener = Schema.Struct({
   lag: Millis
 })
 
-/** All of a service but its children. */
+/** The fields of a service without its children. */
 const own = {
   name: Text,
   path: Text,
   state: State,
-  since: Moment,
+  since: Timestamp,
   restarts: Schema.Number,
   isCritical: Schema.Boolean,
-  lastFailure: Schema.UndefinedOr(Schema.Struct({ at: Moment, work: Text, reason: Text })),
+  lastFailure: Schema.UndefinedOr(Schema.Struct({ at: Timestamp, work: Text, reason: Text })),
   startedAfter: Schema.UndefinedOr(Millis),
   startTook: Schema.UndefinedOr(Millis),
   stopTimeout: Millis,
@@ -77,7 +77,7 @@ const own = {
   listeners: Schema.Array(Listener)
 }
 
-/** A service in JSON. */
+/** An encoded service. */
 interface ServiceJson extends Schema.Struct.Encoded<typeof own> {
   readonly children: ReadonlyArray<ServiceJson>
 }
@@ -87,7 +87,7 @@ const Service: Schema.Schema<ServiceStatus, ServiceJson> = Schema.Struct({
   children: Schema.Array(Schema.suspend(() => Service))
 })
 
-/** A snapshot in JSON. */
+/** An encoded snapshot. */
 export interface SnapshotJson {
   readonly name: string
   readonly state: Schema.Schema.Encoded<typeof State>
@@ -98,15 +98,15 @@ export interface SnapshotJson {
 }
 
 /**
- * The schema of the tree of services. In JSON there are no credentials, moments
- * are milliseconds since the epoch, and durations milliseconds.
+ * The schema of the service tree. The JSON contains no credentials; timestamps
+ * are milliseconds since the epoch, durations are milliseconds.
  */
-// Said to be that of the tree, so that the compiler finds what is missing in it.
+// The annotation makes the compiler report fields that the schema lacks.
 export const Snapshot: Schema.Schema<Tree, SnapshotJson> = Schema.Struct({
   name: Text,
   state: State,
-  since: Moment,
-  at: Moment,
+  since: Timestamp,
+  at: Timestamp,
   stopTimeout: Schema.UndefinedOr(Millis),
   services: Schema.Array(Service)
 })

@@ -1,6 +1,6 @@
-/** The tree of services as text, to be read in one screen of a terminal. */
+/** Renders the service tree as text that fits on one terminal screen. */
 import * as Duration from "effect/Duration"
-import { counted, cut, units } from "../Format.ts"
+import { counted, truncate, units } from "../Format.ts"
 import type {
   CheckStatus,
   ListenerStatus,
@@ -11,42 +11,42 @@ import type {
 } from "./ServiceStatus.ts"
 
 /**
- * A line for the app, each service, task and listener, fifty at most. Of many
- * alike, those that are in trouble now come first, then those that were last;
- * the rest is counted.
+ * Renders a line for the app and for each service, task and listener, at most
+ * 50. If there are too many siblings, shows current problems first, then the
+ * most recent ones, and counts the rest.
  */
 export const render = (snapshot: Snapshot): string => {
   let all: ReadonlyArray<string> = []
-  for (const most of mostAlike) {
-    all = lines(snapshot, most)
-    if (all.length <= mostLines) return all.join("\n")
+  for (const limit of siblingLimits) {
+    all = lines(snapshot, limit)
+    if (all.length <= maxLines) return all.join("\n")
   }
-  return [...all.slice(0, mostLines - 1), `and ${all.length - mostLines + 1} more lines`].join("\n")
+  return [...all.slice(0, maxLines - 1), `and ${all.length - maxLines + 1} more lines`].join("\n")
 }
 
-/** A screen. */
-const mostLines = 50
+/** One screen. */
+const maxLines = 50
 
-/** How many services, tasks or listeners of one service are shown: the most for which all fits. With 0, one that is not well. */
-const mostAlike = [8, 5, 3, 2, 1, 0]
+/** Siblings shown per parent; the largest limit that fits applies. 0 shows only the most urgent problem. */
+const siblingLimits = [8, 5, 3, 2, 1, 0]
 
-/** Where names and reasons are cut, so that a line stays a line. */
-const longestName = 60
-const longestReason = 100
+/** Limits that keep a line readable. */
+const maxName = 60
+const maxReason = 100
 
-const lines = ({ at, name, services, since, state }: Snapshot, most: number): ReadonlyArray<string> => [
-  `${name === "" ? "Services" : cut(name, longestName)}: ${describe(state, at, since)}`,
-  ...branches(services, at, most)
+const lines = ({ at, name, services, since, state }: Snapshot, limit: number): ReadonlyArray<string> => [
+  `${name === "" ? "Services" : truncate(name, maxName)}: ${describe(state, at, since)}`,
+  ...branches(services, at, limit)
 ]
 
 const branches = (
   services: ReadonlyArray<ServiceStatus>,
   at: number,
-  most: number
+  limit: number
 ): ReadonlyArray<string> => {
-  const shown = some(services, most, urgency)
+  const shown = pick(services, limit, urgency)
   const more = services.length - shown.length
-  const blocks = shown.map((service) => block(service, at, most))
+  const blocks = shown.map((service) => block(service, at, limit))
   if (more > 0) blocks.push([`and ${more} more`])
   return blocks.flatMap(([first, ...rest], index) => {
     const isLast = index === blocks.length - 1
@@ -55,31 +55,37 @@ const branches = (
   })
 }
 
-const block = (service: ServiceStatus, at: number, most: number): ReadonlyArray<string> => {
+const block = (service: ServiceStatus, at: number, limit: number): ReadonlyArray<string> => {
   const { checks, children, lastFailure, listeners, name, restarts, since, state, tasks } = service
   const facts = [describe(state, at, since)]
   if (restarts > 0) facts.push(counted(restarts, "restart"))
-  // One that restarts or has failed says why already.
+  // The state already gives the reason if the service has failed or restarts.
   if (lastFailure !== undefined && state._tag !== "Failed" && state._tag !== "Restarting") {
-    const { at: then, reason, work } = lastFailure
-    facts.push(`${cut(work, longestName)} failed ${span(at - then)} ago (${cut(reason, longestReason)})`)
+    const { at: failedAt, reason, work } = lastFailure
+    facts.push(
+      `${truncate(work, maxName)} failed ${span(at - failedAt)} ago (${truncate(reason, maxReason)})`
+    )
   }
-  const ill = checks.filter(isUnhealthy)
-  const ills = ill.slice(0, Math.max(most, 1)).map((check) => describeCheck(check, at))
-  if (ill.length > ills.length) ills.push(`and ${counted(ill.length - ills.length, "more unhealthy check")}`)
-  const works = some(tasks, most, urgencyOfTask(lastFailure)).map((task) => describeTask(task, at))
-  if (tasks.length > works.length) works.push(`and ${counted(tasks.length - works.length, "more task")}`)
-  const ears = some(listeners, most, urgencyOfListener).map(describeListener)
-  if (listeners.length > ears.length)
-    ears.push(`and ${counted(listeners.length - ears.length, "more listener")}`)
+  const unhealthy = checks.filter(isUnhealthy)
+  const checkLines = unhealthy.slice(0, Math.max(limit, 1)).map((check) => describeCheck(check, at))
+  const moreChecks = unhealthy.length - checkLines.length
+  if (moreChecks > 0) checkLines.push(`and ${counted(moreChecks, "more unhealthy check")}`)
+  const taskLines = pick(tasks, limit, urgencyOfTask(lastFailure)).map((task) => describeTask(task, at))
+  const moreTasks = tasks.length - taskLines.length
+  if (moreTasks > 0) taskLines.push(`and ${counted(moreTasks, "more task")}`)
+  const listenerLines = pick(listeners, limit, urgencyOfListener).map(describeListener)
+  const moreListeners = listeners.length - listenerLines.length
+  if (moreListeners > 0) listenerLines.push(`and ${counted(moreListeners, "more listener")}`)
   return [
-    `${cut(name, longestName)}: ${facts.join(", ")}`,
-    ...[...ills, ...works, ...ears].map((line) => `${children.length > 0 ? "│" : " "}  ${line}`),
-    ...branches(children, at, most)
+    `${truncate(name, maxName)}: ${facts.join(", ")}`,
+    ...[...checkLines, ...taskLines, ...listenerLines].map(
+      (line) => `${children.length > 0 ? "│" : " "}  ${line}`
+    ),
+    ...branches(children, at, limit)
   ]
 }
 
-/** How much something matters to who looks for trouble: not at all, or the more the higher. */
+/** Sort priority; higher is more urgent, `calm` means no problem. */
 const urgency = ({ checks, children, lastFailure, listeners, state, tasks }: ServiceStatus): number =>
   (state._tag !== "Running" && state._tag !== "Stopped") || checks.some(isUnhealthy)
     ? Number.POSITIVE_INFINITY
@@ -103,20 +109,20 @@ const describe = (state: State, at: number, since: number): string => {
   switch (state._tag) {
     case "Restarting": {
       const next = state.nextStart === undefined ? "" : `, next start in ${span(state.nextStart - at)}`
-      return `restarting ${age}${next} (${cut(state.reason, longestReason)})`
+      return `restarting ${age}${next} (${truncate(state.reason, maxReason)})`
     }
     case "Stopping":
       return `stopping (${state.step}) ${age}`
     case "Failed":
-      return `failed ${age} (${cut(state.reason, longestReason)})`
+      return `failed ${age} (${truncate(state.reason, maxReason)})`
     default:
       return `${state._tag.toLowerCase()} ${age}`
   }
 }
 
 const describeCheck = ({ isCritical, name, since, state }: CheckStatus, at: number): string => {
-  const reason = state._tag === "Unhealthy" ? ` (${cut(state.reason, longestReason)})` : ""
-  const check = name === undefined ? "health" : `health of ${cut(name, longestName)}`
+  const reason = state._tag === "Unhealthy" ? ` (${truncate(state.reason, maxReason)})` : ""
+  const check = name === undefined ? "health" : `health of ${truncate(name, maxName)}`
   return `${check}: ${state._tag.toLowerCase()} for ${span(at - since)}${reason}${isCritical ? "" : ", not critical"}`
 }
 
@@ -130,7 +136,7 @@ const describeTask = (task: TaskStatus, at: number): string => {
     facts.push(`last ${span(at - lastStart)} ago for ${span(Duration.toMillis(lastDuration))}`)
   }
   if (nextRun !== undefined) facts.push(`next in ${span(nextRun - at)}`)
-  return `${cut(name, longestName)}: ${facts.join(", ")}`
+  return `${truncate(name, maxName)}: ${facts.join(", ")}`
 }
 
 const describeListener = ({ dropped, event, failed, handled, lag, queued }: ListenerStatus): string => {
@@ -138,28 +144,28 @@ const describeListener = ({ dropped, event, failed, handled, lag, queued }: List
   if (failed > 0) facts.push(`${failed} failed`)
   if (dropped > 0) facts.push(`${dropped} dropped`)
   if (queued > 0) facts.push(`${queued} queued for ${span(Duration.toMillis(lag))}`)
-  return `on ${cut(event, longestName)}: ${facts.join(", ")}`
+  return `on ${truncate(event, maxName)}: ${facts.join(", ")}`
 }
 
-/** So many as there is room for, what is urgent before the rest, else in their order. */
-const some = <A>(all: ReadonlyArray<A>, most: number, urgencyOf: (a: A) => number): ReadonlyArray<A> => {
-  if (all.length <= most) return all
+/** The most urgent items up to a limit, in their original order if all fit. */
+const pick = <A>(all: ReadonlyArray<A>, limit: number, urgencyOf: (a: A) => number): ReadonlyArray<A> => {
+  if (all.length <= limit) return all
   const ranked = Array.from(all, (a) => ({ a, urgency: urgencyOf(a) }))
-  const shown = most === 0 ? ranked.filter(({ urgency }) => urgency !== calm) : ranked
+  const shown = limit === 0 ? ranked.filter(({ urgency }) => urgency !== calm) : ranked
   return shown
     .toSorted((one, other) => (one.urgency === other.urgency ? 0 : other.urgency - one.urgency))
-    .slice(0, Math.max(most, 1))
+    .slice(0, Math.max(limit, 1))
     .map(({ a }) => a)
 }
 
-/** A time in its two largest units: `3d 4h`, `2m 5s`, `12ms`. */
+/** A time in its two largest units, such as `3d 4h`, `2m 5s` or `12ms`. */
 const span = (millis: number): string => {
   const rounded = Math.max(0, Math.round(millis))
   const first = units.findIndex(({ millis }) => rounded >= millis)
   if (first === -1) return `${rounded}ms`
-  // It was found there.
+  // `findIndex` returned a valid index.
   const { millis: size, short } = units[first]!
   const next = units[first + 1]
-  const rest = next === undefined ? 0 : Math.floor((rounded % size) / next.millis)
-  return `${Math.floor(rounded / size)}${short}${next === undefined || rest === 0 ? "" : ` ${rest}${next.short}`}`
+  const remainder = next === undefined ? 0 : Math.floor((rounded % size) / next.millis)
+  return `${Math.floor(rounded / size)}${short}${next === undefined || remainder === 0 ? "" : ` ${remainder}${next.short}`}`
 }

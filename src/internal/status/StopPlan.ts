@@ -1,41 +1,41 @@
-/** How an app will stop: which services at the same time, how long that may take, and whether it fits. */
+/** How an app will stop: which services stop concurrently, how long they may take, and whether that fits. */
 import * as Duration from "effect/Duration"
 import type { ServiceStatus, Snapshot } from "./ServiceStatus.ts"
 import * as CriticalPath from "./CriticalPath.ts"
 import { counted, duration } from "../Format.ts"
 
 /**
- * The plan of a stop, as far as the services of an app tell: layers in between
- * that are no services are not in it, nor is an order that only they know, as
- * that of `Layer.flatMap`.
+ * A stop plan derived from the dependencies between services. It does not
+ * include layers that are not services, nor an order imposed elsewhere, such as
+ * by `Layer.flatMap`.
  */
 export interface StopPlan {
   readonly app: string
-  /** How long the app may take; none where there is no app. */
+  /** How long the app may take; undefined without an app. */
   readonly stopTimeout: Duration.Duration | undefined
-  /** What stops at the same time, first that on which nothing depends. */
+  /** Services that stop concurrently, starting with those that nothing depends on. */
   readonly levels: ReadonlyArray<ReadonlyArray<PlannedStop>>
-  /** The way that takes longest, if all services take as long as they may. */
-  readonly longest: CriticalPath.Way
+  /** The critical path if every service uses its whole `stopTimeout`. */
+  readonly longest: CriticalPath.CriticalPath
   /**
-   * The way on which the deadlines that were set add up to most. A service that
-   * leaves its `stopTimeout` to the default makes no claim to need it.
+   * The critical path of explicitly set timeouts. A service with the default
+   * `stopTimeout` claims no time.
    */
-  readonly claimed: CriticalPath.Way
-  /** Whether the app's `stopTimeout` is enough for `claimed`. */
+  readonly claimed: CriticalPath.CriticalPath
+  /** Whether `claimed` fits into the app's `stopTimeout`. */
   readonly fits: boolean
 }
 
-/** The stop of a service and its children, which stop one after another. */
+/** The stop of one service and its children, which stop sequentially. */
 export interface PlannedStop {
   readonly service: string
-  /** How long it may take. */
+  /** The longest it may take. */
   readonly budget: Duration.Duration
-  /** The part of it that was set: by the service, or by its children. */
+  /** The part of `budget` set explicitly by the service or its children. */
   readonly claim: Duration.Duration
 }
 
-/** How the services of an app will stop that have not stopped yet. */
+/** Plans the stop of all services that have not stopped yet. */
 export const make = ({ name, services, stopTimeout }: Snapshot): StopPlan => {
   const all = dependentsFirst(services.filter(({ state }) => state._tag !== "Stopped"))
   const levelOf = new Map<string, number>()
@@ -48,14 +48,15 @@ export const make = ({ name, services, stopTimeout }: Snapshot): StopPlan => {
       levelOf.set(dependency, Math.max(levelOf.get(dependency) ?? 0, level + 1))
     }
   }
-  const claimed = longestWay(all, claimOf)
+  const claimed = longestPath(all, claimOf)
   const fits = stopTimeout === undefined || Duration.lessThanOrEqualTo(claimed.sum, stopTimeout)
-  return { app: name, stopTimeout, levels, longest: longestWay(all, budgetOf), claimed, fits }
+  return { app: name, stopTimeout, levels, longest: longestPath(all, budgetOf), claimed, fits }
 }
 
 /**
- * Mostly this is the order of start, turned round. But a server starts before
- * the services that its handlers use, and stops before them too.
+ * Orders services so that each precedes its dependencies. This is usually the
+ * reverse start order, except that a server starts before the services its
+ * handlers use, and also stops before them.
  */
 const dependentsFirst = (services: ReadonlyArray<ServiceStatus>): ReadonlyArray<ServiceStatus> => {
   const byPath = new Map(services.map((service) => [service.path, service]))
@@ -64,13 +65,13 @@ const dependentsFirst = (services: ReadonlyArray<ServiceStatus>): ReadonlyArray<
     for (const path of dependencies) dependents.set(path, (dependents.get(path) ?? 0) + 1)
   }
   const ready = services.toReversed().filter(({ path }) => !dependents.has(path))
-  // It grows while it is read.
+  // The loop appends to the array it iterates.
   for (const { dependencies } of ready) {
     for (const path of dependencies.toReversed()) {
-      const left = (dependents.get(path) ?? 0) - 1
-      dependents.set(path, left)
+      const remaining = (dependents.get(path) ?? 0) - 1
+      dependents.set(path, remaining)
       const service = byPath.get(path)
-      if (left === 0 && service !== undefined) ready.push(service)
+      if (remaining === 0 && service !== undefined) ready.push(service)
     }
   }
   return ready
@@ -78,7 +79,7 @@ const dependentsFirst = (services: ReadonlyArray<ServiceStatus>): ReadonlyArray<
 
 type Budgeted = Pick<ServiceStatus, "stopTimeout" | "isStopTimeoutSet" | "children">
 
-/** A service and its children, which stop one after another. Those that are lost are only shown. */
+/** Sums a service and its children, which stop sequentially. Stopped and failed children take no time. */
 const sumOf = (service: Budgeted, own: (service: Budgeted) => number): number =>
   service.children
     .filter(({ state }) => state._tag !== "Stopped" && state._tag !== "Failed")
@@ -92,13 +93,13 @@ const claimOf = (service: Budgeted): number =>
     isStopTimeoutSet ? Duration.toMillis(stopTimeout) : 0
   )
 
-/** The way through services, dependents first, that takes longest. Each edge is looked at once. */
-const longestWay = (
+/** The longest path through services sorted dependents first. Visits each edge once. */
+const longestPath = (
   services: ReadonlyArray<ServiceStatus>,
   timeOf: (service: ServiceStatus) => number
-): CriticalPath.Way => {
-  const waitsFor = new Map<string, End>()
-  let last: End | undefined
+): CriticalPath.CriticalPath => {
+  const waitsFor = new Map<string, LatestStop>()
+  let last: LatestStop | undefined
   for (const service of services) {
     const before = waitsFor.get(service.path)
     const time = timeOf(service)
@@ -116,40 +117,40 @@ const longestWay = (
   return { steps: steps.toReversed(), sum: Duration.millis(last?.at ?? 0) }
 }
 
-/** When a service has stopped at the latest, in milliseconds, and the one it waits for longest. */
-interface End {
+/** The latest time at which a service has stopped, in milliseconds, and the dependent it waits for longest. */
+interface LatestStop {
   readonly service: string
   readonly time: number
   readonly at: number
-  readonly before: End | undefined
+  readonly before: LatestStop | undefined
 }
 
-/** A plan as text: a line for each level, with what may take longest, and what it comes to. Thirty lines at most. */
+/** Renders a line per level with its slowest services, then both critical paths. At most 30 lines. */
 export const render = (plan: StopPlan): string => {
   const { app, claimed, fits, levels, longest, stopTimeout } = plan
   const within = stopTimeout === undefined ? "" : ` within ${duration(stopTimeout)}`
-  const lines = levels.slice(0, mostLevels).map((level, index) => `  ${index + 1}. ${levelText(app, level)}`)
-  if (levels.length > mostLevels) lines.push(`  and ${counted(levels.length - mostLevels, "more level")}`)
+  const lines = levels.slice(0, maxLevels).map((level, index) => `  ${index + 1}. ${levelText(app, level)}`)
+  if (levels.length > maxLevels) lines.push(`  and ${counted(levels.length - maxLevels, "more level")}`)
   if (longest.steps.length > 0) {
     const isLonger = stopTimeout !== undefined && Duration.greaterThan(longest.sum, stopTimeout)
-    lines.push(`  at the longest: ${wayText(app, longest)}${isLonger ? ", more than it has" : ""}`)
+    lines.push(`  at the longest: ${pathText(app, longest)}${isLonger ? ", more than it has" : ""}`)
   }
   if (claimed.steps.length > 0) {
     const verdict = stopTimeout === undefined ? "" : fits ? ", which fits" : ", which does not fit"
-    lines.push(`  what was set: ${wayText(app, claimed)}${verdict}`)
+    lines.push(`  what was set: ${pathText(app, claimed)}${verdict}`)
   }
   return [`${app === "" ? "The services" : app} will stop in ${counted(levels.length, "step")}${within}`]
     .concat(lines)
     .join("\n")
 }
 
-/** That what was set does not fit, and what to do about it, in one line. */
+/** A one-line warning that the claimed timeouts do not fit, and the remedy. */
 export const tooLong = ({ app, claimed, stopTimeout = Duration.infinity }: StopPlan): string =>
   `${app} may be cut while it stops: what its services have set as stopTimeout adds up to ` +
   `${duration(claimed.sum)} (${CriticalPath.text(app, claimed.steps)}), but its own is ${duration(stopTimeout)}. ` +
   "Raise that, and terminationGracePeriodSeconds above it, or lower theirs."
 
-const wayText = (app: string, { steps, sum }: CriticalPath.Way): string =>
+const pathText = (app: string, { steps, sum }: CriticalPath.CriticalPath): string =>
   CriticalPath.text(app, steps) + (steps.length === 1 ? "" : ` = ${duration(sum)}`)
 
 const levelText = (app: string, level: ReadonlyArray<PlannedStop>): string => {
@@ -157,5 +158,5 @@ const levelText = (app: string, level: ReadonlyArray<PlannedStop>): string => {
   return CriticalPath.level(app, steps, ({ claim }) => (Duration.toMillis(claim) === 0 ? " by default" : ""))
 }
 
-/** So that all is read at a glance. */
-const mostLevels = 26
+/** Keeps the text within 30 lines. */
+const maxLevels = 26

@@ -1,66 +1,66 @@
-/** How an app has stopped: which service when, what was not clean about it, and the exit code that follows. */
+/** How an app stopped: when each service stopped, what went wrong, and the resulting exit code. */
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
-import { below } from "../Format.ts"
-import { counted, cut, duration, listed } from "../Format.ts"
+import { below, counted, duration, listed, truncate } from "../Format.ts"
 
 /** The stop of an app. */
 export interface StopReport {
   readonly app: string
-  /** Why it stopped: `SIGTERM`, `Shop > Db > rows failed`. */
+  /** Why it stopped, such as `SIGTERM` or `Shop > Db > rows failed`. */
   readonly reason: string
   readonly took: Duration.Duration
-  /** How long it might have taken. */
+  /** The app's deadline. */
   readonly stopTimeout: Duration.Duration
-  /** What a process should end with, and why: 0 when the app was asked to stop and did so cleanly. */
+  /** The exit code for the process: 0 if the app was asked to stop and stopped cleanly, otherwise 1. */
   readonly exitCode: 0 | 1
   readonly exitReason: string
-  /** In the order in which they were asked to stop, adopted children too, and those that a boot that failed had started. */
+  /** In the order of their stop requests. Includes adopted children, and services rolled back by a failed boot. */
   readonly services: ReadonlyArray<StoppedService>
-  /** What else was not clean: a layer that is no service hung, a start failed while the boot was interrupted. */
+  /** Problems outside of services, such as another layer that hung or a start that failed during interruption. */
   readonly problems: ReadonlyArray<string>
 }
 
-/** The stop of a service. Times are from the begin of the app's stop; of a boot that failed, from when its undoing began. */
+/** The stop of one service. Times are relative to the beginning of the app's stop, or of a failed boot's rollback. */
 export interface StoppedService {
   readonly service: string
   readonly outcome: Outcome
-  /** None when it was never asked. */
+  /** Undefined if it was never asked to stop. */
   readonly askedAt: Duration.Duration | undefined
-  /** None when it never ended. */
+  /** Undefined if it never ended. */
   readonly endedAt: Duration.Duration | undefined
-  /** What failed or hung; most services have none. */
+  /** What failed or hung; usually empty. */
   readonly problems: ReadonlyArray<Problem>
-  /** Its work that had not ended when a deadline passed, by name. */
+  /** Names of work still running when a deadline passed. */
   readonly alive: ReadonlyArray<string>
 }
 
 /**
- * How a stop went: something failed, something passed a deadline and was left,
- * or it had not come to its end when the app had, and was left as a whole.
+ * The outcome of a stop. `failed`: a step or work failed. `timedOut`: a step
+ * exceeded its deadline and was abandoned. `abandoned`: the service was still
+ * stopping when the app ended.
  */
 export type Outcome = "clean" | "failed" | "timedOut" | "abandoned"
 
-/** Something that was not clean about the stop of a service. */
+/** A problem during the stop of a service. */
 export type Problem = Data.TaggedEnum<{
-  /** A step failed, and the next one was run. */
+  /** A step failed; the stop continued with the next step. */
   StepFailed: { readonly step: string; readonly reason: string }
-  /** A step hung, and was left. */
+  /** A step exceeded its deadline and was abandoned. */
   StepHung: {
     readonly step: string
     readonly after: Duration.Duration
     readonly alive: ReadonlyArray<string>
   }
-  /** It is a server, and had requests in flight that had no answer in time. */
+  /** A server aborted requests that had no response in time. */
   RequestsCut: {
     readonly after: Duration.Duration
     readonly requests: ReadonlyArray<{ readonly route: string; readonly count: number }>
   }
-  /** Its work failed while it stopped. */
+  /** Work of the service failed during the stop. */
   WorkFailed: { readonly work: string; readonly reason: string }
-  /** Its start was not to be interrupted. */
+  /** Its start could not be interrupted. */
   StartHung: { readonly after: Duration.Duration }
-  /** It had not stopped when the app's deadline passed. `doing` is its state then, as `stopping: work`. */
+  /** It was still stopping when the app's deadline passed. `doing` is its state, such as `stopping: work`. */
   Late: {
     readonly after: Duration.Duration
     readonly doing: string
@@ -69,16 +69,16 @@ export type Problem = Data.TaggedEnum<{
 }>
 export const Problem = Data.taggedEnum<Problem>()
 
-/** What is known of a stop. */
+/** The facts from which a report is made. */
 export interface Facts extends Omit<StopReport, "exitCode" | "exitReason" | "services"> {
   readonly services: ReadonlyArray<Omit<StoppedService, "outcome" | "alive">>
   /** Why the app failed, if it did. */
   readonly failure: string | undefined
-  /** What has crashed it, if something did. */
+  /** The uncaught error that crashed it, if any. */
   readonly crash: string | undefined
 }
 
-/** What is to be said of a stop. */
+/** Derives outcomes and the exit code from the facts. */
 export const make = ({ crash, failure, ...facts }: Facts): StopReport => {
   const services = facts.services.map((service): StoppedService => {
     const alive = service.problems.flatMap((problem) => ("alive" in problem ? problem.alive : []))
@@ -87,7 +87,7 @@ export const make = ({ crash, failure, ...facts }: Facts): StopReport => {
   const reasons = [
     ...(crash === undefined ? [] : [`it crashed (${crash})`]),
     ...(failure === undefined ? [] : [failure]),
-    ...unclean(services, facts.problems)
+    ...uncleanReason(services, facts.problems)
   ]
   return {
     ...facts,
@@ -104,88 +104,89 @@ const outcomeOf = ({ endedAt, problems }: Facts["services"][number]): Outcome =>
   return problems.length > 0 ? "failed" : "clean"
 }
 
-const unclean = (
+const uncleanReason = (
   services: ReadonlyArray<StoppedService>,
   problems: ReadonlyArray<string>
 ): ReadonlyArray<string> => {
-  const troubled = services.filter(({ outcome }) => outcome !== "clean").length
-  if (troubled > 0) return [`${troubled} of ${counted(services.length, "service")} did not stop cleanly`]
+  const unclean = services.filter(({ outcome }) => outcome !== "clean").length
+  if (unclean > 0) return [`${unclean} of ${counted(services.length, "service")} did not stop cleanly`]
   return problems.length > 0 ? ["it did not stop cleanly"] : []
 }
 
-/** Whether all has stopped without failing and in time. Why it stopped does not matter. */
+/** Whether everything stopped in time and without failures, for whatever reason it stopped. */
 export const isClean = (report: StopReport): boolean => problemsOf(report).length === 0
 
-/** Requests that a server has cut, by route: `3 requests that had no answer after 20s: GET /a, 2 of POST /b`. */
+/** Describes aborted requests by route: `3 requests that had no answer after 20s: GET /a, 2 of POST /b`. */
 export const unanswered = (
   requests: ReadonlyArray<{ readonly route: string; readonly count: number }>,
   after: Duration.Duration
 ): string => {
-  const all = requests.reduce((sum, { count }) => sum + count, 0)
+  const total = requests.reduce((sum, { count }) => sum + count, 0)
   const routes = requests.map(({ count, route }) => (count === 1 ? route : `${count} of ${route}`))
-  return `${counted(all, "request")} that had no answer after ${duration(after)}: ${listed(routes)}`
+  return `${counted(total, "request")} that had no answer after ${duration(after)}: ${listed(routes)}`
 }
 
-/** What was not clean, a line for each. */
+/** All problems of the app and its services, one line each. */
 export const problemsOf = ({ problems, services }: StopReport): ReadonlyArray<string> => [
   ...problems,
   ...services.flatMap(({ problems, service }) => problems.map((problem) => `${service} ${describe(problem)}`))
 ]
 
-/** A problem of a service, as what follows its name. */
+/** The predicate of a sentence whose subject is the service. */
 const describe = Problem.$match({
   StepFailed: ({ reason, step }) => `failed in ${step}: ${reason}`,
   StepHung: ({ after, alive, step }) =>
-    `hung in ${step}, and was left after ${duration(after)}${still(alive)}`,
+    `hung in ${step}, and was left after ${duration(after)}${stillRunning(alive)}`,
   RequestsCut: ({ after, requests }) => `cut ${unanswered(requests, after)}`,
   WorkFailed: ({ reason, work }) => `failed, because ${work} failed: ${reason}`,
   StartHung: ({ after }) =>
     `could not be interrupted while it started, and was left after ${duration(after)}`,
-  Late: ({ after, alive, doing }) => `had not stopped after ${duration(after)} (${doing})${still(alive)}`
+  Late: ({ after, alive, doing }) =>
+    `had not stopped after ${duration(after)} (${doing})${stillRunning(alive)}`
 })
 
-const still = (alive: ReadonlyArray<string>): string =>
+const stillRunning = (alive: ReadonlyArray<string>): string =>
   alive.length === 0 ? "" : `, with ${listed(alive)} still running`
 
-/** A stop as a table: a row for each service, those in trouble first. Fifty lines at most. */
+/** Renders a table with a row per service, unclean stops first. At most 50 lines. */
 export const render = (report: StopReport): string => {
   const { app, exitCode, exitReason, problems, reason, services, stopTimeout, took } = report
   const lines = [
     `${app} stopped in ${duration(took)}, ${isClean(report) ? "clean" : "not clean"}`,
-    `  stopped because: ${cut(reason, longestText)}`,
+    `  stopped because: ${truncate(reason, maxText)}`,
     `  deadline: ${duration(stopTimeout)}`,
-    `  exit code: ${exitCode}, because ${cut(exitReason, longestText)}`,
-    ...some(problems).map((problem) => `  ${cut(problem, longestText)}`)
+    `  exit code: ${exitCode}, because ${truncate(exitReason, maxText)}`,
+    ...shorten(problems).map((problem) => `  ${truncate(problem, maxText)}`)
   ]
   const ranked = services.toSorted((one, other) => rank[one.outcome] - rank[other.outcome])
   const blocks = ranked.map((service) => rows(app, service))
   const shown: Array<Row> = []
-  let left = blocks.length
+  let remaining = blocks.length
   for (const block of blocks) {
-    const isLast = left === 1
-    if (lines.length + 1 + shown.length + block.length + (isLast ? 0 : 1) > mostLines) break
+    const isLast = remaining === 1
+    if (lines.length + 1 + shown.length + block.length + (isLast ? 0 : 1) > maxLines) break
     shown.push(...block)
-    left--
+    remaining--
   }
   if (shown.length > 0) lines.push(...table([["service", "asked", "ended", "outcome", ""], ...shown]))
-  if (left > 0) {
-    const isCalm = ranked.at(-left)?.outcome === "clean"
-    lines.push(`  and ${counted(left, "more service")}${isCalm ? ", clean" : ""}`)
+  if (remaining > 0) {
+    const allClean = ranked.at(-remaining)?.outcome === "clean"
+    lines.push(`  and ${counted(remaining, "more service")}${allClean ? ", clean" : ""}`)
   }
   return lines.join("\n")
 }
 
-/** A screen. */
-const mostLines = 50
+/** One screen. */
+const maxLines = 50
 
-/** Where names, reasons and problems are cut, so that a line stays a line. */
-const longestName = 40
-const longestText = 100
+/** Limits that keep a line readable. */
+const maxName = 40
+const maxText = 100
 
-/** What is read first. */
+/** Sort order of the rows. */
 const rank: Record<Outcome, number> = { abandoned: 0, timedOut: 1, failed: 2, clean: 3 }
 
-const words: Record<Outcome, string> = {
+const label: Record<Outcome, string> = {
   abandoned: "abandoned",
   timedOut: "timed out",
   failed: "failed",
@@ -194,26 +195,26 @@ const words: Record<Outcome, string> = {
 
 type Row = readonly [name: string, asked: string, ended: string, outcome: string, problem: string]
 
-/** A row for a service, and one for each further problem of it. */
+/** A row for a service, and one for each of its further problems. */
 const rows = (app: string, { askedAt, endedAt, outcome, problems, service }: StoppedService) => {
-  const [first = "", ...others] = some(problems.map(describe))
-  const name = cut(below(app, service), longestName)
+  const [first = "", ...others] = shorten(problems.map(describe))
+  const name = truncate(below(app, service), maxName)
   return [
-    [name, at(askedAt), at(endedAt), words[outcome], cut(first, longestText)],
-    ...others.map((problem): Row => ["", "", "", "", cut(problem, longestText)])
+    [name, at(askedAt), at(endedAt), label[outcome], truncate(first, maxText)],
+    ...others.map((problem): Row => ["", "", "", "", truncate(problem, maxText)])
   ] satisfies ReadonlyArray<Row>
 }
 
 const at = (time: Duration.Duration | undefined): string => (time === undefined ? "never" : duration(time))
 
-/** A service may have as many problems as it has cleanups. */
-const some = (problems: ReadonlyArray<string>): ReadonlyArray<string> =>
-  problems.length <= mostAlike
+/** A service has as many problems as failed cleanups, so their number is limited. */
+const shorten = (problems: ReadonlyArray<string>): ReadonlyArray<string> =>
+  problems.length <= maxProblems
     ? problems
-    : [...problems.slice(0, mostAlike), `and ${counted(problems.length - mostAlike, "more problem")}`]
-const mostAlike = 5
+    : [...problems.slice(0, maxProblems), `and ${counted(problems.length - maxProblems, "more problem")}`]
+const maxProblems = 5
 
-/** Columns of one width; times to the right, as numbers are. */
+/** Aligns the columns, with times to the right. */
 const table = (rows: ReadonlyArray<Row>): ReadonlyArray<string> => {
   const width = (column: number) => Math.max(...rows.map((row) => row[column]?.length ?? 0))
   const [name, asked, ended, outcome] = [width(0), width(1), width(2), width(3)]

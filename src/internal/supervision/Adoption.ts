@@ -9,6 +9,7 @@ import * as Child from "./Child.ts"
 import * as Failure from "../../Failure.ts"
 import * as Input from "../Input.ts"
 import * as Restarts from "./Restarts.ts"
+import * as Policy from "./Policy.ts"
 import type { Class } from "../lifecycle/ServiceClass.ts"
 import * as Lifetime from "../lifecycle/Lifetime.ts"
 import * as ChildState from "./ChildState.ts"
@@ -130,7 +131,7 @@ const supervise = (
   Effect.gen(function* () {
     const parent = yield* Lifetime.lifetime
     const timeout = Input.positiveMillis(where, "currentTimeout", options.currentTimeout ?? "5 seconds")
-    const policy = Failure.check(where, options.onFailure) ?? Failure.escalate
+    const policy = Policy.check(where, options.onFailure) ?? Failure.escalate
     const budget = Restarts.budgetOf(policy)
     // An array may have holes, which `map` passes over.
     const children = Array.from(members, (member) => stateOf(where, parent, member, policy))
@@ -170,6 +171,6 @@ const stateOf = (
     layer,
     label: (service) => (name === undefined ? service : `${service}[${name}]`),
     claim: { labels: new Set(), isOver: false },
-    isCritical: parent.owner.isCritical && Failure.escalates(policy)
+    isCritical: parent.owner.isCritical && Policy.escalates(policy)
   })
 }

@@ -4,7 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Failure from "../../Failure.ts"
-import type * as Journal from "../../Journal.ts"
+import type * as Journal from "../journal/Journal.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type * as Restarts from "./Restarts.ts"
 import type { Lifetime } from "../lifecycle/Lifetime.ts"
@@ -33,11 +33,12 @@ export const respond = <E, R>(
   ranMillis: number,
   onPause: (millis: number) => void = () => {}
 ): Effect.Effect<boolean, never, R> => {
+  const applied = answer._tag === "Restart" ? answer.policy : answer._tag
   const recorded = ServiceFailure.record(
     service,
     work,
     cause,
-    entry?.(cause, answer._tag) ?? ServiceFailure.taskFailed(service, work, cause, answer._tag)
+    entry?.(cause, applied) ?? ServiceFailure.taskFailed(service, work, cause, applied)
   )
   if (Cause.isInterruptedOnly(cause)) return Effect.as(recorded, false)
   const failed = { work, cause }
@@ -49,15 +50,13 @@ export const respond = <E, R>(
     if (Option.isNone(pause)) return Effect.as(exhausted(service, answer, failed), false)
     const millis = pause.value
     onPause(millis)
-    const restarting = service.owner.shared.journal.append({
-      _tag: "WorkRestarting",
-      service: service.path,
-      work,
-      restarts: restarts.count(),
-      pause: Duration.millis(millis),
-      cause
-    })
-    return Effect.as(Effect.zipRight(restarting, Effect.interruptible(Monotonic.sleep(millis))), true)
+    const repeated = { service: service.path, work, pause: Duration.millis(millis), cause }
+    const repeating = service.owner.shared.journal.append(
+      answer.policy === "Retry"
+        ? { _tag: "WorkRetrying", ...repeated, attempt: restarts.attempts() + 1 }
+        : { _tag: "WorkRestarting", ...repeated, restarts: restarts.count() }
+    )
+    return Effect.as(Effect.zipRight(repeating, Effect.interruptible(Monotonic.sleep(millis))), true)
   })
 }
 
@@ -101,20 +100,17 @@ export const conclude = <E, R>(
 /** Journals that no restart is left, and does what the policy says then. */
 export const exhausted = <E, R>(
   service: Lifetime,
-  { onExhausted, restarts }: Extract<Restarts.Answer<E, R>, { readonly _tag: "Restart" }>,
+  { onExhausted, policy, restarts }: Extract<Restarts.Answer<E, R>, { readonly _tag: "Restart" }>,
   failed: Failed<E>
 ): Effect.Effect<void, never, R> => {
   const { cause, origin = `${service.path} > ${failed.work}`, work } = failed
+  const given = { service: service.path, work, origin, cause, answer: onExhausted._tag }
   return Effect.zipRight(
-    service.owner.shared.journal.append({
-      _tag: "RestartsExhausted",
-      service: service.path,
-      work,
-      restarts: restarts.count(),
-      origin,
-      cause,
-      answer: onExhausted._tag
-    }),
+    service.owner.shared.journal.append(
+      policy === "Retry"
+        ? { _tag: "RetriesExhausted", ...given, attempts: restarts.attempts() }
+        : { _tag: "RestartsExhausted", ...given, restarts: restarts.count() }
+    ),
     conclude(service, onExhausted, failed)
   )
 }

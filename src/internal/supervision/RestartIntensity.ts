@@ -1,45 +1,46 @@
 /**
- * How many restarts are allowed, and how soon they are forgotten.
+ * Limits how often work may restart.
  *
- * Two limits hold together: never more than so many within any window, as
- * OTP's `max_restarts` in `max_seconds`; and of those before it some memory
- * stays, halved with each window, as suture's failure decay. So a burst is
- * forgiven, and bursts again and again are not.
+ * Two limits apply together: a maximum number of restarts in any window, like
+ * OTP's `max_restarts` in `max_seconds`; and an exponentially decaying count
+ * whose half-life is the window, like suture's failure decay. A single burst is
+ * forgiven, recurring bursts are not.
  *
- * A pause before a restart does not count as time: else a backoff as long as
- * the window would never use the budget up.
+ * Pauses before restarts do not count as elapsed time. Otherwise a backoff as
+ * long as the window would never exhaust the limit.
  */
 
-/** The budget of one piece of work, or of several that share it. Moments are milliseconds of any steady clock. */
-export interface Budget {
-  /** Whether one more restart is allowed now. If so, it counts. */
+/** The restart intensity of a task, or of several that share it. Times are monotonic milliseconds. */
+export interface RestartIntensity {
+  /** Records a restart and returns true, or returns false if the limit is reached. */
   readonly take: (now: number) => boolean
-  /** There is a pause from a moment until another. */
+  /** Excludes the time between two moments. */
   readonly pause: (from: number, until: number) => Pause
 }
 
-/** A pause, which may end before its time. */
+/** An excluded pause, which can be cut short. */
 export interface Pause {
   readonly end: (at: number) => void
 }
 
-/** A budget of so many restarts within so many milliseconds, all there. */
-export const make = (restarts: number, withinMillis: number): Budget => {
-  /** When the last restarts were, as many as the budget has, oldest first. */
+/** Allows `restarts` restarts within `withinMillis`. */
+export const make = (restarts: number, withinMillis: number): RestartIntensity => {
+  /** Times of the most recent restarts, oldest first; at most `restarts` of them. */
   const last: Array<number> = []
   let pauses: Array<Interval> = []
-  /** Time without pauses, and the moment up to which it has been counted. */
+  /** Elapsed time without pauses. */
   let time = 0
-  let counted: number | undefined
-  let memory = 0
+  let countedUntil: number | undefined
+  /** The decaying count of restarts. */
+  let decayed = 0
 
   const advance = (now: number): number => {
-    const from = counted ?? now
-    counted = Math.max(from, now)
-    const passed = counted - from - lengthOf(pauses, from, counted)
+    const from = countedUntil ?? now
+    countedUntil = Math.max(from, now)
+    const passed = countedUntil - from - lengthOf(pauses, from, countedUntil)
     pauses = pauses.filter(({ until }) => until > now)
     time += passed
-    memory *= 0.5 ** (passed / withinMillis)
+    decayed *= 0.5 ** (passed / withinMillis)
     return time
   }
   return {
@@ -47,9 +48,9 @@ export const make = (restarts: number, withinMillis: number): Budget => {
       const at = advance(now)
       const [first] = last
       const isFull = last.length === restarts && first !== undefined && at - first < withinMillis
-      // Counts are rounded: what has been halved for ever is never nothing, and a budget of 1 would not recover.
-      if (isFull || memory > restarts - 0.5) return false
-      memory += 1
+      // Rounded, because the decaying count never reaches zero and a limit of 1 would not recover.
+      if (isFull || decayed > restarts - 0.5) return false
+      decayed += 1
       last.push(at)
       if (last.length > restarts) last.shift()
       return true
@@ -71,7 +72,7 @@ interface Interval {
   until: number
 }
 
-/** How much of the time between two moments is in an interval; several may overlap. */
+/** The part of a time span that the intervals cover, counting overlaps once. */
 const lengthOf = (intervals: ReadonlyArray<Interval>, from: number, until: number): number => {
   let length = 0
   let end = from

@@ -36,7 +36,7 @@ export interface Settings<R> {
   readonly strategy: Strategy
   readonly policy: Failure.Policy<unknown, R>
   /** The budget of a policy that restarts. */
-  readonly budget: RestartIntensity.Budget | undefined
+  readonly budget: RestartIntensity.RestartIntensity | undefined
 }
 
 /** Makes a supervisor of some children of a service, in the context in which they are built. */

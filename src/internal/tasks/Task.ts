@@ -19,6 +19,7 @@ import * as Lifetime from "../lifecycle/Lifetime.ts"
 import * as OwnedFiber from "../lifecycle/OwnedFiber.ts"
 import type { Run } from "../lifecycle/Run.ts"
 import * as Restarts from "../supervision/Restarts.ts"
+import * as Policy from "../supervision/Policy.ts"
 import * as ScheduledWork from "./ScheduledWork.ts"
 import * as Slots from "./Slots.ts"
 import * as TaskRun from "./TaskRun.ts"
@@ -168,7 +169,7 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
     const name = options.name === undefined ? "task" : Input.name("Service.spawn", "name", options.name)
     Input.effect("Service.spawn", "effect", effect)
     const until = Input.oneOf("Service.spawn", "until", ["done", "stop"], options.until ?? "done")
-    const policy = Failure.check("Service.spawn", options.onFailure) ?? Failure.escalate
+    const policy = Policy.check("Service.spawn", options.onFailure) ?? Failure.escalate
     const whole = until === "stop" ? endless(service, name, effect) : effect
     const task = new TaskRun.Task(service, {
       kind: "spawn",
@@ -209,7 +210,7 @@ const background = <A, E, R, R2>(
   const name =
     options.name === undefined ? `${kind} ${schedule}` : Input.name(`Service.${kind}`, "name", options.name)
   Input.effect(`Service.${kind}`, "effect", effect)
-  const policy = Failure.check(`Service.${kind}`, options.onFailure) ?? Failure.log
+  const policy = Policy.check(`Service.${kind}`, options.onFailure) ?? Failure.log
   const answer = Restarts.answerOf(policy)
   const task = new TaskRun.Task(service, { kind, name, schedule, effect, answer })
   return Effect.map(
@@ -222,7 +223,7 @@ const background = <A, E, R, R2>(
 class Scheduled implements ScheduledWork.Spec<any> {
   readonly slots: Slots.Slots
   private readonly of: TaskRun.Task<any, any, any, any>
-  private skipped: Throttle.Tally | undefined = undefined
+  private skipped: Throttle.Throttle | undefined = undefined
 
   constructor(task: TaskRun.Task<any, any, any, any>, slots: Slots.Slots) {
     this.of = task

@@ -1,10 +1,9 @@
 /**
- * What is measured of services, as Effect Metrics, so that any exporter of
- * Effect's metrics shows them. README.md lists them.
+ * Metrics of services, as Effect metrics for any exporter. README.md lists them.
  *
- * Labels are names from the code and not paths, so that the number of series is bounded:
- * the class of a service, an event, and of each class at most 50 tasks and 50
- * health checks, the rest of which are called `other`.
+ * Labels are names from the code, not paths, to bound the number of series: the
+ * service class, the event, and per class at most 50 tasks and 50 health checks;
+ * the rest share the label `other`.
  */
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
@@ -12,54 +11,54 @@ import * as MetricKey from "effect/MetricKey"
 import * as MetricKeyType from "effect/MetricKeyType"
 import * as MetricLabel from "effect/MetricLabel"
 
-/** The metrics of a task, in all services of a class. */
+/** Metrics of a task across all services of a class. */
 export interface OfTask {
   readonly succeeded: (tookMillis: number) => void
   readonly failed: (tookMillis: number) => void
   readonly skipped: (slots: number) => void
 }
 
-/** The metrics of the listeners of an event, in all services of a class. */
+/** Metrics of the listeners of an event across all services of a class. */
 export interface OfListener {
   readonly handled: () => void
   readonly failed: () => void
   readonly dropped: (events: number) => void
-  /** So many more, or fewer, published events wait. */
+  /** Changes the number of queued events. */
   readonly queued: (change: number) => void
-  /** A published event is about to be handled. */
+  /** Records the time an event was queued before its delivery. */
   readonly waited: (millis: number) => void
 }
 
-/** The metrics of a service class. */
+/** Metrics of a service class. */
 export interface ServiceMetrics {
-  /** A service has changed its state; undefined is before its start or after its stop. */
+  /** Records a state change. Undefined stands for before the start or after the stop. */
   readonly moved: (from: string | undefined, to: string | undefined) => void
-  /** A service is started anew; that start may fail. */
+  /** Records a restart, which may still fail. */
   readonly restarted: () => void
-  /** A service has failed at something: its work, its start or its stop. */
+  /** Records a failure of work, a start or a stop. */
   readonly failed: () => void
-  /** A health check has changed its state; undefined is before it was there or after. */
+  /** Records the state changes of a health check. Undefined stands for before or after its existence. */
   readonly check: (name: string) => ServiceMetrics["moved"]
   readonly task: (name: string) => OfTask
   readonly listener: (event: string) => OfListener
 }
 
-/** The metrics of each service class, with labels that all of them bear besides. */
+/** Metrics by service class, with additional labels for all of them. */
 export const of = (labels: ReadonlyArray<MetricLabel.MetricLabel>): ((service: string) => ServiceMetrics) => {
   const key = JSON.stringify(labels.map((label) => [label.key, label.value]))
-  const known = byLabels.get(key) ?? memoized((service) => make(service, labels))
+  const known = byLabels.get(key) ?? memoize((service) => make(service, labels))
   byLabels.set(key, known)
   return known
 }
 
-/** As long as the process, and not as an app: Effect's own registry of metrics forgets none. */
+/** Lives as long as the process, because Effect's metric registry never removes an entry. */
 const byLabels = new Map<string, (service: string) => ServiceMetrics>()
 
 const make = (service: string, labels: ReadonlyArray<MetricLabel.MetricLabel>): ServiceMetrics => {
   const ofService = [...labels, MetricLabel.make("service", service)]
   const restarts = measure(keys.restarts, ofService)
   const failures = measure(keys.failures, ofService)
-  const ofTask = memoized((task) => {
+  const ofTask = memoize((task) => {
     const all = [...ofService, MetricLabel.make("task", task)]
     const runs = measure(keys.taskRuns, all)
     const failures = measure(keys.taskFailures, all)
@@ -78,14 +77,15 @@ const make = (service: string, labels: ReadonlyArray<MetricLabel.MetricLabel>): 
       skipped: skips.update
     }
   })
-  const ofCheck = (check: string) => moves(keys.health, [...ofService, MetricLabel.make("check", check)])
+  const ofCheck = (check: string) =>
+    stateGauges(keys.health, [...ofService, MetricLabel.make("check", check)])
   return {
-    moved: moves(keys.state, ofService),
+    moved: stateGauges(keys.state, ofService),
     restarted: () => restarts.update(1),
     failed: () => failures.update(1),
-    check: bounded(memoized(ofCheck)),
+    check: bounded(memoize(ofCheck)),
     task: bounded(ofTask),
-    listener: memoized((event) => {
+    listener: memoize((event) => {
       const all = [...ofService, MetricLabel.make("event", event)]
       const handled = measure(keys.handled, all)
       const failed = measure(keys.failed, all)
@@ -100,14 +100,14 @@ const make = (service: string, labels: ReadonlyArray<MetricLabel.MetricLabel>): 
   }
 }
 
-/** More tasks or checks than a class has, unless it names them after what they work on. */
-const mostNames = 50
+/** More tasks or checks than a class has, unless their names contain data. */
+const maxNames = 50
 
-/** Calls those of the first names by their names, and the rest `other`. */
+/** Keeps the first names and replaces further ones with `other`. */
 const bounded = <A>(f: (name: string) => A): ((name: string) => A) => {
   const names = new Set<string>()
   return (name) => {
-    if (names.size < mostNames) names.add(name)
+    if (names.size < maxNames) names.add(name)
     return f(names.has(name) ? name : "other")
   }
 }
@@ -145,13 +145,13 @@ const keys = {
 
 const noLabels: ReadonlyArray<MetricLabel.MetricLabel> = []
 
-/** Updates without Effect, and without looking the metric up: a labelled metric of its own finds its hook once. */
+/** Synchronous updates of one labelled metric, which looks up its hook only once. */
 const measure = (
   key: MetricKey.MetricKey<MetricKeyType.MetricKeyType<number, any>>,
   labels: ReadonlyArray<MetricLabel.MetricLabel>
 ) => {
   const metric = Metric.fromMetricKey(MetricKey.taggedWithLabels(key, labels))
-  // What has not happened yet is 0, and not missing: who watches for an increase needs to see where it began.
+  // Starts at 0 instead of missing, so that the first increase is visible.
   if (!MetricKeyType.isHistogramKey(key.keyType)) metric.unsafeModify(0, noLabels)
   return {
     update: (value: number): void => metric.unsafeUpdate(value, noLabels),
@@ -159,25 +159,25 @@ const measure = (
   }
 }
 
-/** How many are in which state. */
-const moves = (
+/** Gauges of how many are in each state. */
+const stateGauges = (
   key: MetricKey.MetricKey.Gauge<number>,
   labels: ReadonlyArray<MetricLabel.MetricLabel>
 ): ServiceMetrics["moved"] => {
-  const states = memoized((state) => measure(key, [...labels, MetricLabel.make("state", state)]))
+  const states = memoize((state) => measure(key, [...labels, MetricLabel.make("state", state)]))
   return (from, to) => {
     if (from !== undefined) states(from).modify(-1)
     if (to !== undefined) states(to).modify(1)
   }
 }
 
-const memoized = <A>(f: (name: string) => A): ((name: string) => A) => {
-  const made = new Map<string, A>()
+const memoize = <A>(f: (name: string) => A): ((name: string) => A) => {
+  const results = new Map<string, A>()
   return (name) => {
-    const known = made.get(name)
+    const known = results.get(name)
     if (known !== undefined) return known
     const fresh = f(name)
-    made.set(name, fresh)
+    results.set(name, fresh)
     return fresh
   }
 }

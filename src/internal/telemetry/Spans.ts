@@ -1,6 +1,6 @@
 /**
- * Spans of what services do. They exist only where a tracer is installed: they
- * cost more than a tick does, and Effect's own tracer shows them to nobody.
+ * Tracing spans of services. Created only if a tracer is installed: a span costs
+ * more than a tick, and Effect's default tracer exports nothing.
  */
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
@@ -9,21 +9,21 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
 
-/** Whether anybody is shown the spans of a tracer. */
-export const isShown = (tracer: Tracer.Tracer): boolean => tracer !== ownTracer
+/** Whether a tracer may export spans: any but Effect's default. */
+export const isShown = (tracer: Tracer.Tracer): boolean => tracer !== defaultTracer
 
-/** Runs an effect, or what `traced` makes of it where spans are shown. */
+/** Runs `traced` if a tracer is installed, otherwise the plain effect. */
 export const whereShown = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   traced: () => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> => Effect.tracerWith((tracer) => (isShown(tracer) ? traced() : effect))
 
-/** Runs an effect in a span that is a trace of its own. */
+/** Runs an effect in a root span. */
 export const around = (name: string, attributes: Record<string, unknown>) => rootSpan(name, { attributes })
 
 /**
- * Runs a handler in a span that is linked to the one that the event was sent
- * in, and not below it: that one may end first.
+ * Runs a handler in a root span linked to the span that sent the event. It is
+ * not a child of that span, which may end first.
  */
 export const linked = (
   name: string,
@@ -37,9 +37,8 @@ export const linked = (
   })
 
 /**
- * Runs the start of something in a span, inside that of whoever starts it. What
- * a start leaves behind, as a server or a fiber, goes on in the spans it began
- * in. When they have ended, they are taken for none.
+ * Runs a start in a child span. A server or fiber that it leaves running keeps
+ * that span as its parent, so ended spans are ignored as parents.
  */
 export const aroundStart =
   (name: string, attributes: Record<string, unknown>) =>
@@ -49,25 +48,25 @@ export const aroundStart =
         ? effect
         : effect.pipe(
             Effect.withSpan(name, { attributes, captureStackTrace: false }),
-            Effect.withTracer(forgetful(tracer))
+            Effect.withTracer(ignoringEndedParents(tracer))
           )
     )
 
-/** The span of a context, unless it has ended. */
+/** The span in a context, unless it has ended. */
 export const current = (context: Context.Context<never>): Option.Option<Tracer.AnySpan> =>
   Option.filter(Context.getOption(context, Tracer.ParentSpan), (span) => !hasEnded(span))
 
-/** The context for what outlives the span in which it began. */
+/** The context without its span, for work that outlives it. */
 export const outside = <R>(context: Context.Context<R>): Context.Context<R> =>
-  // Mostly there is no span, and to copy the context of all that is owned would cost memory for nothing.
+  // Usually there is no span, and copying the context of each task would waste memory.
   context.unsafeMap.has(Tracer.ParentSpan.key)
-    ? // Nothing needs a parent span: it is always optional.
+    ? // Nothing requires `ParentSpan`, since it is always optional.
       (Context.omit(Tracer.ParentSpan)(
         context as Context.Context<R | Tracer.ParentSpan>
       ) as Context.Context<R>)
     : context
 
-/** The runtime for what outlives the span in which it began. */
+/** The runtime without its span, for work that outlives it. */
 export const runtimeOutside = <R>(runtime: Runtime.Runtime<R>): Runtime.Runtime<R> => {
   const context = outside(runtime.context)
   return context === runtime.context ? runtime : Runtime.make({ ...runtime, context })
@@ -82,10 +81,10 @@ const rootSpan =
         : Effect.withSpan(effect, name, { ...options, root: true, captureStackTrace: false })
     )
 
-/** A tracer for which a span that has ended is no parent. */
-const forgetful = (tracer: Tracer.Tracer): Tracer.Tracer => {
-  if (forgetfuls.has(tracer)) return tracer
-  const made = Tracer.make({
+/** A tracer that ignores ended parent spans. */
+const ignoringEndedParents = (tracer: Tracer.Tracer): Tracer.Tracer => {
+  if (knownWrappers.has(tracer)) return tracer
+  const wrapper = Tracer.make({
     context: (f, fiber) => tracer.context(f, fiber),
     span: (name, parent, ...rest) =>
       tracer.span(
@@ -94,12 +93,12 @@ const forgetful = (tracer: Tracer.Tracer): Tracer.Tracer => {
         ...rest
       )
   })
-  forgetfuls.add(made)
-  return made
+  knownWrappers.add(wrapper)
+  return wrapper
 }
-const forgetfuls = new WeakSet<Tracer.Tracer>()
+const knownWrappers = new WeakSet<Tracer.Tracer>()
 
 const hasEnded = (span: Tracer.AnySpan): boolean => span._tag === "Span" && span.status._tag === "Ended"
 
-/** The one that Effect has when nobody has installed another. */
-const ownTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
+/** Effect's default tracer. */
+const defaultTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
