@@ -1,7 +1,7 @@
 import { createServer, type Server } from "node:net"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { type Duration, Effect, Fiber, Layer, Schema, Scope } from "effect"
-import { Event, EventBus, Service } from "effect-services"
+import { Event, EventBus, Failure, Service } from "effect-services"
 import { ServiceLaws, TestApp } from "effect-services/testing"
 
 const Paid = Event.make("paid", { id: Schema.String })
@@ -407,17 +407,25 @@ describe("a service that", () => {
   }
 })
 
-it.live("takes no fiber for forgotten that is asked for when it has failed", () => {
+it.live("takes no fiber for forgotten that the work which forked it asks for after its failure", () => {
   const layer = doing(
     Effect.gen(function* () {
       const fiber = yield* Effect.forkScoped(Effect.fail("boom"))
-      yield* Service.timeout(
-        Effect.suspend(() => Effect.exit(Fiber.join(fiber))),
-        "1 minute"
-      )
+      yield* Effect.sleep("1 minute")
+      yield* Effect.exit(Fiber.join(fiber))
     })
   )
   return ServiceLaws.check(layer, { only: {} })
+})
+
+it.live("takes no fiber for forgotten whose failure another one has journaled", () => {
+  const layer = doing(
+    Effect.gen(function* () {
+      const fiber = yield* Effect.forkScoped(Effect.fail("boom"))
+      yield* Service.timeout(Fiber.join(fiber), "1 minute", { onFailure: Failure.log })
+    })
+  )
+  return ServiceLaws.check(layer, { only: {}, except: ["works"] })
 })
 
 it.live("each service that stops has started, in whatever order the boot of many is broken off", () => {
@@ -451,6 +459,147 @@ it.live("names the steps of a scenario that were not reached", () =>
     assert.deepStrictEqual(report.missed, ["Doing: interval 2m"])
   })
 )
+
+/** A service that owns one of each kind, and what became of its events and ticks. */
+const everything = () => {
+  const heard: Array<string> = []
+  let ticks = 0
+  class Child extends Service.make<Child>()("Child", { onStart: Service.addCleanup(Effect.void) }) {}
+  class All extends Service.make<All>()("All", {
+    onStart: Effect.gen(function* () {
+      // As in `acquireRelease`, nothing goes wrong before both are added.
+      const cleanup = Service.addCleanup(Effect.void)
+      yield* Effect.uninterruptible(Effect.zipRight(cleanup, cleanup))
+      yield* Service.interval(
+        Effect.withSpan(
+          Effect.sync(() => void ticks++),
+          "work"
+        ),
+        "1 second"
+      )
+      yield* Service.spawn(Effect.never, { name: "waiting" })
+      yield* Service.health(Effect.void)
+      yield* Service.listen(Paid, ({ id }) => Effect.sync(() => void heard.push(id)))
+      yield* Service.adopt(Child.layer)
+    }),
+    onStop: () => Effect.void
+  }) {}
+  return { layer: All.layer, heard, ticks: () => ticks }
+}
+
+describe("ServiceLaws.check of one scenario", () => {
+  const kinds = new Map([
+    ["All: onStart", "start"],
+    ["All: onStart after a cleanup", "start"],
+    ["All: onStart after a cleanup (2)", "start"],
+    ["All: onStart after interval 1s", "start"],
+    ["All: onStart after waiting", "start"],
+    ["All: onStart after health check", "start"],
+    ["All: onStart after listener paid", "start"],
+    ["All: onStart after a child", "start"],
+    ["All > Child: onStart", "start"],
+    ["All > Child: onStart after a cleanup", "start"],
+    ["All > Child: the end of onStart", "start"],
+    ["All: the end of onStart", "start"],
+    ["All: waiting", "run"],
+    ["All: health check", "run"],
+    ["All: listener paid", "handler"],
+    ["All: interval 1s", "run"],
+    ["All: onStop", "stop"],
+    ["All > Child: cleanup 1", "stop"],
+    ["All: cleanup 1", "stop"],
+    ["All: cleanup 2", "stop"]
+  ] as const)
+  const always = ["fail", "die", "interrupt", "hang"] as const
+  const troubles = {
+    start: always,
+    run: [...always, "stop"],
+    handler: [...always, "stop", "slow"],
+    stop: always
+  } as const
+
+  it.live("reaches each step of a service", () =>
+    Effect.gen(function* () {
+      const { heard, layer } = everything()
+      const { steps } = yield* ServiceLaws.check(layer, { only: {}, moments: 3 })
+      assert.deepStrictEqual(steps, [...kinds.keys()])
+      // Once emitted and once published, the same each time.
+      assert.strictEqual(heard.length, 2)
+      assert.strictEqual(heard[0], heard[1])
+    })
+  )
+
+  it.live("makes each step go wrong in all its ways, and a sound service keeps the laws", () =>
+    Effect.gen(function* () {
+      for (const [at, kind] of kinds) {
+        for (const trouble of troubles[kind]) {
+          const only = { faults: [{ at, trouble }] }
+          const { missed } = yield* ServiceLaws.check(everything().layer, { only, moments: 3 })
+          assert.notInclude(missed, at, trouble)
+        }
+      }
+    })
+  )
+
+  it.live("lets a task fail once, and go on", () =>
+    Effect.gen(function* () {
+      const { layer, ticks } = everything()
+      const faults = [{ at: "All: interval 1s", trouble: "fail" }] as const
+      yield* ServiceLaws.check(layer, { only: { faults }, moments: 3 })
+      assert.strictEqual(ticks(), 2)
+    })
+  )
+
+  it.live("counts the cleanups of each life of a child anew", () =>
+    Effect.gen(function* () {
+      const { steps } = yield* ServiceLaws.check(everything().layer, {
+        only: { isAdopted: true },
+        moments: 3
+      })
+      assert.deepStrictEqual(
+        steps.filter((step) => /: cleanup/.test(step)),
+        ["All > Child: cleanup 1", "All: cleanup 1", "All: cleanup 2"]
+      )
+    })
+  )
+
+  it.live("runs what services are asked, and reports what still waits for an answer", () =>
+    Effect.gen(function* () {
+      const { layer } = everything()
+      const only = {}
+      const failed = yield* brokenBy(layer, { only, during: Effect.die("no") })
+      assert.deepStrictEqual([failed.law, ...failed.breaches], ["works", "what it was asked failed: no"])
+      const waits = yield* brokenBy(layer, { only, during: Effect.never, moments: 3 })
+      assert.deepStrictEqual(
+        [waits.law, ...waits.breaches],
+        ["leaves nothing", "what it is asked, which still waits"]
+      )
+      // Adopted services are not provided to who asks.
+      yield* ServiceLaws.check(layer, { only: { isAdopted: true }, during: Effect.die("no"), moments: 3 })
+    })
+  )
+
+  it.live("compares nothing where a stop comes between a restart and its end", () =>
+    Effect.gen(function* () {
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Effect.zipRight(Service.interval(Effect.void, "1 hour"), Effect.sleep("1 second"))
+      }) {}
+      for (let stopAfter = 1; stopAfter < 100; stopAfter += 3) {
+        yield* ServiceLaws.check(Slow.layer, { only: { isAdopted: true, stopAfter }, moments: 3 })
+      }
+    })
+  )
+
+  it.live("stops when it is told to, or by two at once", () =>
+    Effect.gen(function* () {
+      const { layer } = everything()
+      const early = yield* ServiceLaws.check(layer, { only: { stopAfter: 1 } })
+      assert.notInclude(early.steps, "All: interval 1s")
+      const twice = yield* ServiceLaws.check(layer, { only: { stop: "twice" }, moments: 3 })
+      assert.include(twice.steps, "All: cleanup 2")
+    })
+  )
+})
 
 describe("ServiceLaws.check", () => {
   class Mail extends Service.make<Mail>()("Mail", {

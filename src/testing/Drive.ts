@@ -1,22 +1,19 @@
-/** Moves the time of an app that is tested from one thing that comes due to the next, and gives what is real its time. */
-import * as Context from "effect/Context"
+/** Moves the time of an app under test from one event in time to the next, and waits in real time for what is real. */
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as App from "../App.ts"
-import * as ServiceScope from "../internal/lifecycle/Lifetime.ts"
-import * as Work from "../internal/lifecycle/Work.ts"
-import type * as Fibers from "./Fibers.ts"
-import * as RealTime from "./RealTime.ts"
-import type * as Timeline from "./Timeline.ts"
-import type * as VirtualTime from "./VirtualTime.ts"
+import * as Option from "effect/Option"
+import type { AnyFiber } from "./AppFibers.ts"
+import type { AppUnderTest } from "./AppUnderTest.ts"
+import * as RealWorld from "./RealWorld.ts"
+import * as Step from "./Step.ts"
 
 /** Something does not end, however far time moves: it waits for what does not come. */
 export class NeverEndsError extends Data.TaggedError("NeverEndsError")<{
   /** The boot, the stop, or what was run. */
   readonly what: string
   readonly reason: string
-  /** The services that are there, with what they are doing. */
+  /** The services that have not stopped, with what they are doing. */
   readonly services: ReadonlyArray<string>
 }> {
   override get message(): string {
@@ -25,28 +22,25 @@ export class NeverEndsError extends Data.TaggedError("NeverEndsError")<{
   }
 }
 
-/** What is driven. */
-export interface Driven {
-  readonly app: App.App
-  readonly time: VirtualTime.VirtualTime
-  readonly timeline: Timeline.Timeline
-  readonly patienceMillis: number
-  /** The fibers that have been waited for in vain, and are not again while they wait for the same. */
-  readonly known: Set<Fibers.AnyFiber>
-  /** How often work was waited for in vain, by name: each time it is waited for half as long. */
-  readonly vain: Map<string, number>
-}
+/** An app with a clock to move. */
+type Driven = Pick<AppUnderTest<never>, "app" | "time" | "timeline" | "services" | "patience">
 
-/** How far time is moved for what has no limit of its own: longer than backoffs and deadlines add up to. */
+/** How far time moves for what has no limit of its own: longer than backoffs and deadlines add up to. */
 const longest = Duration.toMillis("1 day")
 
-/** How often something may come due at one and the same moment: a loop without a pause does so for ever. */
+/** How often something may come due at the same moment. A loop without a pause does so for ever. */
 const mostAtOnce = 10_000
 
-/** How long, in real milliseconds, the event loop is kept from all else. */
+/** How long, in real milliseconds, the event loop may be blocked. */
 const longestTurn = 50
 
-/** Moves time until something is done. It is moved no farther than that needs. */
+/** How many turns of the event loop are taken at once before turns are spaced: most real answers come within them. */
+const quickTurns = 10
+
+/** The pause, in real milliseconds, between later turns. */
+const turnPause = 2
+
+/** Moves time until `isDone`, and no further. */
 export const until = (
   driven: Driven,
   what: string,
@@ -81,7 +75,7 @@ export const by = (driven: Driven, millis: number): Effect.Effect<void, NeverEnd
     yield* step(() => false)
   })
 
-/** Moves time from one thing that comes due to the next, until something is done, nothing is left, or so often. */
+/** Moves time through so many moments at which something comes due, or until `isDone` or nothing is left. */
 export const through = (
   driven: Driven,
   moments: number,
@@ -102,67 +96,65 @@ export const through = (
 const never = ({ app }: Driven, what: string, reason: string) =>
   new NeverEndsError({ what, reason, services: app.unfinished() })
 
-/** Runs all that can run at this moment, and what that needs of the real world. */
+/** Runs all that can run at this moment, with the real time that it needs. */
 const stepping = (driven: Driven, what: string) => {
   const { time } = driven
   let moment = time.now()
   let steps = 0
-  let turnedAt = RealTime.now()
+  let turnedAt = RealWorld.now()
   return (isDone: () => boolean): Effect.Effect<void, NeverEndsError> =>
     Effect.gen(function* () {
       if (time.now() > moment) steps = 0
       moment = time.now()
-      if (++steps > mostAtOnce || !time.settle()) {
+      // A bus that apps share delivers published events in a fiber of the test's scheduler: it gets a turn.
+      const isAtRest = time.settle() && (yield* Effect.as(Effect.yieldNow(), true)) && time.settle()
+      if (++steps > mostAtOnce || !isAtRest) {
         return yield* never(driven, what, "it runs round and round, and time does not move")
       }
-      if (!isDone()) yield* giveTime(driven, isDone)
-      if (RealTime.now() - turnedAt < longestTurn) return
-      yield* RealTime.turn(0)
-      turnedAt = RealTime.now()
+      if (!isDone()) yield* waitForReal(driven, isDone)
+      if (RealWorld.now() - turnedAt < longestTurn) return
+      yield* RealWorld.turn(0)
+      turnedAt = RealWorld.now()
     })
 }
 
-/** Gives those that wait for something real the time that it may need, and tells of ticks that still wait. */
-const giveTime = (driven: Driven, isDone: () => boolean): Effect.Effect<void> =>
+/** Waits for fibers that wait for something real, and writes the runs of tasks that go on waiting into the timeline. */
+const waitForReal = (driven: Driven, isDone: () => boolean): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const { known, patienceMillis, time, timeline, vain } = driven
+    const { patience, time, timeline } = driven
+    const { givenUp, millis, vain } = patience
     const left = () => {
-      const waiting = time.waiting()
-      // One that went on, and waits again, waits for something else.
-      for (const fiber of known) if (!waiting.includes(fiber)) known.delete(fiber)
-      return waiting.filter((fiber) => !known.has(fiber))
+      const waiting = time.fibers.waiting()
+      for (const fiber of givenUp) if (!waiting.includes(fiber)) givenUp.delete(fiber)
+      return waiting.filter((fiber) => !givenUp.has(fiber))
     }
     const first = left()
     if (first.length === 0) return
-    const patience = Math.max(...first.map((fiber) => patienceMillis / 2 ** (vain.get(keyOf(fiber)) ?? 0)))
-    const end = RealTime.now() + patience
-    // Most of what is real comes with the next turns.
-    for (let turns = 0; !isDone() && left().length > 0 && RealTime.now() < end; turns++) {
-      yield* RealTime.turn(turns < 10 ? 0 : 2)
+    const longest = Math.max(...first.map((fiber) => millis / 2 ** (vain.get(keyOf(fiber)) ?? 0)))
+    const end = RealWorld.now() + longest
+    for (let turns = 0; !isDone() && left().length > 0 && RealWorld.now() < end; turns++) {
+      yield* RealWorld.turn(turns < quickTurns ? 0 : turnPause)
       time.settle()
     }
     if (isDone()) return
     for (const fiber of left()) {
-      known.add(fiber)
+      givenUp.add(fiber)
       vain.set(keyOf(fiber), (vain.get(keyOf(fiber)) ?? 0) + 1)
-      const run = runOf(fiber)
-      if (run !== undefined) timeline.tell(run.service, `${run.work} waits for something that is not time`)
+      const step = Step.of(fiber)
+      if (Option.isSome(step) && (yield* isTimed(driven, step.value))) {
+        timeline.write(step.value.service, `${step.value.work} waits for something that is not time`)
+      }
     }
   })
 
-const keyOf = (fiber: Fibers.AnyFiber): string => {
-  const run = runOf(fiber)
-  return run === undefined ? String(fiber.id().id) : `${run.service} ${run.work}`
-}
+const keyOf = (fiber: AnyFiber): string =>
+  Option.match(Step.of(fiber), { onNone: () => String(fiber.id().id), onSome: Step.name })
 
-/** The work of a service that a fiber is in, by name. What was spawned may wait as long as it likes. */
-const runOf = (fiber: Fibers.AnyFiber) => {
-  // What runs in a service has both in its context.
-  const context = fiber.currentContext as Context.Context<any>
-  const work = Work.of(context)
-  if (work === undefined || !context.unsafeMap.has(ServiceScope.ServiceScope.key)) return undefined
-  const service = Context.unsafeGet(context, ServiceScope.ServiceScope) as ServiceScope.Lifetime
-  const owned = [...service.work].find(({ source }) => source === work.source)
-  const task = owned?.shown.task?.()
-  return task === undefined || task.kind === "spawn" ? undefined : { service: service.path, work: task.name }
-}
+/** Whether a step is a run of a task that is due at times. A spawned one may wait as long as it likes. */
+const isTimed = ({ services }: Driven, { service, work }: Step.Step): Effect.Effect<boolean> =>
+  Effect.map(services, (all) =>
+    all.some(
+      ({ path, tasks }) =>
+        path === service && tasks.some(({ kind, name }) => name === work && kind !== "spawn")
+    )
+  )

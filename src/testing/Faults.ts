@@ -1,71 +1,59 @@
-/** Makes steps of services go wrong, and notes which steps there are. */
+/** Fault injection: makes steps of services go wrong, and records which steps there are. */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as Tracer from "effect/Tracer"
-import * as Finalizers from "../internal/Finalizers.ts"
 import * as Latch from "../internal/Latch.ts"
-import * as Escalation from "../internal/supervision/Escalation.ts"
-import * as InnerFiber from "../internal/InnerFiber.ts"
-import * as ServiceScope from "../internal/lifecycle/Lifetime.ts"
-import type * as WorkDecorator from "../internal/WorkDecorator.ts"
-import { type Fault, nameOf, type Trouble } from "./Scenario.ts"
+import type { DecorateWork } from "../internal/TestHooks.ts"
+import * as Lifetime from "../internal/lifecycle/Lifetime.ts"
+import * as ServiceFailure from "../internal/lifecycle/ServiceFailure.ts"
+import { type Fault, nameOf, type StepKind } from "./Scenario.ts"
 import * as Step from "./Step.ts"
 
-/** What a step fails with, or dies of, when it is made to. */
+/** The error, or the defect, of a step that is made to fail or die. */
 export class InjectedFault extends Data.TaggedError("InjectedFault")<{ readonly at: string }> {
   override get message(): string {
     return `the failure that was injected at ${this.at}`
   }
 }
 
-/** What part of a service's life a step is of. To wait for others is none. */
-export type Kind = Exclude<WorkDecorator.Kind, "wait">
-
-/** What can go wrong with each kind of step. */
-export const troublesOf: Record<Kind, ReadonlyArray<Trouble>> = {
-  start: ["fail", "die", "interrupt", "hang"],
-  run: ["fail", "die", "interrupt", "hang", "stop"],
-  handler: ["fail", "die", "interrupt", "hang", "stop", "slow"],
-  stop: ["fail", "die", "interrupt", "hang"]
-}
-
-/** What makes steps go wrong, and what it has seen. */
+/** Injects faults, and records what came of them. */
 export interface Faults {
-  readonly around: WorkDecorator.Decorate
-  /** The steps that have been reached, in that order. */
-  readonly reached: ReadonlyMap<string, Kind>
-  /** What has gone wrong, each with the error that it went wrong with, if it did with one. */
+  readonly decorateWork: DecorateWork
+  /** The steps that were reached, in order. */
+  readonly reached: ReadonlyMap<string, StepKind>
+  /** The faults that were injected, with their errors. */
   readonly injected: ReadonlyMap<Fault, InjectedFault>
-  /** The errors that a start has handled itself. */
+  /** The errors that a start has recovered from. */
   readonly handled: ReadonlySet<InjectedFault>
 }
 
-/** Makes these go wrong, each once. */
+/** Injects each of these faults once. */
 export const make = (faults: ReadonlyArray<Fault>): Faults => {
-  const reached = new Map<string, Kind>()
+  const reached = new Map<string, StepKind>()
   const injected = new Map<Fault, InjectedFault>()
   const handled = new Set<InjectedFault>()
-  /** How many cleanups of a service have been run. */
+  /** How many cleanups each service has run. */
   const cleanups = new Map<string, number>()
 
-  /** A step is reached: gives what is to go wrong with it, if something is. */
-  const reach = (service: string, work: string, kind: Kind): Fault | undefined => {
+  /** Records that a step is reached. Gives the fault to inject there, if any. */
+  const reach = (service: string, work: string, kind: StepKind): Fault | undefined => {
     const at = Step.name({ service: nameOf(service), work })
     reached.set(at, kind)
     return faults.find((one) => one.at === at && !injected.has(one))
   }
-  /** Goes wrong, in place of a step; but "stop" and "slow" do something before it. */
-  const goWrong = (fault: Fault): Effect.Effect<void> => {
+  /** Goes wrong in place of a step; "stop" and "slow" come before it. */
+  const inject = (fault: Fault): Effect.Effect<void> => {
     const error = new InjectedFault({ at: fault.at })
     injected.set(fault, error)
     switch (fault.trouble) {
       case "fail":
-        // That a step cannot fail, by its type, is no promise at run time.
+        // A step that cannot fail by its type may still do so at run time.
         return Effect.fail(error) as Effect.Effect<never>
       case "die":
         return Effect.die(error)
@@ -79,46 +67,46 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
         return Effect.sleep("1 second")
     }
   }
-  /** A run of some work: what goes wrong does so in its place. */
-  const ran = <A, E, R>(service: string, work: string, kind: Kind, effect: Effect.Effect<A, E, R>) =>
+  /** A start, a run or a handling: the fault takes its place. */
+  const before = <A, E, R>(service: string, work: string, kind: StepKind, effect: Effect.Effect<A, E, R>) =>
     Effect.suspend((): Effect.Effect<A, E, R> => {
       const fault = reach(service, work, kind)
-      return fault === undefined ? effect : Effect.zipRight(goWrong(fault), effect)
+      return fault === undefined ? effect : Effect.zipRight(inject(fault), effect)
     })
-  /** A step of a stop: what goes wrong does so after it, so that what it releases is released. */
-  const stepped = <A, E, R>(service: string, work: string, effect: Effect.Effect<A, E, R>) =>
+  /** A step of a stop: the fault comes after it, so that it has released what it releases. */
+  const after = <A, E, R>(service: string, work: string, effect: Effect.Effect<A, E, R>) =>
     Effect.tap(effect, () => {
       const fault = reach(service, work, "stop")
-      return fault === undefined ? Effect.void : goWrong(fault)
+      return fault === undefined ? Effect.void : inject(fault)
     })
-  /** A cleanup. All are called the same, so they are numbered. */
-  const cleaned = <A, E, R>(service: string, cleanup: Effect.Effect<A, E, R>) =>
+  /** A cleanup. All have the same name, so they are numbered. */
+  const aroundCleanup = <A, E, R>(service: string, cleanup: Effect.Effect<A, E, R>) =>
     Effect.suspend(() => {
       const count = (cleanups.get(service) ?? 0) + 1
       cleanups.set(service, count)
-      return stepped(service, `cleanup ${count}`, cleanup)
+      return after(service, `cleanup ${count}`, cleanup)
     })
-  /** A start: goes wrong before it, after each thing that the service comes to own, and at the end. */
-  const begun = <A, E, R>(service: string, onStart: Effect.Effect<A, E, R>) => {
+  /** A start: faults come before it, after each thing that the service comes to own, and at its end. */
+  const aroundStart = <A, E, R>(service: string, onStart: Effect.Effect<A, E, R>) => {
     cleanups.delete(service)
-    const before = injected.size
-    const after = new Map<string, number>()
-    const grown = (what: string) => {
-      const count = (after.get(what) ?? 0) + 1
-      after.set(what, count)
+    const earlier = injected.size
+    const counts = new Map<string, number>()
+    const onOwned = (what: string) => {
+      const count = (counts.get(what) ?? 0) + 1
+      counts.set(what, count)
       return reach(service, `onStart after ${what}${count === 1 ? "" : ` (${count})`}`, "start")
     }
-    return ran(service, "onStart", "start", watched(onStart, grown, goWrong)).pipe(
-      Effect.zipLeft(ran(service, "the end of onStart", "start", Effect.void)),
-      Effect.onExit((exit) => Effect.sync(() => noteHandled(service, before, exit)))
+    return before(service, "onStart", "start", watchOwned(onStart, onOwned, inject)).pipe(
+      Effect.zipLeft(before(service, "the end of onStart", "start", Effect.void)),
+      Effect.onExit((exit) => Effect.sync(() => recordHandled(service, earlier, exit)))
     )
   }
-  /** A start has ended: what went wrong in it, and is not what it ended with, it has handled. */
-  const noteHandled = (service: string, before: number, exit: Exit.Exit<unknown, unknown>) => {
+  /** A start that ends without an error that was injected into it has handled that error. */
+  const recordHandled = (service: string, earlier: number, exit: Exit.Exit<unknown, unknown>) => {
     const cause = Exit.isFailure(exit) ? exit.cause : Cause.empty
-    // As text, since an error that has gone through a span is given out as a stand-in.
+    // As text: Effect replaces an error that passes a span by a proxy.
     const errors = new Set([...Cause.failures(cause), ...Cause.defects(cause)].map(String))
-    for (const [{ at }, error] of [...injected].slice(before)) {
+    for (const [{ at }, error] of [...injected].slice(earlier)) {
       const isOfStart = reached.get(at) === "start" && Step.isOf(at, nameOf(service))
       if (isOfStart && !errors.has(String(error))) handled.add(error)
     }
@@ -128,15 +116,15 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
     reached,
     injected,
     handled,
-    around: ({ path }, kind, work, effect) => {
+    decorateWork: ({ path }, kind, work, effect) => {
       switch (kind) {
         case "start":
-          return Effect.suspend(() => begun(path, effect))
+          return Effect.suspend(() => aroundStart(path, effect))
         case "stop":
-          return work === "a cleanup" ? cleaned(path, effect) : stepped(path, work, effect)
+          return work === "a cleanup" ? aroundCleanup(path, effect) : after(path, work, effect)
         case "run":
         case "handler":
-          return ran(path, work, kind, effect)
+          return before(path, work, kind, effect)
         case "wait":
           return effect
       }
@@ -144,53 +132,56 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
   }
 }
 
-/** Does not end by itself, and is known to wait for nothing real. */
+/** Hangs, without seeming to wait for something real. */
 const hang: Effect.Effect<never> = Effect.async<never>(() => {}, Latch.ours)
 
-/** As `Service.stop`, in whatever work of a service. */
-const askStop: Effect.Effect<void> = Effect.flatMap(
-  // What runs in a service has it.
-  ServiceScope.lifetime as Effect.Effect<ServiceScope.Lifetime>,
-  Escalation.askStop
-)
+/** The service whose work runs this. All decorated work has it in its context. */
+const lifetime = Lifetime.lifetime as Effect.Effect<Lifetime.Lifetime>
+
+/** As `Service.stop`. */
+const askStop: Effect.Effect<void> = Effect.flatMap(lifetime, ServiceFailure.askStop)
 
 /**
- * Runs a start, and asks after each thing that the service comes to own what is
- * to happen instead of the next step of its fiber. A tracer sees each step, and
- * so this needs nothing of what starts.
+ * Runs a start. After each thing that the service comes to own, it asks
+ * `onOwned` for a fault, which is injected before the next operation of the
+ * fiber. A tracer sees each operation, so the start itself needs no hooks.
  */
-const watched = <A, E, R>(
+const watchOwned = <A, E, R>(
   onStart: Effect.Effect<A, E, R>,
-  grown: (what: string) => Fault | undefined,
-  goWrong: (fault: Fault) => Effect.Effect<void>
+  onOwned: (what: string) => Fault | undefined,
+  inject: (fault: Fault) => Effect.Effect<void>
 ): Effect.Effect<A, E, R> =>
   Effect.gen(function* () {
-    // What starts has it.
-    const service = yield* ServiceScope.lifetime as Effect.Effect<ServiceScope.Lifetime>
+    const service = yield* lifetime
     const tracer = yield* Effect.tracer
     const starting = Option.getOrUndefined(Fiber.getCurrentFiber())
-    let most = countOf(service)
+    let known = countOf(service)
     let next: Fault | undefined
     const watching = Tracer.make({
       span: (...args) => tracer.span(...args),
-      context: (step, fiber) => {
-        if (fiber !== starting) return tracer.context(step, fiber)
+      context: (operation, fiber) => {
+        if (fiber !== starting) return tracer.context(operation, fiber)
         const count = countOf(service)
-        if (count.total > most.total) {
-          next = grown(addedTo(service, most, count)) ?? next
-          most = count
+        if (count.total > known.total) {
+          next = onOwned(newestOf(service, known, count)) ?? next
+          known = count
         }
-        // In an uninterruptible region, as that of `acquireRelease`, a hang would be no fair one.
-        const flags = InnerFiber.of(fiber).currentRuntimeFlags
-        if (next === undefined || !RuntimeFlags.interruptible(flags)) return tracer.context(step, fiber)
+        // In an uninterruptible region, such as that of `acquireRelease`, a hang would be unfair.
+        if (next === undefined || !isInterruptible(fiber)) return tracer.context(operation, fiber)
         const fault = next
         next = undefined
-        // A step gives the effect that comes next.
-        return goWrong(fault) as ReturnType<typeof step>
+        // An operation returns the effect that follows it.
+        return inject(fault) as ReturnType<typeof operation>
       }
     })
     return yield* Effect.withTracer(onStart, watching)
   })
+
+const isInterruptible = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean => {
+  // To read all FiberRefs brings that of the flags up to date.
+  fiber.getFiberRefs()
+  return RuntimeFlags.interruptible(fiber.getFiberRef(FiberRef.currentRuntimeFlags))
+}
 
 interface Count {
   readonly work: number
@@ -199,16 +190,16 @@ interface Count {
   readonly total: number
 }
 
-/** How much a service owns. */
-const countOf = ({ children, listeners, scope, work }: ServiceScope.Lifetime): Count => ({
+/** How many things a service owns. What it puts straight into its scope cannot be counted. */
+const countOf = ({ children, cleanups, listeners, work }: Lifetime.Lifetime): Count => ({
   work: work.size,
   listeners: listeners.size,
   children: children.size,
-  total: work.size + listeners.size + children.size + Finalizers.of(scope).size
+  total: work.size + listeners.size + children.size + cleanups.size
 })
 
-/** What has been added to what a service owns, by name. */
-const addedTo = (service: ServiceScope.Lifetime, before: Count, now: Count): string => {
+/** The newest thing that a service owns, by name. */
+const newestOf = (service: Lifetime.Lifetime, before: Count, now: Count): string => {
   if (now.work > before.work) return [...service.work].at(-1)?.name ?? "work"
   if (now.listeners > before.listeners)
     return `listener ${[...service.listeners].at(-1)?.status().event ?? ""}`

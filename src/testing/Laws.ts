@@ -1,15 +1,15 @@
-/** The laws that every service keeps, and whether a rehearsal has kept them. */
+/** The laws that every service keeps, as invariants of a simulation. */
 import * as Cause from "effect/Cause"
 import * as Exit from "effect/Exit"
 import type * as Journal from "../Journal.ts"
 import * as Reason from "../internal/Reason.ts"
 import { counted } from "../internal/Format.ts"
-import type { Rehearsal } from "./Rehearsal.ts"
+import { line } from "./AppUnderTest.ts"
 import { appName, nameOf, parentName } from "./Scenario.ts"
+import type { Simulation } from "./Simulation.ts"
 import * as Step from "./Step.ts"
-import * as Timeline from "./Timeline.ts"
 
-/** The laws, by what they are called, each as a sentence about a service. */
+/** The laws by name, each as a sentence about a service. */
 export const laws = {
   starts: "when nothing goes wrong it starts, each time anew",
   works: "when nothing goes wrong, nothing of it fails",
@@ -31,34 +31,37 @@ export type Law = keyof typeof laws
 /** The names of all laws. */
 export const names = Object.keys(laws) as ReadonlyArray<Law>
 
-/** A law was not kept. */
-export interface Breach {
+/** A law that was broken. */
+export interface Violation {
   readonly law: Law
   /** What was seen, as text. */
   readonly what: string
 }
 
-/** What a rehearsal has broken, of all laws but these, in the order of the laws. */
-export const judge = (rehearsal: Rehearsal, except: ReadonlyArray<Law>): ReadonlyArray<Breach> =>
-  names.flatMap((law) => (except.includes(law) ? [] : judges[law](rehearsal).map((what) => ({ law, what }))))
+/** How a simulation violates the laws, but for some of them, in the order of the laws. */
+export const violations = (simulation: Simulation, except: ReadonlyArray<Law>): ReadonlyArray<Violation> =>
+  names.flatMap((law) =>
+    except.includes(law) ? [] : invariants[law](simulation).map((what) => ({ law, what }))
+  )
 
-type Judge = (rehearsal: Rehearsal) => ReadonlyArray<string>
+/** Gives what was seen against a law, as text. */
+type Invariant = (simulation: Simulation) => ReadonlyArray<string>
 
-const judges: Record<Law, Judge> = {
+const invariants: Record<Law, Invariant> = {
   starts: (it) => {
-    if (!isLeftAlone(it) || it.isUp) return []
+    if (!isUndisturbed(it) || it.isUp) return []
     if (it.stuck !== undefined) return [it.stuck]
     if (it.exit === undefined) return ["it does not start"]
-    // An app never ends by itself in success.
+    // An app never ends in success.
     const cause = Exit.isFailure(it.exit) ? it.exit.cause : Cause.empty
-    // One that asks for its stop while it starts is never up.
+    // A service that asks for its stop while it starts is never up.
     if (Cause.isInterruptedOnly(cause) && it.entries.some(({ _tag }) => _tag === "StopAsked")) return []
     return [`it does not start: ${Reason.ofCause(cause)}`]
   },
   works: (it) => {
-    if (!isLeftAlone(it) || !it.isUp) return []
+    if (!isUndisturbed(it) || !it.isUp) return []
     return [
-      ...it.entries.filter(({ _tag }) => failures.has(_tag) && !judgedElsewhere.has(_tag)).map(text),
+      ...it.entries.filter(({ _tag }) => failures.has(_tag) && !ofOtherLaws.has(_tag)).map(text),
       ...(it.asked === undefined ? [] : [`what it was asked failed: ${Reason.ofCause(it.asked)}`])
     ]
   },
@@ -89,7 +92,7 @@ const judges: Record<Law, Judge> = {
       .map(({ service }) => `the start of ${nameOf(service)} did not let itself be interrupted`)
   ],
   "closes what it opens": (it) => (it.exit === undefined ? [] : it.resources),
-  "leaves nothing": (it) => it.left,
+  "leaves nothing": (it) => it.leftovers,
   "goes quiet": (it) => [
     ...it.handledAfter.map((listener) => `${listener} was told of an event when all was over`),
     ...it.entries.flatMap((entry, index) => {
@@ -104,12 +107,12 @@ const judges: Record<Law, Judge> = {
   "fails aloud": (it) => [
     ...[...it.injected].flatMap(([{ at, trouble }, error]) => {
       if (trouble !== "fail" && trouble !== "die") return []
-      const isKnown = it.handled.has(error) || (it.reached.get(at) === "start" && isAnswered(it, at))
-      return isKnown || isTold(it, error) ? [] : [`${error.message} is nowhere in the journal`]
+      const isKnown = it.handled.has(error) || (it.reached.get(at) === "start" && isStartRecorded(it, at))
+      return isKnown || isRecorded(it, error) ? [] : [`${error.message} is nowhere in the journal`]
     }),
-    ...it.unheard
-      .filter(({ step }) => !mayYetBeAsked(it, step))
-      .filter(({ cause }) => !errorsOf(cause).some((error) => isTold(it, error)))
+    ...it.forgotten
+      .filter(({ step }) => !wasPrevented(it, step))
+      .filter(({ cause }) => !errorsOf(cause).some((error) => isRecorded(it, error)))
       .map(
         ({ cause, step }) =>
           `a fiber, forked by ${Step.name(step)}, failed, and nobody was told: ${Reason.ofCause(cause)}. ` +
@@ -125,11 +128,11 @@ const judges: Record<Law, Judge> = {
   "restarts as it was": (it) => it.changed
 }
 
-/** Whether nothing was done to it but to start and stop it, when it was up. */
-const isLeftAlone = ({ scenario: { faults = [], stopAfter } }: Rehearsal): boolean =>
+/** Whether the app was only started and, when it was up, stopped. */
+const isUndisturbed = ({ scenario: { faults = [], stopAfter } }: Simulation): boolean =>
   faults.length === 0 && stopAfter === undefined
 
-/** Entries that tell of a failure. */
+/** Entries that record a failure. */
 const failures = new Set<Journal.Entry["_tag"]>([
   "AppCrashed",
   "StartFailed",
@@ -144,17 +147,17 @@ const failures = new Set<Journal.Entry["_tag"]>([
   "RetriesExhausted"
 ])
 
-/** Failures that are no matter of `works`: samples of events are no fair trial of what handles them, and deadlines have a law. */
-const judgedElsewhere = new Set<Journal.Entry["_tag"]>(["HandlerFailed", "StopTimedOut"])
+/** Failures that do not count for `works`: generated events are no fair test of their handlers, and deadlines have a law of their own. */
+const ofOtherLaws = new Set<Journal.Entry["_tag"]>(["HandlerFailed", "StopTimedOut"])
 
-/** Entries that tell of work. */
+/** Entries that record work. */
 const work = new Set<Journal.Entry["_tag"]>(["TaskTicked", "EventHandled", "EventEmitted", "EventPublished"])
 
-/** Entries between which a service is there, or is not. */
+/** Entries that begin and end the life of a service. */
 const turns = new Set<Journal.Entry["_tag"]>(["ServiceStarting", "ServiceStopped"])
 
-/** Whether a step of a stop was made to hang, or waits for what was. */
-const wasMadeToHang = (it: Rehearsal, service: string, step: string): boolean =>
+/** Whether a step of a stop was made to hang, or waits for one that was. */
+const wasMadeToHang = (it: Simulation, service: string, step: string): boolean =>
   hasChildMadeToHang(it, service) ||
   madeToHang(it).some(([at, kind]) => {
     if (!Step.isOf(at, service)) return false
@@ -163,34 +166,34 @@ const wasMadeToHang = (it: Rehearsal, service: string, step: string): boolean =>
     return at.endsWith(": onStop") ? step === "onStop" : step === "a cleanup"
   })
 
-/** Whether something that a service has adopted was made to hang: it may wait for that. */
-const hasChildMadeToHang = (it: Rehearsal, service: string): boolean =>
+/** Whether a step of an adopted service was made to hang. Its parent may wait for it. */
+const hasChildMadeToHang = (it: Simulation, service: string): boolean =>
   madeToHang(it).some(([at]) =>
     service === parentName ? !Step.isOf(at, service) : at.startsWith(`${service} > `)
   )
 
 /** The steps that were made to hang, each with its kind. */
-const madeToHang = ({ injected, reached }: Rehearsal) =>
+const madeToHang = ({ injected, reached }: Simulation) =>
   [...injected.keys()].flatMap(({ at, trouble }) =>
     trouble === "hang" ? [[at, reached.get(at)] as const] : []
   )
 
-/** Whether who was to ask for a fiber was kept from it: by what went wrong in its service, or in a start that did not end. */
-const mayYetBeAsked = ({ entries, injected }: Rehearsal, { service, work }: Step.Step): boolean =>
+/** Whether a fault in the service, or the end of its start, may have kept the step from waiting for the fiber. */
+const wasPrevented = ({ entries, injected }: Simulation, { service, work }: Step.Step): boolean =>
   [...injected.keys()].some(({ at }) => Step.isOf(at, nameOf(service))) ||
   (work === "onStart" &&
     !entries.some((entry) => entry._tag === "ServiceStarted" && nameOf(entry.service) === nameOf(service)))
 
-/** Whether the journal tells how the start of the service of this step has ended: with what is told first. */
-const isAnswered = ({ entries }: Rehearsal, at: string): boolean =>
+/** Whether the journal records how the start of the service of this step ended: with its first failure, if any. */
+const isStartRecorded = ({ entries }: Simulation, at: string): boolean =>
   entries.some(
     (entry) =>
       (entry._tag === "ServiceStarted" || entry._tag === "StartFailed") &&
       Step.isOf(at, nameOf(entry.service))
   )
 
-/** Whether an error is in the journal: in a cause, or as the reason why a service is unhealthy. */
-const isTold = ({ entries }: Rehearsal, error: unknown): boolean =>
+/** Whether an error is in the journal: in a cause, or as the reason of bad health. */
+const isRecorded = ({ entries }: Simulation, error: unknown): boolean =>
   entries.some((entry) =>
     entry._tag === "HealthChanged"
       ? entry.reason === Reason.ofCause(Cause.fail(error))
@@ -199,15 +202,15 @@ const isTold = ({ entries }: Rehearsal, error: unknown): boolean =>
           .some((other) => isSame(other, error))
   )
 
-/** The cause that an entry tells of, if there is one. */
+/** The cause in an entry, if it has one. */
 const causesOf = (entry: Journal.Entry): ReadonlyArray<Cause.Cause<unknown>> =>
   "cause" in entry && entry.cause !== undefined ? [entry.cause] : []
 
-/** Whether it is the same error: Effect gives out stand-ins for errors that have gone through a span. */
+/** Whether two errors are the same. Effect replaces an error that passes a span by a proxy. */
 const isSame = (one: unknown, other: unknown): boolean =>
   one === other || (one instanceof Error && other instanceof Error && String(one) === String(other))
 
-/** The errors in a cause, and those in the causes that they have in turn. */
+/** The errors in a cause, and those in the causes of these errors. */
 const errorsOf = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> => {
   const errors = [...Cause.failures(cause), ...Cause.defects(cause)]
   const inner = errors.flatMap((error) =>
@@ -218,5 +221,5 @@ const errorsOf = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> => {
   return [...errors, ...inner]
 }
 
-/** As the timeline has it. */
-const text = (entry: Journal.Entry): string => Timeline.line(appName, entry)
+/** An entry as the timeline shows it. */
+const text = (entry: Journal.Entry): string => line(appName, entry)

@@ -1,7 +1,6 @@
 /**
- * Checks services against the laws of their lifecycle: starts and stops them
- * under all the trouble that can be, and shows the shortest course of events in
- * which a law is broken.
+ * Checks services against the laws of their lifecycle: simulates them under
+ * every kind of fault, and shows the shortest scenario that breaks a law.
  */
 import type * as DateTime from "effect/DateTime"
 import * as Data from "effect/Data"
@@ -12,10 +11,8 @@ import type * as App from "../App.ts"
 import type * as EventBus from "../EventBus.ts"
 import * as Input from "../internal/Input.ts"
 import * as Laws from "./Laws.ts"
-import * as Plan from "./Plan.ts"
-import * as Rehearsal from "./Rehearsal.ts"
 import * as Scenario from "./Scenario.ts"
-import * as Shape from "./Shape.ts"
+import * as Simulation from "./Simulation.ts"
 import type * as Stub from "./Stub.ts"
 import type * as TestEventBus from "./TestEventBus.ts"
 
@@ -25,53 +22,52 @@ export { open, UsedAfterCloseError } from "./Resource.ts"
 export type { Resource } from "./Resource.ts"
 export type { Fault, Scenario, Trouble } from "./Scenario.ts"
 
-/** What services are given when they are checked. */
+/** What a check provides to services. */
 export type Provided = App.Provided | EventBus.EventBus | TestEventBus.TestEventBus
 
 /** Options of `check`. */
 export interface Options<A> {
-  /** What is asked of the services while they are up, in each scenario: calls, events. By default nothing. */
+  /** Runs while the services are up, in each scenario: calls, events. By default nothing. */
   readonly during?: Effect.Effect<unknown, unknown, A | Provided> | undefined
   /** Stand-ins for services, made by `TestApp.stub` and `TestApp.override`. */
   readonly replace?: ReadonlyArray<Stub.Replacing> | undefined
-  /** Laws that are not asked for: `works`, where something is meant to fail. By default none. */
+  /** Laws that are not checked, such as `works` where something is meant to fail. By default none. */
   readonly except?: ReadonlyArray<Laws.Law> | undefined
-  /** When it is, as each scenario begins. Defaults to the first moment of 1970, UTC. */
+  /** The time at which each scenario begins. Defaults to the first moment of 1970, UTC. */
   readonly startsAt?: DateTime.DateTime.Input | undefined
   /**
-   * At how many moments something comes due while the services are up, before
-   * they are stopped. Defaults to 20. What was due rarely and has not run is
-   * told in the report.
+   * How many moments at which something comes due the services are up for.
+   * Defaults to 20. The report names what was due later.
    */
   readonly moments?: number | undefined
-  /** How many scenarios are made up at random, beside those that are always tried. Defaults to 50. */
+  /** How many random scenarios are tried besides the systematic ones. Defaults to 50. */
   readonly runs?: number | undefined
-  /** What those are made from. Defaults to 1, so that each check is the same. */
+  /** The seed of the random scenarios. Defaults to 1, so each check is the same. */
   readonly seed?: number | undefined
-  /** As that of `TestApp.make`; but by default `50 millis`, since it is waited for in each scenario. */
+  /** As that of `TestApp.make`, but `50 millis` by default, as each scenario may take that long. */
   readonly patience?: Duration.DurationInput | undefined
-  /** Tries only this scenario, as an error has told it. */
+  /** Tries only this scenario, such as that of a `LawBrokenError`. */
   readonly only?: Scenario.Scenario | undefined
 }
 
-/** All laws were kept. */
+/** The result of a check that found all laws kept. */
 export interface Report {
   /** How many scenarios were tried. */
   readonly scenarios: number
-  /** The steps that were reached. Each was made to go wrong, unless it was `only` one scenario. */
+  /** The steps that were reached. Each was made to go wrong, unless `only` one scenario was tried. */
   readonly steps: ReadonlyArray<string>
-  /** Work that never came due, and so was not tried; and with `only`, its steps that were not reached. */
+  /** Work that never came due, and so was not tried; with `only`, also the steps of its faults that were not reached. */
   readonly missed: ReadonlyArray<string>
 }
 
 /** A law was broken. */
 export class LawBrokenError extends Data.TaggedError("LawBrokenError")<{
   readonly law: Laws.Law
-  /** What was seen: of this law first, and then of others. */
+  /** What was seen, against this law first. */
   readonly breaches: ReadonlyArray<string>
-  /** The shortest course of events that was found to break it: `check(layer, { only: scenario })` tries it again. */
+  /** The shortest scenario that was found to break it. `check(layer, { only: scenario })` tries it again. */
   readonly scenario: Scenario.Scenario
-  /** All that happened in it. */
+  /** All that happened in that scenario. */
   readonly timeline: ReadonlyArray<string>
 }> {
   override get message(): string {
@@ -90,8 +86,8 @@ export class LawBrokenError extends Data.TaggedError("LawBrokenError")<{
  * with nothing wrong; with a failure, a defect, an interruption and a hang at
  * each step of their start, of their work and of their stop; stopped after any
  * number of steps, by two at once, from their own work; restarted as children;
- * and with several of these at random. Each listener is sent an event that its
- * schema makes up. They are given an `EventBus`.
+ * and with several of these at random. Each listener gets an event generated
+ * from its schema. Provides an `EventBus`.
  *
  * Fails with `LawBrokenError` and the shortest scenario that breaks a law.
  *
@@ -120,36 +116,34 @@ export const check = <A, E, R>(
       const expected = "a layer, as that of a service"
       throw new Input.InputError({ where, input: "layer", expected, actual: layer })
     }
-    if (only !== undefined) Scenario.check(where, only)
+    if (only !== undefined) Scenario.validate(where, only)
     if (options.during !== undefined) Input.effect(where, "during", options.during)
-    const play = playOf(layer, options)
+    const subject = subjectOf(layer, options)
     let scenarios = 0
-    const rehearsed = (how: Rehearsal.Play, scenario: Scenario.Scenario) =>
-      Effect.map(Rehearsal.run(how, scenario), (rehearsal): Tried => ({
-        rehearsal,
-        breaches: Laws.judge(rehearsal, except)
+    const simulate = (how: Simulation.Subject, scenario: Scenario.Scenario) =>
+      Effect.map(Simulation.run(how, scenario), (simulation): Trial => ({
+        simulation,
+        violations: Laws.violations(simulation, except)
       }))
-    const tried = (scenario: Scenario.Scenario) =>
+    const tryOut = (scenario: Scenario.Scenario) =>
       Effect.gen(function* () {
         scenarios++
-        const it = yield* rehearsed(play, scenario)
-        if (it.breaches.length === 0 || !it.rehearsal.isHasty) return it
-        // Nobody is accused because the machine is slow.
-        return yield* rehearsed(
-          { ...play, patienceMillis: Math.max(play.patienceMillis, longPatience) },
-          scenario
-        )
+        const trial = yield* simulate(subject, scenario)
+        if (trial.violations.length === 0 || !trial.simulation.isHasty) return trial
+        // A slow machine breaks no law.
+        const patienceMillis = Math.max(subject.patienceMillis, longPatience)
+        return yield* simulate({ ...subject, patienceMillis }, scenario)
       })
-    const kept = (scenario: Scenario.Scenario) =>
+    const keepsLaws = (scenario: Scenario.Scenario) =>
       Effect.gen(function* () {
-        const { breaches, rehearsal } = yield* tried(scenario)
-        const law = breaches[0]?.law
-        if (law === undefined) return rehearsal
-        const shows = (shorter: Scenario.Scenario) =>
-          Effect.map(tried(shorter), (it) => (it.breaches[0]?.law === law ? it : undefined))
-        return yield* broken(law, yield* Plan.shortest(scenario, { breaches, rehearsal }, shows))
+        const trial = yield* tryOut(scenario)
+        const law = trial.violations[0]?.law
+        if (law === undefined) return trial.simulation
+        const shows = (smaller: Scenario.Scenario) =>
+          Effect.map(tryOut(smaller), (it) => (it.violations[0]?.law === law ? it : undefined))
+        return yield* broken(law, yield* Scenario.shrink(scenario, trial, shows))
       })
-    const first = yield* kept(only ?? {})
+    const first = yield* keepsLaws(only ?? {})
     const unreached = (only?.faults ?? []).map(({ at }) => at).filter((at) => !first.reached.has(at))
     const report = () => ({
       scenarios,
@@ -157,29 +151,35 @@ export const check = <A, E, R>(
       missed: [...new Set([...first.missed, ...unreached])]
     })
     if (only !== undefined) return report()
-    // What is there once may be in the way the next time.
-    const again = yield* kept({})
+    // A second time, as state that is left by the first may get in the way.
+    const again = yield* keepsLaws({})
     const law = "restarts as it was"
     const changed = except.includes(law)
       ? []
-      : Shape.differences([...first.reached.keys()], [...again.reached.keys()])
-    const breaches = changed.map((what) => ({ law, what }) as const)
-    if (breaches.length > 0) return yield* broken(law, { breaches, rehearsal: again })
-    for (const scenario of Plan.each(first)) yield* kept(scenario)
-    for (const scenario of Plan.atRandom(first, runs, seed)) yield* kept(scenario)
+      : Simulation.differences([...first.reached.keys()], [...again.reached.keys()])
+    const violations = changed.map((what) => ({ law, what }) as const)
+    if (violations.length > 0) return yield* broken(law, { violations, simulation: again })
+    for (const scenario of Scenario.each(first)) yield* keepsLaws(scenario)
+    for (const scenario of Scenario.atRandom(first, runs, seed)) yield* keepsLaws(scenario)
     return report()
   })
 
 const where = "ServiceLaws.check"
 
-const playOf = <A, E, R>(
+/** How long, in milliseconds, something real is waited for before a law counts as broken. */
+const longPatience = 1_000
+
+/** How many violations an error shows: the first few tell what is wrong. */
+const mostLines = 5
+
+const subjectOf = <A, E, R>(
   layer: Layer.Layer<A, E, R>,
   { during = Effect.void, moments = 20, patience = "50 millis", replace = [], startsAt = 0 }: Options<A>
-): Rehearsal.Play => ({
+): Simulation.Subject => ({
   where,
-  // What it needs comes from who checks it.
+  // The rest of what it needs comes from the caller of `check`.
   layer: layer as Layer.Layer<A, E>,
-  // The app offers what it uses.
+  // What it needs is what the app provides.
   during: during as Effect.Effect<unknown, unknown>,
   moments: Input.positiveInteger(where, "moments", moments),
   patienceMillis: Input.positiveMillis(where, "patience", patience),
@@ -187,25 +187,19 @@ const playOf = <A, E, R>(
   startsAt
 })
 
-/** How long, in milliseconds, something real is waited for before a law is said to be broken. */
-const longPatience = 1_000
-
-/** The first few tell what is wrong. */
-const mostLines = 5
-
-interface Tried {
-  readonly rehearsal: Rehearsal.Rehearsal
-  readonly breaches: ReadonlyArray<Laws.Breach>
+interface Trial {
+  readonly simulation: Simulation.Simulation
+  readonly violations: ReadonlyArray<Laws.Violation>
 }
 
-const broken = (law: Laws.Law, { breaches, rehearsal }: Tried) =>
+const broken = (law: Laws.Law, { simulation, violations }: Trial) =>
   new LawBrokenError({
     law,
     breaches: [
-      ...breaches.filter((one) => one.law === law),
-      ...breaches.filter((one) => one.law !== law)
+      ...violations.filter((one) => one.law === law),
+      ...violations.filter((one) => one.law !== law)
     ].map(({ what }) => what),
-    // Without what it does not have.
-    scenario: JSON.parse(JSON.stringify(rehearsal.scenario)) as Scenario.Scenario,
-    timeline: rehearsal.timeline
+    // Without the options that are undefined.
+    scenario: JSON.parse(JSON.stringify(simulation.scenario)) as Scenario.Scenario,
+    timeline: simulation.timeline
   })

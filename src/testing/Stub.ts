@@ -1,18 +1,18 @@
-/** Stand-ins for services: what a test puts in their place, whatever way their layers are nested. */
+/** Replacements of services in a test, however their layers are nested. */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Input from "../internal/Input.ts"
-import type { Replacement } from "../internal/Replacements.ts"
+import type { Replacement } from "../internal/TestHooks.ts"
 
-/** A service by its name, and what stands in for it. */
+/** The name of a service, and its replacement. */
 export type Replacing = readonly [name: string, replacement: Replacement]
 
-/** A service class. Plain tags have no layer that could be replaced. */
+/** A service class. A plain tag has no layer to replace. */
 type ServiceClass<Self, Shape> = Context.Tag<Self, Shape> & { readonly layer: unknown }
 
 /**
- * Puts this in the place of a service, which is not started; what it needs
- * still is. Methods that are left out die, with the name of what was called.
+ * Replaces a service, which is not started; the services it needs are. A method
+ * that is left out throws when it is used, with its name.
  */
 export const stub = <Self, Shape>(
   service: ServiceClass<Self, Shape>,
@@ -21,7 +21,7 @@ export const stub = <Self, Shape>(
   const what = check("TestApp.stub", service, "methods", methods)
   const shape = new Proxy(what, {
     get: (target, method, receiver) => {
-      // These are asked for by who inspects it, waits for it, or prints it.
+      // What inspects, awaits or prints an object asks for these.
       const isOfAll = typeof method === "symbol" || method === "then" || method === "toJSON"
       if (method in target || isOfAll) return Reflect.get(target, method, receiver)
       throw new Error(`"${method}" of ${service.key} was asked for, but the test's stub does not have it.`)
@@ -30,7 +30,7 @@ export const stub = <Self, Shape>(
   return [service.key, { onStart: () => Effect.succeed(shape), stops: false }]
 }
 
-/** Starts a service as it is, and changes what it offers: a method made slow, failing or observed. */
+/** Starts a service, and replaces some of its methods: with slow, failing or observed ones. */
 export const override = <Self, Shape>(
   service: ServiceClass<Self, Shape>,
   change: (real: Shape) => Partial<NoInfer<Shape>>
@@ -42,7 +42,7 @@ export const override = <Self, Shape>(
     return new Proxy(what, {
       get: (target, key) => {
         if (Object.hasOwn(instead, key)) return Reflect.get(instead, key)
-        // Of the real one, since it may have parts that only it can reach.
+        // With the service itself as `this`, since it may have private members.
         const value: unknown = Reflect.get(target, key, target)
         return typeof value === "function" ? value.bind(target) : value
       }
@@ -51,7 +51,7 @@ export const override = <Self, Shape>(
   return [service.key, { onStart: (real) => Effect.map(real, changed), stops: true }]
 }
 
-/** Stand-ins by the name of the service, and which of them nothing has asked for. Throws `InputError` when one service has two. */
+/** Replacements by the name of their service, and the names of those not used yet. Throws `InputError` when a service has two. */
 export const all = (where: string, replace: ReadonlyArray<Replacing>) => {
   const unused = new Set(replace.map(([name]) => name))
   if (unused.size < replace.length) {

@@ -1,8 +1,8 @@
 /**
- * A whole app in a test, as `App.launch` runs it, in time that moves when the
- * test says so: boot, intervals, crons, backoff, deadlines and the stop.
+ * A whole app in a test, run as by `App.launch`, in virtual time that the test
+ * moves: boot, intervals, crons, backoff, deadlines and the stop.
  *
- * It works with any test runner, and needs nothing of one.
+ * Works with any test runner.
  */
 import * as Data from "effect/Data"
 import type * as DateTime from "effect/DateTime"
@@ -19,8 +19,8 @@ import * as Input from "../internal/Input.ts"
 import type * as Journal from "../Journal.ts"
 import type { Snapshot } from "../internal/status/ServiceStatus.ts"
 import * as StopReport from "../internal/status/StopReport.ts"
+import * as AppUnderTest from "./AppUnderTest.ts"
 import * as Drive from "./Drive.ts"
-import * as Stage from "./Stage.ts"
 import type * as Stub from "./Stub.ts"
 import type * as TestEventBus from "./TestEventBus.ts"
 
@@ -30,24 +30,24 @@ export type { Replacing } from "./Stub.ts"
 
 /** Options of `make`. */
 export interface Options extends App.Options {
-  /** When it is, as the app begins. Defaults to the first moment of 1970, UTC. */
+  /** The time at which the app begins. Defaults to the first moment of 1970, UTC. */
   readonly startsAt?: DateTime.DateTime.Input | undefined
   /** Stand-ins for services, made by `stub` and `override`. */
   readonly replace?: ReadonlyArray<Stub.Replacing> | undefined
   /**
-   * Interrupts fibers at random points and runs them in random order, the same
-   * for the same number. Shows races that the usual order hides.
+   * With a seed, fibers yield at random points and run in random order, the
+   * same for the same seed. Shows races that the usual order hides.
    */
   readonly seed?: number | undefined
   /**
-   * How long, in real time, a run of a task may wait for something that is not
-   * time, as a promise, before time goes on without it. Defaults to `1 second`:
-   * longer than a file or a local database takes.
+   * How long, in real time, a fiber may wait for something real, such as a
+   * promise, before time moves on without it. Defaults to `1 second`, longer
+   * than a file or a local database takes.
    */
   readonly patience?: Duration.DurationInput | undefined
 }
 
-/** An app has stopped, and something of it is still there. */
+/** An app has stopped, but a fiber, timer, socket or listener that it began has not ended. */
 export class LeftBehindError extends Data.TaggedError("LeftBehindError")<{
   readonly left: ReadonlyArray<string>
 }> {
@@ -56,47 +56,46 @@ export class LeftBehindError extends Data.TaggedError("LeftBehindError")<{
   }
 }
 
-/** What an app in a test provides to what it runs. */
+/** What an app provides to the effects that a test runs in it. */
 export type Provided = App.Provided | TestEventBus.TestEventBus
 
 /** An app that is up. */
 export interface TestApp<A> {
   /**
-   * Moves time on, and does all that comes due on the way, each at its moment.
-   * A run of a task that waits for something else than time is waited for, up
-   * to `patience`; then the timeline tells of it: `Shop > Mailer: greeting waits
-   * for something that is not time`.
+   * Moves time, and runs all that comes due on the way, each at its moment.
+   * A fiber that waits for something real gets `patience` to go on. After that,
+   * the timeline has a line for a run of a task: `Mailer: greeting waits for
+   * something that is not time`.
    */
   readonly advance: (duration: Duration.DurationInput) => Effect.Effect<void>
   /**
-   * Runs an effect with the services of the app, in its time, which moves on as
-   * far as the effect needs. What is run leaves it to the test to `advance` and `stop`.
+   * Runs an effect with the services of the app, in its time, which moves as
+   * far as the effect needs. The effect must not itself call `advance` or `stop`.
    */
   readonly run: <B, E, R>(
     effect: Effect.Effect<B, E, R>
   ) => Effect.Effect<B, E | Drive.NeverEndsError, Exclude<R, A | Provided>>
-  /** Stops the app, as a signal does, and tells how that went. Time moves on as far as the stop needs. */
+  /** Stops the app, as a signal does, and gives its report. Time moves as far as the stop needs. */
   readonly stop: Effect.Effect<StopReport.StopReport, Drive.NeverEndsError>
   /**
    * What the app has left behind, once it has stopped: fibers that its services
-   * have forked, real timers, sockets, listeners of the process. The end of the
-   * scope dies with `LeftBehindError` when a clean stop has left something.
+   * forked, real timers, sockets, listeners of the process. Closing the scope
+   * dies with `LeftBehindError` if a clean stop has left something.
    */
   readonly leftovers: Effect.Effect<ReadonlyArray<string>>
-  /** How all services are. */
+  /** The status of all services. */
   readonly snapshot: Effect.Effect<Snapshot>
-  /** All that has happened, healthy ticks and events too. */
+  /** All that has happened, including healthy ticks and events. */
   readonly journal: Effect.Effect<ReadonlyArray<Journal.Entry>>
-  /** The same as lines, with the time since the app began: `00:01:00.000 Metrics ticked (interval 1m)`. */
+  /** The journal as lines, with the time since the app began: `00:01:00.000 Metrics ticked (interval 1m)`. */
   readonly timeline: Effect.Effect<ReadonlyArray<string>>
 }
 
 /**
- * Launches an app and waits until it is up; time moves on as far as the boot
- * needs, a day at most, as it does for `run` and `stop`. The end of the scope
- * stops it, and dies when that does not go well, unless the test has called
- * `stop` to see for itself. Fails with the layer's error when the app does not
- * start.
+ * Launches an app and waits until it is up. Time moves as far as the boot needs,
+ * at most a day, as for `run` and `stop`. Closing the scope stops the app, and
+ * dies if the stop is not clean, unless the test has called `stop` itself. Fails
+ * with the layer's error if the app does not start.
  *
  * ```ts
  * import { Effect, Ref } from "effect"
@@ -130,48 +129,55 @@ export const make = <A, E, R>(
     const { patience, replace = [], seed, startsAt = 0, ...app } = Input.options(where, options)
     const patienceMillis = Input.positiveMillis(where, "patience", patience ?? "1 second")
     if (seed !== undefined) Input.positiveInteger(where, "seed", seed)
-    const stage = yield* Stage.launch(layer, { where, app, startsAt, seed, replace, patienceMillis })
-    const { built, fiber, isOver, time, timeline } = stage
+    const launched = yield* AppUnderTest.launch(layer, {
+      where,
+      app,
+      startsAt,
+      seed,
+      replace,
+      patienceMillis
+    })
+    const { built, fiber, isOver, time, timeline } = launched
 
     let isAsked = false
     const stop = Effect.gen(function* () {
       isAsked = true
-      stage.app.stop("the test stops it")
-      yield* Drive.until(stage, "The stop of the app", isOver)
-      // It is over, and so has one.
-      return Option.getOrThrow(yield* stage.app.report)
+      launched.app.stop("the test stops it")
+      yield* Drive.until(launched, "The stop of the app", isOver)
+      // An app that is over has a report.
+      return Option.getOrThrow(yield* launched.app.report)
     })
-    // When it came up, and the test has not looked how it ended, nobody else does.
+    // Nobody else looks at the end of an app that came up, unless the test has.
     const end = Effect.gen(function* () {
       const wasAsked = isAsked
-      // The test has been told that it does not end.
+      // `stop` has failed: it does not end.
       if (wasAsked && !isOver()) return
       const report = yield* stop
       if (!timeline.isUp()) return
       if (!wasAsked && !isGood(report)) return yield* Effect.die(badEnd(report))
-      const left = isGood(report) ? yield* stage.left : []
+      const left = isGood(report) ? yield* launched.leftovers : []
       if (left.length > 0) return yield* Effect.die(new LeftBehindError({ left }))
     })
     yield* Effect.addFinalizer(() => Effect.orDie(end))
-    yield* Drive.until(stage, "The boot of the app", stage.isSettled)
+    yield* Drive.until(launched, "The boot of the app", launched.isSettled)
     const over = fiber.unsafePoll()
-    // One that stops itself as soon as it has been built was never up, and went well.
+    // An app that stops itself as soon as it is built was never up, and is no failure.
     const wentWell = over !== null && Exit.isInterrupted(over) && (yield* Deferred.isDone(built))
-    // The errors of the layer are those of its launch.
+    // A launch fails with the errors of the layer, or of the app itself.
     const ended = fiber as Launched<E>
     if (over !== null && !timeline.isUp() && !wentWell) return yield* Effect.flatten(Fiber.await(ended))
-    for (const name of stage.unused()) {
-      timeline.tell(name, "stands in for nothing that has started with the app")
+    for (const name of launched.unused()) {
+      timeline.write(name, "stands in for nothing that has started with the app")
     }
     const context = yield* Deferred.await(built)
 
     const run = <B, E2, R2>(effect: Effect.Effect<B, E2, R2>) =>
       Effect.gen(function* () {
-        // The rest of what it needs comes from who runs it.
+        // The rest of what it needs comes from the caller.
         const provided = Effect.provide(effect, context) as Effect.Effect<B, E2, Exclude<R2, A | Provided>>
         const running = yield* time.fork(provided)
         yield* Effect.onError(
-          Drive.until(stage, "What was run", () => running.unsafePoll() !== null),
+          Drive.until(launched, "What was run", () => running.unsafePoll() !== null),
           () => Effect.sync(() => running.unsafeInterruptAsFork(running.id()))
         )
         return yield* Effect.flatten(Fiber.await(running))
@@ -179,12 +185,12 @@ export const make = <A, E, R>(
     return {
       advance: (duration) =>
         Effect.suspend(() =>
-          Effect.orDie(Drive.by(stage, Input.millisOrZero("TestApp.advance", "duration", duration)))
+          Effect.orDie(Drive.by(launched, Input.millisOrZero("TestApp.advance", "duration", duration)))
         ),
       run,
       stop,
-      leftovers: stage.left,
-      snapshot: Effect.map(stage.app.snapshot, Option.getOrThrow),
+      leftovers: launched.leftovers,
+      snapshot: Effect.map(launched.app.snapshot, Option.getOrThrow),
       journal: Effect.sync(timeline.entries),
       timeline: Effect.sync(timeline.lines)
     }

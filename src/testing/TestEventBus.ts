@@ -1,9 +1,9 @@
 /**
- * What a test sees of the events of an app, and what it does to their
- * listeners: slow, failing or absent ones, for one test.
+ * Records the events of an app for a test, and makes listeners slow, failing or
+ * absent.
  *
- * `TestApp` records the buses that its app makes. For a bus that several apps
- * share there is `layer`, in place of `EventBus.layer`.
+ * `TestApp` records the buses of its app. For a bus that several apps share, use
+ * `layer` in place of `EventBus.layer`.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -17,39 +17,40 @@ import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as BusDecorator from "../internal/BusDecorator.ts"
 import type * as Event from "../Event.ts"
 import * as EventBus from "../EventBus.ts"
 import * as Latch from "../internal/Latch.ts"
 import * as Input from "../internal/Input.ts"
+import { BusDecorator } from "../internal/TestHooks.ts"
+import type * as Bus from "../internal/events/Bus.ts"
 import * as Work from "../internal/lifecycle/Work.ts"
 
-/** The events of an app, or of a bus that apps share. */
+/** The recorded events of an app, or of a bus that apps share. */
 export class TestEventBus extends Context.Tag("effect-services/TestEventBus")<TestEventBus, Recorder>() {}
 
 /** An event that was sent. */
 export interface Emitted<out A> {
   readonly verb: "emit" | "publish"
   readonly payload: A
-  /** The path of the service that sent it, if one has. */
+  /** The path of the service that sent it, if a service did. */
   readonly sender: string | undefined
   /** Milliseconds since the epoch. */
   readonly at: number
-  /** What became of it, of an emit that is over. */
+  /** The receipt of an emit that is complete. */
   readonly receipt: EventBus.Receipt | undefined
 }
 
-/** What is done to a listener. */
+/** What goes wrong with a listener. */
 export type Trouble =
   | { readonly _tag: "Slow"; readonly by: Duration.DurationInput }
   | { readonly _tag: "Failing"; readonly error: unknown }
   | { readonly _tag: "Absent" }
 
-/** An event that was to come has not come. */
+/** An expected event was not sent in time. */
 export class NotEmittedError extends Data.TaggedError("NotEmittedError")<{
   readonly event: string
   readonly within: Duration.Duration
-  /** What was sent instead, a line for each: the last 20. */
+  /** The last 20 events that were sent instead, as lines. */
   readonly happened: ReadonlyArray<string>
 }> {
   override get message(): string {
@@ -58,25 +59,26 @@ export class NotEmittedError extends Data.TaggedError("NotEmittedError")<{
   }
 }
 
-/** All of an event that was sent until now, emitted and published alike. */
+/** What was sent of an event so far, emitted and published alike. */
 export const emitted = <A>(
   event: Event.Event<string, A>
 ): Effect.Effect<ReadonlyArray<Emitted<A>>, never, TestEventBus> =>
   Effect.map(TestEventBus, ({ sent }) => sent.filter((one) => one.event === event))
 
-/** Which events of a kind are waited for, and how long. */
+/** Which payloads of an event are expected, and how soon. */
 export interface Expected<A> {
-  /** One for which this is true. */
+  /** Matches the payload. By default each does. */
   readonly where?: ((payload: A) => boolean) | undefined
-  /** One that was sent after another, or after this very moment. Defaults to all that was sent. */
+  /** Only what is sent after another event, or from now on. By default also what was sent before. */
   readonly after?: Emitted<unknown> | "now" | undefined
-  /** Defaults to `1 minute`, which costs nothing in virtual time. */
+  /** How long to wait. Defaults to `1 minute`, which costs nothing in virtual time. */
   readonly within?: Duration.DurationInput | undefined
 }
 
 /**
- * Waits until an event is sent, or gives the first that was sent already. Fails
- * with `NotEmittedError`, and with what was sent instead, after `within`.
+ * Waits until an event is sent; gives the first match that was sent already, if
+ * there is one. Fails after `within` with `NotEmittedError`, which shows what was
+ * sent instead.
  */
 export const expect = <A>(
   event: Event.Event<string, A>,
@@ -99,7 +101,7 @@ export const expect = <A>(
         within: limit,
         happened: since().slice(-mostLines).map(line)
       })
-    // One that comes in the very last moment has come.
+    // One that is sent at the deadline is in time.
     return Effect.flatMap(Effect.timeoutOption(found, limit), (one) =>
       Effect.mapError(
         Option.orElse(one, () => Option.fromNullable(find())),
@@ -109,10 +111,10 @@ export const expect = <A>(
   })
 
 /**
- * Troubles the listeners of an event until the scope closes: those of one
- * service, by the end of its path, or all. A listener that is absent does
- * nothing, and is in no receipt. The end of the scope dies when no such
- * listener has been there, as when the service is misspelt.
+ * Makes listeners of an event go wrong until the scope closes: those of one
+ * service, given by the end of its path, or all. An absent listener does
+ * nothing, and is in no receipt. Closing the scope dies if there was no such
+ * listener, as when the service is misspelt.
  *
  * ```ts
  * import { Effect, Schema } from "effect"
@@ -153,24 +155,30 @@ export const trouble = (
     )
   })
 
-/** A bus that records, in place of `EventBus.layer`. */
+/** A bus that records its events, in place of `EventBus.layer`. */
 export const layer: Layer.Layer<EventBus.EventBus | TestEventBus> = Layer.unwrapEffect(
   Effect.sync(() => {
     const recorder = make()
     return Layer.merge(
-      Layer.provide(EventBus.layer, Layer.succeed(BusDecorator.BusDecorator, decorating(recorder))),
+      Layer.provide(
+        EventBus.layer,
+        Layer.succeed(
+          BusDecorator,
+          decorator((bus) => recording(recorder, bus))
+        )
+      ),
       Layer.succeed(TestEventBus, recorder)
     )
   })
 )
 
-/** What is recorded, and what is done. */
+/** What was recorded, and what goes wrong. */
 export interface Recorder {
   readonly sent: Array<Sent>
-  /** Opens, and closes again, when an event is sent. */
+  /** Opens and closes again when an event is sent. */
   readonly next: Latch.Latch
   readonly troubles: Set<Troubled>
-  /** The paths of the services that have listened. */
+  /** The paths of the services that have listened, by event. */
   readonly listeners: Map<Event.Event<string, any>, Set<string>>
 }
 
@@ -184,7 +192,7 @@ interface Troubled {
   readonly isFor: (event: Event.Event<string, any>, service: string) => boolean
 }
 
-/** A recorder that has seen nothing. */
+/** An empty recorder. */
 export const make = (): Recorder => ({
   sent: [],
   next: Latch.make(),
@@ -192,82 +200,88 @@ export const make = (): Recorder => ({
   listeners: new Map()
 })
 
-/** Puts a recorder around a bus. */
-export const decorating =
-  (recorder: Recorder): BusDecorator.Decorate<EventBus.EventBus["Type"]> =>
-  (bus) => {
-    const troubleOf = (event: Event.Event<string, any>, service: string) =>
-      [...recorder.troubles].find(({ isFor }) => isFor(event, service))?.what
-    /** Notes that an event is sent, unless it is refused. */
-    const noted = <A, B>(
-      verb: Emitted<A>["verb"],
-      event: Event.Event<string, A>,
-      payload: A,
-      send: (sent: Sent) => Effect.Effect<B>
-    ): Effect.Effect<B> =>
-      Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Work.current), ([at, work]) => {
-        const sent: Sent = { event, verb, payload, sender: work?.service, at, receipt: undefined }
-        recorder.sent.push(sent)
-        recorder.next.unsafeOpen()
-        recorder.next.unsafeClose()
-        return Effect.tapDefect(send(sent), () =>
-          Effect.sync(() => void recorder.sent.splice(recorder.sent.indexOf(sent), 1))
-        )
-      })
-    return {
-      ...bus,
-      emit: (event, payload) =>
-        noted("emit", event, payload, (sent) =>
-          Effect.map(bus.emit(event, payload), (receipt) => {
-            const isThere = ({ service }: EventBus.Outcome) => troubleOf(event, service)?._tag !== "Absent"
-            sent.receipt = { ...receipt, outcomes: receipt.outcomes.filter(isThere) }
-            return sent.receipt
-          })
-        ),
-      publish: (event, payload) => noted("publish", event, payload, () => bus.publish(event, payload)),
-      listen: (events, spec) => {
-        for (const event of events) {
-          const known = recorder.listeners.get(event) ?? new Set()
-          recorder.listeners.set(event, known.add(spec.service))
-        }
-        return bus.listen(events, {
-          ...spec,
-          answers: {
-            own: (listener) => spec.answers.own(listener),
-            leaked: (event, cause) => spec.answers.leaked(event, cause),
-            respond: (event) => {
-              const respond = spec.answers.respond(event)
-              const unlessAbsent: typeof respond = (cause, ran) =>
-                HashSet.has(Cause.interruptors(cause), absent) ? Effect.succeed(false) : respond(cause, ran)
-              return unlessAbsent
-            }
-          },
-          handler: (payload, name) => {
-            // Of one event, its name is not told; there always is one.
-            const event = events.find((one) => one.name === name) ?? events[0]!
-            const what = troubleOf(event, spec.service)
-            switch (what?._tag) {
-              case "Slow":
-                return Effect.delay(spec.handler(payload, name), what.by)
-              case "Failing":
-                // As the handler's own errors, it is answered by the listener's policy, whatever it is.
-                return Effect.fail(what.error) as Effect.Effect<never>
-              case "Absent":
-                // What is interrupted is neither handled nor failed, and nobody answers it here.
-                return Effect.failCause(Cause.interrupt(absent))
-              default:
-                return spec.handler(payload, name)
-            }
-          }
+/** Wraps a bus. */
+export type DecorateBus = (bus: Bus.Bus) => Bus.Bus
+
+/** A decorator as the toolkit takes it. */
+export const decorator = (decorate: DecorateBus): BusDecorator["Type"] =>
+  // It is given nothing but buses.
+  decorate as BusDecorator["Type"]
+
+/** Wraps a bus with a recorder. */
+export const recording = (recorder: Recorder, bus: Bus.Bus): Bus.Bus => {
+  const troubleOf = (event: Event.Event<string, any>, service: string) =>
+    [...recorder.troubles].find(({ isFor }) => isFor(event, service))?.what
+  /** Records an event, unless the bus refuses it. */
+  const noted = <A, B>(
+    verb: Emitted<A>["verb"],
+    event: Event.Event<string, A>,
+    payload: A,
+    send: (sent: Sent) => Effect.Effect<B>
+  ): Effect.Effect<B> =>
+    Effect.flatMap(Effect.zip(Clock.currentTimeMillis, Work.current), ([at, work]) => {
+      const sent: Sent = { event, verb, payload, sender: work?.service, at, receipt: undefined }
+      recorder.sent.push(sent)
+      recorder.next.unsafeOpen()
+      recorder.next.unsafeClose()
+      return Effect.tapDefect(send(sent), () =>
+        Effect.sync(() => void recorder.sent.splice(recorder.sent.indexOf(sent), 1))
+      )
+    })
+  return {
+    ...bus,
+    emit: (event, payload) =>
+      noted("emit", event, payload, (sent) =>
+        Effect.map(bus.emit(event, payload), (receipt) => {
+          const isThere = ({ service }: EventBus.Outcome) => troubleOf(event, service)?._tag !== "Absent"
+          sent.receipt = { ...receipt, outcomes: receipt.outcomes.filter(isThere) }
+          return sent.receipt
         })
+      ),
+    publish: (event, payload) => noted("publish", event, payload, () => bus.publish(event, payload)),
+    listen: (events, spec) => {
+      for (const event of events) {
+        const known = recorder.listeners.get(event) ?? new Set()
+        recorder.listeners.set(event, known.add(spec.service))
       }
+      return bus.listen(events, {
+        ...spec,
+        answers: {
+          own: (listener) => spec.answers.own(listener),
+          leaked: (event, cause) => spec.answers.leaked(event, cause),
+          respond: (event) => {
+            const respond = spec.answers.respond(event)
+            const unlessAbsent: typeof respond = (cause, ran) =>
+              HashSet.has(Cause.interruptors(cause), absent) ? Effect.succeed(false) : respond(cause, ran)
+            return unlessAbsent
+          }
+        },
+        handler: (payload, name) => {
+          // The name is given to listeners of several events only. There is always a first.
+          const event = events.find((one) => one.name === name) ?? events[0]!
+          const what = troubleOf(event, spec.service)
+          switch (what?._tag) {
+            case "Slow":
+              return Effect.delay(spec.handler(payload, name), what.by)
+            case "Failing":
+              // The listener's policy answers it like an error of the handler, whatever its type.
+              return Effect.fail(what.error) as Effect.Effect<never>
+            case "Absent":
+              // An interruption is no failure, and `respond` above does not answer this one.
+              return Effect.failCause(Cause.interrupt(absent))
+            default:
+              return spec.handler(payload, name)
+          }
+        }
+      })
     }
   }
+}
 
-/** Who interrupts the handlers of a listener that is absent. */
+/** Interrupts the handlers of absent listeners. */
 const absent = FiberId.runtime(-3, 0)
 
-/** All that was sent until one event, or now. */
+/** What was sent up to an event, or until now. */
 const untilAfter = ({ sent }: Recorder, after: Expected<never>["after"]): ReadonlyArray<Sent> => {
   if (after === undefined) return []
   if (after === "now") return sent
@@ -277,7 +291,7 @@ const untilAfter = ({ sent }: Recorder, after: Expected<never>["after"]): Readon
   throw new Input.InputError({ where: "TestEventBus.expect", input: "after", expected, actual: after })
 }
 
-/** Enough to see what went wrong. */
+/** How many events an error shows: enough to see what went wrong. */
 const mostLines = 20
 
 const line = ({ event, payload, sender, verb }: Sent): string => {

@@ -1,6 +1,6 @@
 /**
- * Time that stands still until it is moved, and a scheduler for the fibers that
- * live in it: between two moves, all of them run until each waits for something.
+ * Virtual time: a clock that is moved by hand, and a scheduler. Between two
+ * moves, all fibers in it run until each waits for something.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -8,49 +8,43 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Random from "effect/Random"
 import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
 import * as Utils from "effect/Utils"
-import * as InnerFiber from "../internal/InnerFiber.ts"
-import * as Fibers from "./Fibers.ts"
-import * as RealTime from "./RealTime.ts"
-import * as RealTimers from "./RealTimers.ts"
+import * as AppFibers from "./AppFibers.ts"
+import * as RealWorld from "./RealWorld.ts"
 
-type AnyFiber = Fibers.AnyFiber
-
-/** A clock that is moved by hand. */
+/** A clock that is moved by hand, with the fibers that live in its time. */
 export interface VirtualTime {
-  /** Forks an effect that, with all that it forks, lives in this time. Nothing of it runs before time settles. */
+  /** Forks an effect into this time. It runs, with all that it forks, when time settles. */
   readonly fork: <A, E, R>(
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<Fiber.RuntimeFiber<A, E>, never, R>
   /** Milliseconds since the epoch. */
   readonly now: () => number
-  /** When the next sleeper wakes; none when nobody sleeps. */
+  /** When the next sleeper wakes; none when nothing sleeps. */
   readonly next: () => number | undefined
-  /** How many sleep. */
+  /** How many fibers sleep. */
   readonly sleepers: () => number
-  /** Moves to a time at which no sleeper is passed over, and wakes those that are due. It never goes back. */
+  /** Moves to a time no later than the next sleeper's, and wakes the sleepers that are due. Time never goes back. */
   readonly moveTo: (millis: number) => void
-  /** Runs all that can run without more time. False when it does not come to rest. */
+  /** Runs all that can run without more time. False when the fibers do not come to rest. */
   readonly settle: () => boolean
-  /** The fibers that wait for something that is neither time nor, as far as one can tell, another fiber. */
-  readonly waiting: () => ReadonlyArray<AnyFiber>
-  /** The fibers that live in it, and what has become of them. */
-  readonly fibers: Fibers.Fibers
-  /** The real timers that were set by what lives in this time, and are still there. */
-  readonly realTimers: () => ReadonlyArray<string>
+  readonly fibers: AppFibers.AppFibers
+  /** Real timers that code in this time has set. */
+  readonly timers: RealWorld.Timers
 }
 
 /**
- * Time that begins at a moment. With a seed, fibers are interrupted in their
- * course and chosen at random, the same way for the same seed. `onStep` is
- * called before each run of a fiber, from where it waits to where it waits next.
+ * Time that begins at a moment. With a seed, fibers yield at random points and
+ * run in random order, the same for the same seed. `onStep` is called before
+ * each run of a fiber, from one point where it waits to the next.
  */
 export const make = (beginsAt: number, seed?: number, onStep?: () => void): VirtualTime => {
   let now = beginsAt
-  /** By the time at which they wake, and of those in the order in which they fell asleep. */
+  /** In the order in which they wake. */
   const sleepers: Array<{ readonly at: number; readonly wake: () => void }> = []
   const scheduler = new StepScheduler(seed, onStep)
   const random = Random.make(seed ?? 1)
@@ -58,7 +52,7 @@ export const make = (beginsAt: number, seed?: number, onStep?: () => void): Virt
   const sleep = (duration: Duration.Duration): Effect.Effect<void> =>
     Effect.async((resume) => {
       const millis = Duration.toMillis(duration)
-      // It is how others wait for ever.
+      // An infinite sleep is a way to wait for ever.
       if (!Number.isFinite(millis)) return
       const sleeper = { at: after(now, millis), wake: () => resume(Effect.void) }
       sleepers.splice(indexAfter(sleepers, sleeper.at), 0, sleeper)
@@ -79,12 +73,18 @@ export const make = (beginsAt: number, seed?: number, onStep?: () => void): Virt
 
   return {
     fork: <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-      Effect.map(Effect.runtime<R>(), (runtime) =>
-        Runtime.runFork(runtime)(
+      Effect.map(Effect.runtime<R>(), (runtime) => {
+        const outer = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentSupervisor)
+        const supervised = Runtime.setFiberRef(
+          runtime,
+          FiberRef.currentSupervisor,
+          outer.zip(scheduler.fibers)
+        )
+        return Runtime.runFork(supervised)(
           Effect.interruptible(Effect.withRandom(Effect.withClock(effect, clock), random)),
           { scheduler, immediate: false }
         )
-      ),
+      }),
     now: () => now,
     next: () => sleepers[0]?.at,
     sleepers: () => sleepers.length,
@@ -93,20 +93,19 @@ export const make = (beginsAt: number, seed?: number, onStep?: () => void): Virt
       while (sleepers[0] !== undefined && sleepers[0].at <= now) sleepers.shift()?.wake()
     },
     settle: () => StepScheduler.settle(),
-    waiting: () => scheduler.waitingFibers(),
     fibers: scheduler.fibers,
-    realTimers: scheduler.timers.left
+    timers: scheduler.timers
   }
 }
 
-/** What one that sleeps waits for. */
+/** What a sleeping fiber waits for. */
 const asleep = FiberId.runtime(-1, 0)
 
-/** A moment later by so much, and by the least that a number can tell, if it is any. */
+/** A later time. A wait above zero moves it even where the number has no digit left for it. */
 const after = (now: number, millis: number): number =>
   millis > 0 && now + millis === now ? now + Math.max(1, Math.abs(now)) * Number.EPSILON : now + millis
 
-/** Where one belongs that wakes then: after those that wake at the same time. */
+/** The place of a sleeper: after those that wake at the same time. */
 const indexAfter = (sleepers: ReadonlyArray<{ readonly at: number }>, at: number): number => {
   let low = 0
   let high = sleepers.length
@@ -120,27 +119,35 @@ const indexAfter = (sleepers: ReadonlyArray<{ readonly at: number }>, at: number
 }
 
 /**
- * Where that is random: how many steps a fiber takes at least before it is
- * interrupted in its course, and at one of how many after that. With fewer than
- * ten, `Effect.forEach` itself does not come to its end.
+ * With a seed, a fiber runs at least so many steps, and then yields at one in so
+ * many. With fewer than ten, `Effect.forEach` itself does not complete.
  */
 const fewestSteps = 10
 const oneOfSteps = 6
 
-/** How long, in real milliseconds, an app may be busy at one moment. What has not come to rest by then never will. */
+/** How long, in real milliseconds, an app may run at one moment. After that it is taken to run for ever. */
 const longestMoment = 3_000
 
-/** Keeps what is to run, until it is told to run it or, when nobody does, the event loop comes by. */
+/** How many runs there are between two looks at the real clock. */
+const runsPerLook = 256
+
+/** A run of a fiber, from one point where it waits to the next. */
+interface Task {
+  readonly run: () => void
+  readonly fiber: AppFibers.AnyFiber | undefined
+}
+
+/** Queues the runs of fibers until time settles or, where nothing settles it, the next turn of the event loop. */
 class StepScheduler implements Scheduler.Scheduler {
-  /** Those of all apps that are being tested: they may share a bus, and then wait for each other. */
+  /** Of all apps under test: they may share a bus, and then wait for each other. */
   private static readonly busy = new Set<StepScheduler>()
-  private static isComing = false
+  private static isTurnAsked = false
 
   static settle(): boolean {
-    const end = RealTime.now() + longestMoment
+    const end = RealWorld.now() + longestMoment
     for (const scheduler of this.busy) {
       this.busy.delete(scheduler)
-      if (!scheduler.timers.noting(() => scheduler.fibers.watching(() => scheduler.run(end)))) {
+      if (!scheduler.timers.recording(() => scheduler.run(end))) {
         this.busy.add(scheduler)
         return false
       }
@@ -148,87 +155,68 @@ class StepScheduler implements Scheduler.Scheduler {
     return true
   }
 
-  private tasks: Array<() => void> = []
-  /** Fibers that have run since it was last asked who waits. */
-  private readonly touched = new Set<AnyFiber>()
-  private readonly waits = new Set<AnyFiber>()
-  readonly fibers = Fibers.make((fiber) => InnerFiber.of(fiber).currentScheduler instanceof StepScheduler)
-  readonly timers = RealTimers.make()
+  private queue: Array<Task> = []
+  /** The fibers in the queue. */
+  private readonly scheduled = new Set<AppFibers.AnyFiber>()
+  readonly fibers = new AppFibers.AppFibers(
+    (fiber) => fiber.currentScheduler instanceof StepScheduler,
+    (fiber) => this.scheduled.has(fiber)
+  )
+  readonly timers = RealWorld.makeTimers()
   private readonly random: Utils.PCGRandom | undefined
-
   private readonly onStep: (() => void) | undefined
 
   constructor(seed: number | undefined, onStep: (() => void) | undefined) {
-    this.onStep = onStep
     this.random = seed === undefined ? undefined : new Utils.PCGRandom(seed)
+    this.onStep = onStep
   }
 
-  shouldYield(fiber: AnyFiber): number | false {
-    this.fibers.runs(fiber)
-    this.touched.add(fiber)
+  shouldYield(fiber: AppFibers.AnyFiber): number | false {
     if (this.random !== undefined) {
       return fiber.currentOpCount >= fewestSteps && this.random.integer(oneOfSteps) === 0 ? 0 : false
     }
     return fiber.currentOpCount > fiber.getFiberRef(FiberRef.currentMaxOpsBeforeYield) ? 0 : false
   }
 
-  scheduleTask(task: () => void, _priority: number, fiber?: AnyFiber): void {
-    this.tasks.push(fiber === undefined ? task : this.fibers.noting(fiber, task))
-    if (fiber !== undefined) this.touched.add(fiber)
+  scheduleTask(run: () => void, _priority: number, fiber?: AppFibers.AnyFiber): void {
+    if (AppFibers.isAsked(fiber)) return run()
+    this.queue.push({ run, fiber })
+    if (fiber !== undefined) this.scheduled.add(fiber)
     StepScheduler.busy.add(this)
-    if (StepScheduler.isComing) return
-    // Something real may have come, as the answer to a promise.
-    StepScheduler.isComing = true
-    queueMicrotask(StepScheduler.comeBy)
+    if (StepScheduler.isTurnAsked) return
+    // Something real may have happened, such as the answer to a promise.
+    StepScheduler.isTurnAsked = true
+    queueMicrotask(StepScheduler.inTurn)
   }
 
-  waitingFibers(): ReadonlyArray<AnyFiber> {
-    const strangers = this.touched.size === 0 ? [] : this.fibers.strangers()
-    for (const fiber of this.touched) {
-      if (isWaiting(fiber, strangers)) this.waits.add(fiber)
-      else this.waits.delete(fiber)
-    }
-    this.touched.clear()
-    return [...this.waits]
+  /** Runs what nothing else has run. Work without end must not block the event loop. */
+  private static readonly inTurn = (): void => {
+    StepScheduler.isTurnAsked = !StepScheduler.settle()
+    if (StepScheduler.isTurnAsked) RealWorld.later(StepScheduler.inTurn)
   }
 
-  /** Runs what nobody has run. Work without end must not keep the event loop from all else. */
-  private static readonly comeBy = (): void => {
-    StepScheduler.isComing = !StepScheduler.settle()
-    if (StepScheduler.isComing) RealTime.later(StepScheduler.comeBy)
-  }
-
-  /** Runs until nothing is left to run, or the time is up. */
+  /** Runs until the queue is empty; false when it is not by the end of the time. */
   private run(end: number): boolean {
-    let count = 0
-    while (this.tasks.length > 0) {
-      const tasks = this.tasks
-      this.tasks = []
-      for (let next = 0; next < tasks.length; next++) {
+    let runs = 0
+    while (this.queue.length > 0) {
+      const batch = this.queue
+      this.queue = []
+      for (let next = 0; next < batch.length; next++) {
         if (this.random !== undefined) {
-          const other = next + this.random.integer(tasks.length - next)
-          ;[tasks[next], tasks[other]] = [tasks[other]!, tasks[next]!]
+          const other = next + this.random.integer(batch.length - next)
+          ;[batch[next], batch[other]] = [batch[other]!, batch[next]!]
         }
         this.onStep?.()
-        tasks[next]!()
-        if (++count % 256 === 0 && RealTime.now() > end) {
-          this.tasks.unshift(...tasks.slice(next + 1))
+        const { fiber, run } = batch[next]!
+        if (fiber !== undefined) this.scheduled.delete(fiber)
+        run()
+        this.fibers.afterRun()
+        if (++runs % runsPerLook === 0 && RealWorld.now() > end) {
+          this.queue.unshift(...batch.slice(next + 1))
           return false
         }
       }
     }
     return true
   }
-}
-
-/** Only Effect itself can tell: what a fiber is blocked on is set while it is suspended, and none for a promise. */
-const isWaiting = (fiber: AnyFiber, strangers: ReadonlyArray<AnyFiber>): boolean => {
-  const { _asyncBlockingOn } = InnerFiber.of(fiber)
-  // Not `FiberId.isNone`, which in 3.22 calls itself for ever on it.
-  if (fiber.unsafePoll() !== null || _asyncBlockingOn === undefined || _asyncBlockingOn === null) return false
-  if (_asyncBlockingOn._tag === "None") return true
-  // One that is no part of the app lives in real time.
-  return (
-    _asyncBlockingOn._tag === "Runtime" && strangers.some((other) => other.id().id === _asyncBlockingOn.id)
-  )
 }

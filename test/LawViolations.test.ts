@@ -3,11 +3,11 @@ import { Cause, Duration, Exit } from "effect"
 import type * as Entry from "../src/internal/journal/Entry.ts"
 import * as Faults from "../src/testing/Faults.ts"
 import * as Laws from "../src/testing/Laws.ts"
-import type { Rehearsal } from "../src/testing/Rehearsal.ts"
-import type { Trouble } from "../src/testing/Scenario.ts"
+import type { StepKind, Trouble } from "../src/testing/Scenario.ts"
+import type { Simulation } from "../src/testing/Simulation.ts"
 
-/** A rehearsal in which all went well. */
-const well: Rehearsal = {
+/** A simulation in which all went well. */
+const well: Simulation = {
   scenario: {},
   isUp: true,
   exit: Exit.void as Exit.Exit<never>,
@@ -22,9 +22,9 @@ const well: Rehearsal = {
   timeline: [],
   asked: undefined,
   interruptionsLogged: [],
-  unheard: [],
+  forgotten: [],
   resources: [],
-  left: [],
+  leftovers: [],
   handledAfter: [],
   changed: []
 }
@@ -78,8 +78,8 @@ const unhealthy = (reason: string): Entry.Entry => ({
   reason
 })
 
-/** A fault at a step of a kind, that has been there. */
-const faulty = (work: string, trouble: Trouble, kind: Faults.Kind): Partial<Rehearsal> => {
+/** A fault that was injected at a step. */
+const faulty = (work: string, trouble: Trouble, kind: StepKind): Partial<Simulation> => {
   const fault = { at: `Mailer: ${work}`, trouble }
   return {
     scenario: { faults: [fault] },
@@ -88,17 +88,17 @@ const faulty = (work: string, trouble: Trouble, kind: Faults.Kind): Partial<Rehe
   }
 }
 const errorAt = (work: string) => new Faults.InjectedFault({ at: `Mailer: ${work}` })
-/** A start that has handled what went wrong in it. */
-const handling = ((): Partial<Rehearsal> => {
+/** A start that has recovered from a fault. */
+const handling = ((): Partial<Simulation> => {
   const seen = faulty("onStart", "fail", "start")
   return { ...seen, handled: new Set(seen.injected?.values()) }
 })()
 const childHangs = { at: "Mailer > Child: onStart", trouble: "hang" } as const
 const nowhere = (work: string) => ["fails aloud", `${errorAt(work).message} is nowhere in the journal`]
 
-/** What is seen, and the breaches of laws that it is. */
+/** What is seen, and the laws that it violates. */
 const cases: ReadonlyArray<
-  readonly [what: string, seen: Partial<Rehearsal>, ...breaches: Array<Array<string>>]
+  readonly [what: string, seen: Partial<Simulation>, ...breaches: Array<Array<string>>]
 > = [
   ["nothing", {}],
   ["a start that does not end", { isUp: false, stuck: "It waits" }, ["starts", "It waits"]],
@@ -173,7 +173,7 @@ const cases: ReadonlyArray<
   ],
   ["a resource", { resources: ["file was never closed"] }, ["closes what it opens", "file was never closed"]],
   ["a resource of an app that has not ended", { exit: undefined, resources: ["file was never closed"] }],
-  ["something left", { left: ["a timer"] }, ["leaves nothing", "a timer"]],
+  ["something left", { leftovers: ["a timer"] }, ["leaves nothing", "a timer"]],
   [
     "a listener that still hears",
     { handledAfter: ["Mailer: listener paid"] },
@@ -227,7 +227,7 @@ const cases: ReadonlyArray<
   ],
   [
     "a fiber that has failed",
-    { unheard: [{ step: { service: "Mailer", work: "tick" }, cause: boom }] },
+    { forgotten: [{ step: { service: "Mailer", work: "tick" }, cause: boom }] },
     [
       "fails aloud",
       "a fiber, forked by Mailer: tick, failed, and nobody was told: boom. Work that Service.spawn forks is watched"
@@ -237,26 +237,26 @@ const cases: ReadonlyArray<
     "a fiber that has failed with what is told",
     {
       ...faulty("x", "slow", "run"),
-      unheard: [{ step: { service: "Spool", work: "tick" }, cause: boom }],
+      forgotten: [{ step: { service: "Spool", work: "tick" }, cause: boom }],
       entries: [taskFailed(boom)]
     }
   ],
   [
     "a fiber that a start was to ask for, and did not come to",
-    { unheard: [{ step: { service: "Mailer", work: "onStart" }, cause: boom }] }
+    { forgotten: [{ step: { service: "Mailer", work: "onStart" }, cause: boom }] }
   ],
   [
     "a fiber that work was to ask for, which went wrong",
     {
       ...faulty("x", "interrupt", "run"),
-      unheard: [{ step: { service: "Mailer", work: "tick" }, cause: boom }]
+      forgotten: [{ step: { service: "Mailer", work: "tick" }, cause: boom }]
     }
   ],
   [
     "a fiber that has failed beside a fault of another service",
     {
       ...faulty("x", "interrupt", "run"),
-      unheard: [{ step: { service: "Spool", work: "tick" }, cause: boom }]
+      forgotten: [{ step: { service: "Spool", work: "tick" }, cause: boom }]
     },
     [
       "fails aloud",
@@ -277,17 +277,17 @@ const cases: ReadonlyArray<
   ["a difference", { changed: ["a task is gone"] }, ["restarts as it was", "a task is gone"]]
 ]
 
-describe("the laws judge", () => {
+describe("Laws.violations", () => {
   for (const [what, seen, ...breaches] of cases) {
-    it(`${what}: ${breaches.map(([law]) => law).join(", ") || "none is broken"}`, () => {
+    it(`${what}: ${breaches.map(([law]) => law).join(", ") || "violates none"}`, () => {
       assert.deepStrictEqual(
-        Laws.judge({ ...well, ...seen }, []).map((one) => [one.law, one.what]),
+        Laws.violations({ ...well, ...seen }, []).map((one) => [one.law, one.what]),
         breaches
       )
     })
   }
 
-  it("no law that is left out", () => {
-    assert.deepStrictEqual(Laws.judge({ ...well, left: ["a timer"] }, ["leaves nothing"]), [])
+  it("leaves out the laws that are excepted", () => {
+    assert.deepStrictEqual(Laws.violations({ ...well, leftovers: ["a timer"] }, ["leaves nothing"]), [])
   })
 })

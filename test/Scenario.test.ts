@@ -1,7 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as Plan from "../src/testing/Plan.ts"
-import { describe as inWords, type Scenario } from "../src/testing/Scenario.ts"
+import * as Scenario from "../src/testing/Scenario.ts"
 
 const reached = new Map([
   ["Mailer: onStart", "start"],
@@ -9,13 +8,13 @@ const reached = new Map([
   ["Mailer: onStop", "stop"]
 ] as const)
 
-describe("a plan", () => {
+describe("Scenario", () => {
   it("tries each trouble alone, simple ones first", () => {
     const seeds = Array.from(
       { length: 10 },
       (_, index) => `nothing goes wrong; the app is stopped (seed ${index + 1})`
     )
-    assert.deepStrictEqual(Plan.each({ reached, steps: { boot: 2, all: 4 } }).map(inWords), [
+    assert.deepStrictEqual(Scenario.each({ reached, steps: { boot: 2, all: 4 } }).map(Scenario.describe), [
       "nothing goes wrong; the app is stopped by several at once",
       "nothing goes wrong; as a child it is restarted; the app is stopped",
       ...seeds,
@@ -41,7 +40,7 @@ describe("a plan", () => {
   })
 
   it("stops what is long at points that are spread over all of it", () => {
-    const stops = Plan.each({ reached: new Map(), steps: { boot: 1_000, all: 1_300 } }).flatMap(
+    const stops = Scenario.each({ reached: new Map(), steps: { boot: 1_000, all: 1_300 } }).flatMap(
       ({ stopAfter }) => stopAfter ?? []
     )
     assert.deepStrictEqual(stops, [
@@ -52,9 +51,9 @@ describe("a plan", () => {
 
   it("makes up the same scenarios from the same seed, with all that there is in them", () => {
     const known = { reached, steps: { boot: 2, all: 4 } }
-    const scenarios = Plan.atRandom(known, 100, 1)
-    assert.deepStrictEqual(Plan.atRandom(known, 100, 1), scenarios)
-    assert.notDeepEqual(Plan.atRandom(known, 100, 2), scenarios)
+    const scenarios = Scenario.atRandom(known, 100, 1)
+    assert.deepStrictEqual(Scenario.atRandom(known, 100, 1), scenarios)
+    assert.notDeepEqual(Scenario.atRandom(known, 100, 2), scenarios)
     assert.strictEqual(scenarios.length, 100)
     assert.isTrue(scenarios.some(({ faults = [] }) => faults.length === 3))
     assert.isTrue(scenarios.every(({ stopAfter = 1 }) => stopAfter >= 1 && stopAfter <= 4))
@@ -65,35 +64,35 @@ describe("a plan", () => {
       )
     }
     // Where nothing is reached, nothing can go wrong.
-    const none = Plan.atRandom({ reached: new Map(), steps: { boot: 0, all: 0 } }, 10, 1)
+    const none = Scenario.atRandom({ reached: new Map(), steps: { boot: 0, all: 0 } }, 10, 1)
     assert.isTrue(none.every(({ faults = [] }) => faults.length === 0))
   })
 
   it.effect("leaves out all that is not needed to show it", () =>
     Effect.gen(function* () {
-      const long: Scenario = { stopAfter: 40, stop: "twice", seed: 7, isAdopted: true }
-      const short = yield* Plan.shortest(long, long, Effect.succeed)
-      assert.strictEqual(inWords(short), "nothing goes wrong; the app is stopped")
+      const long: Scenario.Scenario = { stopAfter: 40, stop: "twice", seed: 7, isAdopted: true }
+      const short = yield* Scenario.shrink(long, long, Effect.succeed)
+      assert.strictEqual(Scenario.describe(short), "nothing goes wrong; the app is stopped")
     })
   )
 
   it.effect("makes a scenario as short as what it shows lets it be", () =>
     Effect.gen(function* () {
       const fault = (at: string) => ({ at, trouble: "die" }) as const
-      const shows = (scenario: Scenario) =>
+      const shows = (scenario: Scenario.Scenario) =>
         Effect.succeed(
           scenario.faults?.some(({ at }) => at === "b") === true && (scenario.stopAfter ?? 0) > 3
             ? scenario
             : undefined
         )
-      const long: Scenario = {
+      const long: Scenario.Scenario = {
         faults: [fault("a"), fault("b"), fault("c")],
         stopAfter: 40,
         stop: "twice",
         seed: 7,
         isAdopted: true
       }
-      const { faults, isAdopted, seed, stop, stopAfter } = yield* Plan.shortest(long, long, shows)
+      const { faults, isAdopted, seed, stop, stopAfter } = yield* Scenario.shrink(long, long, shows)
       assert.deepStrictEqual(
         { faults, isAdopted, seed, stop, stopAfter },
         {
