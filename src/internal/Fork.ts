@@ -68,6 +68,8 @@ export const haveSameValues = (before: FiberRefs.FiberRefs, now: FiberRefs.Fiber
     const then = known === undefined ? FiberRefs.getOrDefault(before, ref) : known[0][1]
     if (then !== value) return false
   }
-  const given = [FiberRef.currentContext, FiberRef.currentRuntimeFlags].filter((ref) => before.locals.has(ref))
+  const given = [FiberRef.currentContext, FiberRef.currentRuntimeFlags].filter((ref) =>
+    before.locals.has(ref)
+  )
   return common === before.locals.size - given.length
 }

@@ -11,7 +11,6 @@ import type * as Journal from "../journal/Journal.ts"
 import * as Latch from "../Latch.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type { OwnedListener } from "../lifecycle/Lifetime.ts"
-import * as Runs from "../lifecycle/Run.ts"
 import * as Work from "../lifecycle/Work.ts"
 import * as Spans from "../telemetry/Spans.ts"
 import * as Delivery from "./Delivery.ts"
@@ -90,7 +89,7 @@ class Topics implements Bus {
   ) {
     this.validate = validate
     this.clock = clock
-    this.shared = { journal, runtime, dispatcher: new Dispatcher(new Runs.RunRuntime(runtime), clock) }
+    this.shared = { journal, runtime, dispatcher: new Dispatcher(new Work.RunRuntime(runtime), clock) }
   }
 
   // Bound, as `{ ...bus }` is how a test decorates one.
@@ -160,7 +159,7 @@ class Topics implements Bus {
     events: ReadonlyArray<Event.Event<string, A>>,
     spec: Listener.Spec<A, E, R>
   ): Effect.Effect<OwnedListener, never, R> =>
-    Effect.map(Runs.runtime<R>(), (runtime) => {
+    Effect.map(Work.runtime<R>(), (runtime) => {
       const [first, ...rest] = Array.from(new Set(events), (event) => this.topic("Service.listen", event))
       Delivery.validate("Service.listen", spec.options)
       // `Service.listen` refuses an empty list.

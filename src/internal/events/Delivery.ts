@@ -13,8 +13,7 @@ import type * as Event from "../../Event.ts"
 import * as Input from "../Input.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type { Lifetime } from "../lifecycle/Lifetime.ts"
-import * as Runs from "../lifecycle/Run.ts"
-import type { Work } from "../lifecycle/Work.ts"
+import * as Work from "../lifecycle/Work.ts"
 import * as Spans from "../telemetry/Spans.ts"
 import type { Ready } from "./Dispatcher.ts"
 
@@ -25,7 +24,7 @@ export interface Envelope {
   /** The span in which it was sent. */
   readonly span: Option.Option<Tracer.AnySpan>
   /** The work that sent it. */
-  readonly sender: Work | undefined
+  readonly sender: Work.Work | undefined
   /** Its number among all that the bus has accepted. */
   readonly order: number
   /** When it was sent, in monotonic milliseconds. */
@@ -122,7 +121,7 @@ type Respond<E, R> = (
 /** The listener, as a delivery sees it. */
 export interface Recipient<Payload, E, R> {
   readonly spec: Spec<Payload, E, R>
-  readonly runtime: Runs.RunRuntime<R>
+  readonly runtime: Work.RunRuntime<R>
   readonly record: {
     readonly handled: () => void
     readonly failed: () => void
@@ -141,14 +140,14 @@ export interface Recipient<Payload, E, R> {
   readonly ended: (delivery: Delivery) => void
 }
 
-export class Delivery implements Ready, Runs.Interrupter {
+export class Delivery implements Ready, Work.Interrupter {
   readonly envelope: Envelope
   readonly isPublished: boolean
   /** The ordering key of a published event. */
   readonly key: unknown
   isInterrupted = false
   private readonly recipient: Recipient<any, any, any>
-  private readonly work: Work
+  private readonly work: Work.Work
   /** Receives the outcome of an emitted event, once. */
   private tell: ((outcome: Outcome) => void) | undefined
   private outcome: Outcome | undefined = undefined
@@ -157,7 +156,7 @@ export class Delivery implements Ready, Runs.Interrupter {
   constructor(
     recipient: Recipient<any, any, any>,
     envelope: Envelope,
-    work: Work,
+    work: Work.Work,
     key: unknown,
     tell: ((outcome: Outcome) => void) | undefined
   ) {
@@ -176,7 +175,7 @@ export class Delivery implements Ready, Runs.Interrupter {
     recipient.begins()
     const now = Monotonic.unsafeMillis(lifetime.clock)
     if (this.isPublished) recipient.record.taken(this.envelope.at, now)
-    const run = new Runs.Run(this.work, recipient.runtime.runtime.context, this)
+    const run = new Work.Run(this.work, recipient.runtime.runtime.context, this)
     const { context } = run
     const fiber = recipient.runtime.fork(context, this.handle(run, now))
     const exit = fiber.unsafePoll()
@@ -210,7 +209,7 @@ export class Delivery implements Ready, Runs.Interrupter {
     return undefined
   }
 
-  private handle(run: Runs.Run, startedAt: number): Effect.Effect<unknown, unknown, any> {
+  private handle(run: Work.Run, startedAt: number): Effect.Effect<unknown, unknown, any> {
     if (this.isInterrupted || this.recipient.isAbandoned) return Effect.interrupt
     return run.perform(handlerOf(this.recipient.spec, this.envelope), (exit) =>
       this.settle(run, exit, startedAt, undefined)
@@ -218,7 +217,7 @@ export class Delivery implements Ready, Runs.Interrupter {
   }
 
   private settle(
-    run: Runs.Run,
+    run: Work.Run,
     exit: Exit.Exit<unknown, any>,
     startedAt: number,
     responded: Respond<any, any> | undefined

@@ -1,10 +1,10 @@
 /** Begins deliveries: emitted events at once, published ones in a later turn. */
+import type * as Work from "../lifecycle/Work.ts"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as AsyncContext from "../AsyncContext.ts"
 import * as Monotonic from "../Monotonic.ts"
-import type * as Runs from "../lifecycle/Run.ts"
 
 /** Something that is ready to begin. */
 export interface Ready {
@@ -16,7 +16,7 @@ export interface Ready {
 const longestTurnMillis = 10
 
 export class Dispatcher {
-  private readonly runtime: Runs.RunRuntime<never>
+  private readonly runtime: Work.RunRuntime<never>
   private readonly clock: Clock.Clock
   /** That of the bus, whoever publishes what the turn is for. */
   private readonly asyncContext = AsyncContext.capture()
@@ -29,7 +29,7 @@ export class Dispatcher {
   private begun = 0
 
   /** Turns are fibers of this runtime. */
-  constructor(runtime: Runs.RunRuntime<never>, clock: Clock.Clock) {
+  constructor(runtime: Work.RunRuntime<never>, clock: Clock.Clock) {
     this.runtime = runtime
     this.clock = clock
   }
@@ -58,9 +58,7 @@ export class Dispatcher {
     this.later.push(ready)
     if (this.isTurn) return
     this.isTurn = true
-    this.asyncContext(() =>
-      this.runtime.fork(this.runtime.runtime.context, this.turn, { immediate: false })
-    )
+    this.asyncContext(() => this.runtime.fork(this.runtime.runtime.context, this.turn, { immediate: false }))
   }
 
   private readonly turn: Effect.Effect<void> = Effect.suspend(() => {

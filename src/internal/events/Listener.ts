@@ -4,7 +4,6 @@ import * as Effect from "effect/Effect"
 import * as Latch from "../Latch.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type { OwnedListener } from "../lifecycle/Lifetime.ts"
-import type * as Runs from "../lifecycle/Run.ts"
 import * as Work from "../lifecycle/Work.ts"
 import type { ListenerStatus } from "../status/ServiceStatus.ts"
 import type * as Metrics from "../telemetry/Metrics.ts"
@@ -37,7 +36,7 @@ export class Listener<Payload, E, R>
   implements OwnedListener, Mailbox.Subscriber, Delivery.Recipient<Payload, E, R>, Ready
 {
   readonly spec: Spec<Payload, E, R>
-  readonly runtime: Runs.RunRuntime<R>
+  readonly runtime: Work.RunRuntime<R>
   readonly record: Counters
   private readonly topic: Topic
   private readonly subscription: Mailbox.Subscription
@@ -66,7 +65,7 @@ export class Listener<Payload, E, R>
   private finished: Latch.Latch | undefined = undefined
 
   /** Subscribes. What was sent during the boot is handled first. */
-  constructor(spec: Spec<Payload, E, R>, topic: Topic, runtime: Runs.RunRuntime<R>) {
+  constructor(spec: Spec<Payload, E, R>, topic: Topic, runtime: Work.RunRuntime<R>) {
     this.spec = spec
     this.topic = topic
     this.runtime = runtime

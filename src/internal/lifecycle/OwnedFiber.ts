@@ -7,7 +7,6 @@ import * as Runtime from "effect/Runtime"
 import * as Latch from "../Latch.ts"
 import type { TaskStatus } from "../status/ServiceStatus.ts"
 import * as Lifetime from "./Lifetime.ts"
-import * as Runs from "./Run.ts"
 import * as ServiceFailure from "./ServiceFailure.ts"
 import * as Work from "./Work.ts"
 
@@ -15,7 +14,7 @@ import * as Work from "./Work.ts"
 export interface Spec<out A, out R> {
   readonly name: string
   readonly task?: (() => TaskStatus) | undefined
-  readonly run: (run: Runs.Run) => Effect.Effect<A, never, R>
+  readonly run: (run: Work.Run) => Effect.Effect<A, never, R>
 }
 
 /**
@@ -26,7 +25,7 @@ export const fork = <A, R>(
   service: Lifetime.Lifetime,
   spec: Spec<A, R>
 ): Effect.Effect<OwnedFiber<A, R>, never, R> =>
-  Effect.map(Runs.runtime<R>(), (runtime) => {
+  Effect.map(Work.runtime<R>(), (runtime) => {
     const owned = new OwnedFiber(service, spec)
     Lifetime.own(service, owned)
     owned.begin(runtime)
@@ -44,7 +43,7 @@ export const interruptAll = (service: Lifetime.Lifetime): Effect.Effect<void> =>
     }
   })
 
-export class OwnedFiber<A, R> implements Lifetime.OwnedWork, Runs.Interrupter {
+export class OwnedFiber<A, R> implements Lifetime.OwnedWork, Work.Interrupter {
   readonly isRunning = true
   private readonly service: Lifetime.Lifetime
   private readonly spec: Spec<A, R>
@@ -72,10 +71,10 @@ export class OwnedFiber<A, R> implements Lifetime.OwnedWork, Runs.Interrupter {
   }
 
   /** Begins in a later turn of the scheduler, as `Effect.fork` does. */
-  begin(runtime: Runs.RunRuntime<R>): void {
+  begin(runtime: Work.RunRuntime<R>): void {
     const { owner, path } = this.service
     const work = new Work.Work(path, owner, this, undefined)
-    const run = new Runs.Run(work, runtime.runtime.context, this)
+    const run = new Work.Run(work, runtime.runtime.context, this)
     const { context } = run
     this.fiber = runtime.fork(context, this.spec.run(run), { immediate: false })
     this.fiber.addObserver((exit) => this.ended(exit))

@@ -133,26 +133,21 @@ const runSteps = (
       )
     }
 
-    enter(service, "listeners")
-    const listeners = [...service.listeners]
-    for (const listener of listeners) listener.close()
-    const busy = listeners.filter(
-      (listener) => !Work.isOf(caller, listener.source) && listener.unfinished().length > 0
-    )
-    if (busy.length > 0) {
-      const drained = Effect.forEach(busy, (listener) => listener.drain, { concurrency: "unbounded" })
-      yield* step(service, "listeners", drained, {
-        alive: () => busy.flatMap((listener) => listener.unfinished())
-      })
+    if (service.listeners.size > 0) {
+      enter(service, "listeners")
+      yield* stopListeners(service, caller)
     }
-    for (const listener of listeners) yield* listener.abandon(caller)
-
-    enter(service, "children")
-    const before = Monotonic.unsafeMillis(service.clock)
-    for (const child of [...service.children].toReversed()) yield* child.stop
 
     // Children have deadlines of their own, so their time does not count against their parent's.
-    enter(service, "cleanups", Monotonic.unsafeMillis(service.clock) - before)
+    let ofChildren = 0
+    if (service.children.size > 0) {
+      enter(service, "children")
+      const before = Monotonic.unsafeMillis(service.clock)
+      for (const child of [...service.children].toReversed()) yield* child.stop
+      ofChildren = Monotonic.unsafeMillis(service.clock) - before
+    }
+
+    enter(service, "cleanups", ofChildren)
     yield* closeResources(service)
     // What the service's work provides to itself ends with that work, unless the work hung.
     if (service.provided.size > 0) {
@@ -188,10 +183,28 @@ export const addCleanup = (
   return Scope.addFinalizer(service.resources, own.run)
 }
 
+const stopListeners = (service: Lifetime, caller: Work.Work | undefined): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const listeners = [...service.listeners]
+    for (const listener of listeners) listener.close()
+    const busy = listeners.filter(
+      (listener) => !Work.isOf(caller, listener.source) && listener.unfinished().length > 0
+    )
+    if (busy.length > 0) {
+      const drained = Effect.forEach(busy, (listener) => listener.drain, { concurrency: "unbounded" })
+      yield* step(service, "listeners", drained, {
+        alive: () => busy.flatMap((listener) => listener.unfinished())
+      })
+    }
+    for (const listener of listeners) yield* listener.abandon(caller)
+  })
+
 /** Closes the scope of what `onStart` acquired. All that was put straight into it shares the deadline. */
 const closeResources = (service: Lifetime): Effect.Effect<void> =>
   Effect.gen(function* () {
     const closing = yield* Fork.now(Effect.uninterruptible(Scope.close(service.resources, Exit.void)))
+    const exit = closing.unsafePoll()
+    if (exit !== null) return yield* stepEnded(service, "a cleanup", exit)
     for (;;) {
       const [left, limit] = [service.cleanups.size, timeLeft(service)]
       const ended = yield* awaitWithin(service, closing, limit)
@@ -258,11 +271,12 @@ const awaitWithin = <A, E>(
   limit: number
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
   Effect.gen(function* () {
+    if (service.provided.size === 0) return yield* Deadline.awaitWithin(fiber, limit)
     const ended = (millis: number) =>
       Effect.map(Deadline.within(Fiber.await(fiber), millis), Option.map(Exit.flatten))
     const inTime = yield* ended(limit)
-    const stopping = [...service.provided].filter((member) => member.shown()._tag === "Stopping")
     if (Option.isSome(inTime)) return inTime
+    const stopping = [...service.provided].filter((member) => member.shown()._tag === "Stopping")
     if (stopping.length > 0) {
       const longest = Math.max(...stopping.map((member) => member.stopLimit()))
       const stops = Effect.forEach(stopping, (member) => member.stop, { concurrency: "unbounded" })

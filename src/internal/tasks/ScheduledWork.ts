@@ -11,7 +11,6 @@ import * as Runtime from "effect/Runtime"
 import * as Latch from "../Latch.ts"
 import * as Timers from "../Timers.ts"
 import * as Lifetime from "../lifecycle/Lifetime.ts"
-import * as Runs from "../lifecycle/Run.ts"
 import * as ServiceFailure from "../lifecycle/ServiceFailure.ts"
 import * as Work from "../lifecycle/Work.ts"
 import type { CheckStatus, TaskStatus } from "../status/ServiceStatus.ts"
@@ -24,7 +23,7 @@ export interface Spec<R> {
   readonly task?: (() => TaskStatus) | undefined
   readonly check?: (() => CheckStatus) | undefined
   /** One run, which answers its own failures. Runs uninterruptibly but for what it makes interruptible. */
-  readonly run: (run: Runs.Run) => Effect.Effect<unknown, unknown, R>
+  readonly run: (run: Work.Run) => Effect.Effect<unknown, unknown, R>
   /** The next run is due at this time, in monotonic milliseconds. */
   readonly isDue?: ((at: number) => void) | undefined
   /** So many slots came due while a run was in progress. */
@@ -38,17 +37,17 @@ export const schedule = <R>(
   service: Lifetime.Lifetime,
   spec: Spec<R>
 ): Effect.Effect<Lifetime.OwnedWork, never, R> =>
-  Effect.map(Runs.runtime<R>(), (runtime) => {
+  Effect.map(Work.runtime<R>(), (runtime) => {
     const work = new ScheduledWork(service, spec, runtime)
     Lifetime.own(service, work)
     work.wait()
     return work
   })
 
-class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Runs.Interrupter {
+class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Work.Interrupter {
   private readonly service: Lifetime.Lifetime
   private readonly spec: Spec<R>
-  private readonly runtime: Runs.RunRuntime<R>
+  private readonly runtime: Work.RunRuntime<R>
   private readonly work: Work.Work
   private state: "waiting" | "running" | "finishing" | "finished" = "waiting"
   private fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined = undefined
@@ -57,7 +56,7 @@ class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Runs.
   /** Opens when it has finished. */
   private latch: Latch.Latch | undefined = undefined
 
-  constructor(service: Lifetime.Lifetime, spec: Spec<R>, runtime: Runs.RunRuntime<R>) {
+  constructor(service: Lifetime.Lifetime, spec: Spec<R>, runtime: Work.RunRuntime<R>) {
     super()
     this.service = service
     this.spec = spec
@@ -97,7 +96,7 @@ class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Runs.
     // The clock that the slots go by may have been set back.
     if (this.spec.slots.at() > now) return this.wait()
     this.state = "running"
-    const run = new Runs.Run(this.work, this.runtime.runtime.context, this)
+    const run = new Work.Run(this.work, this.runtime.runtime.context, this)
     const { context } = run
     const fiber = this.runtime.fork(context, this.spec.run(run))
     const exit = fiber.unsafePoll()
