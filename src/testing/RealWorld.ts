@@ -79,7 +79,7 @@ export const makeTimers = (): Timers => {
     )
   const recording = <A>(run: () => A): A => {
     // These names hold functions, where the runtime has them.
-    const all = globalThis as unknown as Partial<TimerFunctions>
+    const all: { [name: string]: any } = globalThis
     const real: TimerFunctions = Object.fromEntries(
       timerFunctions.flatMap((name) => {
         const call = all[name]
