@@ -490,10 +490,14 @@ describe("NodeHttp.layer", () => {
 
   it.live("keeps the timeouts that a server comes with, and gives others its own", () =>
     Effect.gen(function* () {
-      const given = Http.createServer({ keepAliveTimeout: 1_234 })
+      const given = Http.createServer({ keepAliveTimeout: 1_234, headersTimeout: 5_678 })
       const app = yield* serving(routes, {}, () => given)
-      assert.deepStrictEqual([given.keepAliveTimeout, given.headersTimeout], [1_234, 15_000])
+      assert.deepStrictEqual([given.keepAliveTimeout, given.headersTimeout], [1_234, 5_678])
       yield* app.stop
+      const plain = Http.createServer()
+      const other = yield* serving(routes, {}, () => plain)
+      assert.strictEqual(plain.keepAliveTimeout, 65_000)
+      yield* other.stop
     })
   )
 

@@ -33,6 +33,14 @@ export interface Exchange {
   handler: Fiber.RuntimeFiber<unknown, unknown> | undefined
 }
 
+/** How long connections may wait, in milliseconds. */
+export interface Timeouts {
+  /** For the rest of a request head, from its first byte. */
+  readonly head: number
+  /** For the first byte of the first request. */
+  readonly unused: number
+}
+
 /** The open connections of a server, and the ways to close them. */
 export interface Connections {
   readonly inFlight: () => ReadonlyArray<Exchange>
@@ -62,6 +70,14 @@ interface Connection {
   readonly exchanges: Set<Exchange>
   /** The last response in pipeline order, and whether Node meant to keep the connection alive after it. */
   last: { readonly response: Http.ServerResponse; readonly isKept: boolean } | undefined
+  /** The bytes received when it last became idle. More means that the head of a request has begun. */
+  idleAt: number
+  /** When it became idle, or the head began, in milliseconds. */
+  since: number
+  /** Whether the head of a request has begun and not ended. */
+  isHeadOpen: boolean
+  /** Whether it has had a request. Node closes those after its `keepAliveTimeout` by itself. */
+  isUsed: boolean
   /** Whether a response on it has said `Connection: close`. */
   saidClose: boolean
   /** Whether the server has begun to close it. */
@@ -72,7 +88,7 @@ interface Connection {
  * Tracks a server that does not listen yet. A request that arrives before a
  * handler is installed is answered with 503 and the text `unavailable`.
  */
-export const make = (server: Http.Server, unavailable: string): Connections => {
+export const make = (server: Http.Server, unavailable: string, timeouts?: Timeouts): Connections => {
   const open = new Map<Duplex, Connection>()
   const exchanges = new Map<Http.IncomingMessage, Exchange>()
   /** TCP sockets below TLS: requests and responses only show the TLS socket. */
@@ -89,6 +105,10 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
     if (known !== undefined) return known
     const connection: Connection = {
       exchanges: new Set(),
+      idleAt: bytesRead(socket),
+      since: performance.now(),
+      isHeadOpen: false,
+      isUsed: false,
       last: undefined,
       saidClose: false,
       isClosing: false
@@ -138,6 +158,8 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
     exchanges.set(request, exchange)
     exchangeOfRequest.set(request, exchange)
     connection.exchanges.add(exchange)
+    connection.isUsed = true
+    connection.isHeadOpen = false
     if (response === undefined || connection.saidClose) return exchange
     markLast(connection, response)
     onHead(response, (said) => {
@@ -153,6 +175,7 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
     const connection = open.get(exchange.request.socket)
     if (connection !== undefined) {
       connection.exchanges.delete(exchange)
+      connection.idleAt = bytesRead(exchange.request.socket)
       if (connection.last?.response === exchange.response) connection.last = undefined
     }
     settle()
@@ -196,6 +219,29 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
     socket.once("close", () => end(exchange))
     if (server.listenerCount("upgrade") === 1) closeWhenFlushed(socket.end(refusal))
   })
+
+  /** Closes connections whose head is late, and those that nobody has ever used. */
+  const expire = ({ head, unused }: Timeouts) => {
+    const now = performance.now()
+    for (const [socket, connection] of open) {
+      if (connection.exchanges.size > 0 || connection.isClosing) continue
+      if (!connection.isHeadOpen && bytesRead(socket) > connection.idleAt) {
+        connection.isHeadOpen = true
+        connection.since = now
+      }
+      const isLate = connection.isHeadOpen && now - connection.since > head
+      const isUnused = !connection.isHeadOpen && !connection.isUsed && now - connection.since > unused
+      if (!isLate && !isUnused) continue
+      connection.isClosing = true
+      closeWhenFlushed(isLate && socket.writable ? socket.end(requestTimeout) : socket)
+    }
+  }
+  if (timeouts !== undefined) {
+    let timer: NodeJS.Timeout | undefined
+    // Ends with the server, and does not keep the process alive.
+    server.once("listening", () => (timer = setInterval(expire, expireEveryMillis, timeouts).unref()))
+    server.once("close", () => clearInterval(timer))
+  }
 
   return {
     inFlight: () => [...exchanges.values()],
@@ -330,6 +376,12 @@ const abandon = (response: Http.ServerResponse | undefined): void => {
 const addressOf = ({ remoteAddress, remotePort }: Net.Socket): string | undefined =>
   remotePort === undefined ? undefined : `${remoteAddress} ${remotePort}`
 
+/** How often connections are looked at: a timeout of 15 seconds may take a second more. */
+const expireEveryMillis = 1_000
+
+const bytesRead = (socket: Duplex): number => (socket instanceof Net.Socket ? socket.bytesRead : 0)
+
+const requestTimeout = "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 const refusal = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 /** Closes a socket once all that was written has been flushed. */
