@@ -152,7 +152,13 @@ export class ListenError extends Data.TaggedError("ListenError")<{
  * response. Has no effect on other servers.
  *
  * ```ts
- * HttpRouter.get("/log", NodeHttp.endless(HttpServerResponse.stream(lines)))
+ * import { HttpRouter, HttpServerResponse } from "@effect/platform"
+ * import { Schedule, Stream } from "effect"
+ * import { NodeHttp } from "effect-services/node"
+ *
+ * const ticks = Stream.as(Stream.fromSchedule(Schedule.spaced("1 second")), "{}\n")
+ * const response = HttpServerResponse.stream(Stream.encodeText(ticks), { contentType: "application/x-ndjson" })
+ * const routes = HttpRouter.empty.pipe(HttpRouter.get("/ticks", NodeHttp.endless(response)))
  * ```
  */
 export const endless = <A, E, R>(
