@@ -47,8 +47,12 @@ export interface Connections {
   readonly exchangeOf: (request: Http.IncomingMessage) => Exchange | undefined
   /** Records the fiber that handles an exchange, until it ends. */
   readonly handledBy: (exchange: Exchange, fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
-  /** From now on, the last response of each connection says `Connection: close`. */
-  readonly closeAfterAnswers: () => void
+  /**
+   * From now on, the last response of each connection says `Connection: close`;
+   * with `"unlessBusy"`, only where the request did not follow the one before within
+   * 200 milliseconds. A busy connection gets its last answer when the drain begins.
+   */
+  readonly closeAfterAnswers: (which: "never" | "unlessBusy" | "all") => void
   /** Whether streams may still start. */
   readonly mayStream: () => boolean
   /** Interrupts the handlers of streams. Streams that start later are refused. */
@@ -76,6 +80,10 @@ interface Connection {
   since: number
   /** Whether the head of a request has begun and not ended. */
   isHeadOpen: boolean
+  /** When its last exchange ended, in milliseconds. */
+  answeredAt: number
+  /** Whether its last request came soon after the answer before it. */
+  isBusy: boolean
   /** Whether it has had a request. Node closes those after its `keepAliveTimeout` by itself. */
   isUsed: boolean
   /** Whether a response on it has said `Connection: close`. */
@@ -96,7 +104,7 @@ export const make = (server: Http.Server, unavailable: string, timeouts?: Timeou
   /** Those whose handshake is in progress, by the address of the client. */
   const handshakes = new Map<string, Net.Socket>()
   const waiting = new Set<() => void>()
-  let closesAfterAnswers = false
+  let closesAfterAnswers: "never" | "unlessBusy" | "all" = "never"
   let closesWhenIdle = false
   let endsStreams = false
 
@@ -108,6 +116,8 @@ export const make = (server: Http.Server, unavailable: string, timeouts?: Timeou
       idleAt: bytesRead(socket),
       since: performance.now(),
       isHeadOpen: false,
+      answeredAt: Number.NEGATIVE_INFINITY,
+      isBusy: false,
       isUsed: false,
       last: undefined,
       saidClose: false,
@@ -133,11 +143,13 @@ export const make = (server: Http.Server, unavailable: string, timeouts?: Timeou
     if (exchanges.size > 0 || open.size > 0 || handshakes.size > 0) return
     for (const resume of waiting) resume()
   }
+  const isLastAnswer = ({ isBusy }: Connection) =>
+    closesAfterAnswers === "all" || (closesAfterAnswers === "unlessBusy" && !isBusy)
   /** Of pipelined requests, only the last response may say that the connection closes. */
   const markLast = (connection: Connection, response: Http.ServerResponse) => {
     if (connection.last !== undefined) connection.last.response.shouldKeepAlive = connection.last.isKept
     connection.last = { response, isKept: response.shouldKeepAlive }
-    if (closesAfterAnswers) response.shouldKeepAlive = false
+    if (isLastAnswer(connection)) response.shouldKeepAlive = false
   }
   const begin = (request: Http.IncomingMessage, response?: Http.ServerResponse): Exchange => {
     // Other protocols are offers that servers usually ignore, such as `h2c` from clients that speak HTTP/2.
@@ -159,6 +171,7 @@ export const make = (server: Http.Server, unavailable: string, timeouts?: Timeou
     exchangeOfRequest.set(request, exchange)
     connection.exchanges.add(exchange)
     connection.isUsed = true
+    connection.isBusy = performance.now() - connection.answeredAt < busyMillis
     connection.isHeadOpen = false
     if (response === undefined || connection.saidClose) return exchange
     markLast(connection, response)
@@ -176,6 +189,7 @@ export const make = (server: Http.Server, unavailable: string, timeouts?: Timeou
     if (connection !== undefined) {
       connection.exchanges.delete(exchange)
       connection.idleAt = bytesRead(exchange.request.socket)
+      connection.answeredAt = performance.now()
       if (connection.last?.response === exchange.response) connection.last = undefined
     }
     settle()
@@ -253,9 +267,11 @@ export const make = (server: Http.Server, unavailable: string, timeouts?: Timeou
         end(exchange)
       })
     },
-    closeAfterAnswers: () => {
-      closesAfterAnswers = true
-      for (const { last } of open.values()) if (last !== undefined) last.response.shouldKeepAlive = false
+    closeAfterAnswers: (which) => {
+      closesAfterAnswers = which
+      for (const connection of open.values())
+        if (connection.last !== undefined && isLastAnswer(connection))
+          connection.last.response.shouldKeepAlive = false
     },
     mayStream: () => !endsStreams,
     endStreams: () => {
@@ -375,6 +391,9 @@ const abandon = (response: Http.ServerResponse | undefined): void => {
 /** The client's address and port, which a TLS socket and the TCP socket below it share. None over a unix socket. */
 const addressOf = ({ remoteAddress, remotePort }: Net.Socket): string | undefined =>
   remotePort === undefined ? undefined : `${remoteAddress} ${remotePort}`
+
+/** A client that asks this often also asks in the 300 milliseconds for which a drain keeps idle connections. */
+const busyMillis = 200
 
 /** How often connections are looked at: a timeout of 15 seconds may take a second more. */
 const expireEveryMillis = 1_000

@@ -78,7 +78,8 @@ export interface Options extends Omit<Net.ListenOptions, "signal"> {
  *
  * When the app served on it is released, for instance on SIGTERM:
  *
- * 1. Answers say `Connection: close` from now on. The server accepts connections
+ * 1. Answers say `Connection: close`, except to clients that ask again within 200
+ *    milliseconds, who are told in the drain. The server accepts connections
  *    for `readinessDelay`, counted from when the app became not ready; a client
  *    that sends a request in that time loses none.
  * 2. New connections are refused. Open ones are closed after their next answer, or
