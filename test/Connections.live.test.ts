@@ -1,6 +1,6 @@
 /** What becomes of connections when a server stops, byte by byte. */
 import { readFileSync } from "node:fs"
-import type * as Http from "node:http"
+import { createServer as createHttpServer, type Server } from "node:http"
 import * as Https from "node:https"
 import { fileURLToPath } from "node:url"
 import {
@@ -191,7 +191,7 @@ describe("in the drain", () => {
       const app = yield* serving(
         HttpRouter.empty.pipe(HttpRouter.get("/", row)),
         {},
-        () => Https.createServer({ key: pem, cert: pem }) as Http.Server
+        () => Https.createServer({ key: pem, cert: pem }) as Server
       )
       const proxy = yield* Effect.promise(() => slowProxy(app.port, 25))
       const answer = yield* Effect.fork(
@@ -215,3 +215,34 @@ describe("in the drain", () => {
     })
   )
 })
+
+it.live(
+  "keeps a connection that was opened ahead as long as a used one, and gives a slow head 15 s from its first byte",
+  () =>
+    Effect.gen(function* () {
+      // Node looks for connections that are late as often as this.
+      const createServer = () => createHttpServer({ connectionsCheckingInterval: 500 })
+      const app = yield* serving(HttpRouter.empty.pipe(HttpRouter.get("/", row)), {}, createServer)
+      const [ahead, used, slow, second] = yield* Effect.all([1, 2, 3, 4].map(() => connected(app.port)))
+      used!.get("/")
+      second!.get("/")
+      yield* receives(second!, /row$/)
+      yield* Effect.sleep("4 seconds")
+      const begun = performance.now()
+      slow!.socket.write("GET / HTTP/1.1\r\n")
+      second!.socket.write("GET / HTTP/1.1\r\n")
+      const trickle = setInterval(() => slow!.socket.write("x: y\r\n"), 1_000)
+      assert.match(yield* received(slow!), /^HTTP\/1.1 408 /)
+      clearInterval(trickle)
+      assert.match(yield* received(second!), /row(HTTP\/1.1 408 [^]*)$/)
+      const took = performance.now() - begun
+      assert.isAbove(took, 14_900)
+      assert.isBelow(took, 18_500)
+      ahead!.get("/")
+      used!.get("/")
+      yield* receives(ahead!, /200 OK[^]*row$/)
+      yield* receives(used!, /row[^]*200 OK[^]*row$/)
+      assert.isTrue(isClean(yield* app.stop))
+    }),
+  40_000
+)

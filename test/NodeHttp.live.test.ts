@@ -137,6 +137,8 @@ describe("NodeHttp.layer", () => {
       const kept = yield* connected(app.port)
       kept.get("/")
       yield* receives(kept, /connection: keep-alive[^]*row$/i)
+      // Longer than one that asks all the time.
+      yield* Effect.sleep("250 millis")
       const stopping = yield* Effect.fork(app.stop)
       yield* Effect.repeat(Effect.sleep("5 millis"), {
         until: () => Effect.map(app.entries, (_) => _.some(({ _tag }) => _tag === "ServerDraining"))
@@ -159,17 +161,17 @@ describe("NodeHttp.layer", () => {
   )
 
   it.live(
-    "loses no request of clients that ask at least once in the readiness delay over kept connections",
+    "loses no request of clients that ask each second over kept connections, with a readiness delay",
     () =>
       Effect.gen(function* () {
-        const app = yield* serving(routes, { readinessDelay: "600 millis" })
+        const app = yield* serving(routes, { readinessDelay: "1500 millis" })
         // 20 ms each way.
         const proxy = yield* Effect.promise(() => slowProxy(app.port, 20))
         const clients = Array.from({ length: 60 }, (_, n) =>
-          Effect.zipRight(Effect.sleep(n * 5), asksOften(proxy.port, 300))
+          Effect.zipRight(Effect.sleep(n * 16), asksOften(proxy.port, 1_000))
         )
         const asking = yield* Effect.fork(Effect.all(clients, { concurrency: "unbounded" }))
-        yield* Effect.sleep("800 millis")
+        yield* Effect.sleep("1 second")
         const stopped = yield* app.stop
         const ends = yield* Fiber.join(asking)
         proxy.close()
@@ -490,10 +492,14 @@ describe("NodeHttp.layer", () => {
 
   it.live("keeps the timeouts that a server comes with, and gives others its own", () =>
     Effect.gen(function* () {
-      const given = Http.createServer({ keepAliveTimeout: 1_234 })
+      const given = Http.createServer({ keepAliveTimeout: 1_234, headersTimeout: 5_678 })
       const app = yield* serving(routes, {}, () => given)
-      assert.deepStrictEqual([given.keepAliveTimeout, given.headersTimeout], [1_234, 15_000])
+      assert.deepStrictEqual([given.keepAliveTimeout, given.headersTimeout], [1_234, 5_678])
       yield* app.stop
+      const plain = Http.createServer()
+      const other = yield* serving(routes, {}, () => plain)
+      assert.strictEqual(plain.keepAliveTimeout, 65_000)
+      yield* other.stop
     })
   )
 

@@ -9,6 +9,7 @@ const bytes = new TextEncoder().encode("row\n")
 const rows = Stream.repeatEffectWithSchedule(Effect.succeed(bytes), Schedule.spaced("20 millis"))
 const slowRows = async function* () {
   for (let n = 0; n < 500; n++) {
+    // oxlint-disable-next-line no-await-in-loop -- row by row, as a slow source gives them
     await new Promise((resolve) => setTimeout(resolve, 20))
     yield "row\n"
   }

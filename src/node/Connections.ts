@@ -33,14 +33,26 @@ export interface Exchange {
   handler: Fiber.RuntimeFiber<unknown, unknown> | undefined
 }
 
+/** How long connections may wait, in milliseconds. */
+export interface Timeouts {
+  /** For the rest of a request head, from its first byte. */
+  readonly head: number
+  /** For the first byte of the first request. */
+  readonly unused: number
+}
+
 /** The open connections of a server, and the ways to close them. */
 export interface Connections {
   readonly inFlight: () => ReadonlyArray<Exchange>
   readonly exchangeOf: (request: Http.IncomingMessage) => Exchange | undefined
   /** Records the fiber that handles an exchange, until it ends. */
   readonly handledBy: (exchange: Exchange, fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
-  /** From now on, the last response of each connection says `Connection: close`. */
-  readonly closeAfterAnswers: () => void
+  /**
+   * From now on, the last response of each connection says `Connection: close`;
+   * with `"unlessBusy"`, only where the request did not follow the one before within
+   * 200 milliseconds. A busy connection gets its last answer when the drain begins.
+   */
+  readonly closeAfterAnswers: (which: "never" | "unlessBusy" | "all") => void
   /** Whether streams may still start. */
   readonly mayStream: () => boolean
   /** Interrupts the handlers of streams. Streams that start later are refused. */
@@ -62,6 +74,18 @@ interface Connection {
   readonly exchanges: Set<Exchange>
   /** The last response in pipeline order, and whether Node meant to keep the connection alive after it. */
   last: { readonly response: Http.ServerResponse; readonly isKept: boolean } | undefined
+  /** The bytes received when it last became idle. More means that the head of a request has begun. */
+  idleAt: number
+  /** When it became idle, or the head began, in milliseconds. */
+  since: number
+  /** Whether the head of a request has begun and not ended. */
+  isHeadOpen: boolean
+  /** When its last exchange ended, in milliseconds. */
+  answeredAt: number
+  /** Whether its last request came soon after the answer before it. */
+  isBusy: boolean
+  /** Whether it has had a request. Node closes those after its `keepAliveTimeout` by itself. */
+  isUsed: boolean
   /** Whether a response on it has said `Connection: close`. */
   saidClose: boolean
   /** Whether the server has begun to close it. */
@@ -72,7 +96,7 @@ interface Connection {
  * Tracks a server that does not listen yet. A request that arrives before a
  * handler is installed is answered with 503 and the text `unavailable`.
  */
-export const make = (server: Http.Server, unavailable: string): Connections => {
+export const make = (server: Http.Server, unavailable: string, timeouts?: Timeouts): Connections => {
   const open = new Map<Duplex, Connection>()
   const exchanges = new Map<Http.IncomingMessage, Exchange>()
   /** TCP sockets below TLS: requests and responses only show the TLS socket. */
@@ -80,7 +104,7 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
   /** Those whose handshake is in progress, by the address of the client. */
   const handshakes = new Map<string, Net.Socket>()
   const waiting = new Set<() => void>()
-  let closesAfterAnswers = false
+  let closesAfterAnswers: "never" | "unlessBusy" | "all" = "never"
   let closesWhenIdle = false
   let endsStreams = false
 
@@ -89,6 +113,12 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
     if (known !== undefined) return known
     const connection: Connection = {
       exchanges: new Set(),
+      idleAt: bytesRead(socket),
+      since: performance.now(),
+      isHeadOpen: false,
+      answeredAt: Number.NEGATIVE_INFINITY,
+      isBusy: false,
+      isUsed: false,
       last: undefined,
       saidClose: false,
       isClosing: false
@@ -113,11 +143,13 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
     if (exchanges.size > 0 || open.size > 0 || handshakes.size > 0) return
     for (const resume of waiting) resume()
   }
+  const isLastAnswer = ({ isBusy }: Connection) =>
+    closesAfterAnswers === "all" || (closesAfterAnswers === "unlessBusy" && !isBusy)
   /** Of pipelined requests, only the last response may say that the connection closes. */
   const markLast = (connection: Connection, response: Http.ServerResponse) => {
     if (connection.last !== undefined) connection.last.response.shouldKeepAlive = connection.last.isKept
     connection.last = { response, isKept: response.shouldKeepAlive }
-    if (closesAfterAnswers) response.shouldKeepAlive = false
+    if (isLastAnswer(connection)) response.shouldKeepAlive = false
   }
   const begin = (request: Http.IncomingMessage, response?: Http.ServerResponse): Exchange => {
     // Other protocols are offers that servers usually ignore, such as `h2c` from clients that speak HTTP/2.
@@ -138,6 +170,9 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
     exchanges.set(request, exchange)
     exchangeOfRequest.set(request, exchange)
     connection.exchanges.add(exchange)
+    connection.isUsed = true
+    connection.isBusy = performance.now() - connection.answeredAt < busyMillis
+    connection.isHeadOpen = false
     if (response === undefined || connection.saidClose) return exchange
     markLast(connection, response)
     onHead(response, (said) => {
@@ -153,6 +188,8 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
     const connection = open.get(exchange.request.socket)
     if (connection !== undefined) {
       connection.exchanges.delete(exchange)
+      connection.idleAt = bytesRead(exchange.request.socket)
+      connection.answeredAt = performance.now()
       if (connection.last?.response === exchange.response) connection.last = undefined
     }
     settle()
@@ -197,6 +234,29 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
     if (server.listenerCount("upgrade") === 1) closeWhenFlushed(socket.end(refusal))
   })
 
+  /** Closes connections whose head is late, and those that nobody has ever used. */
+  const expire = ({ head, unused }: Timeouts) => {
+    const now = performance.now()
+    for (const [socket, connection] of open) {
+      if (connection.exchanges.size > 0 || connection.isClosing) continue
+      if (!connection.isHeadOpen && bytesRead(socket) > connection.idleAt) {
+        connection.isHeadOpen = true
+        connection.since = now
+      }
+      const isLate = connection.isHeadOpen && now - connection.since > head
+      const isUnused = !connection.isHeadOpen && !connection.isUsed && now - connection.since > unused
+      if (!isLate && !isUnused) continue
+      connection.isClosing = true
+      closeWhenFlushed(isLate && socket.writable ? socket.end(requestTimeout) : socket)
+    }
+  }
+  if (timeouts !== undefined) {
+    let timer: NodeJS.Timeout | undefined
+    // Ends with the server, and does not keep the process alive.
+    server.once("listening", () => (timer = setInterval(expire, expireEveryMillis, timeouts).unref()))
+    server.once("close", () => clearInterval(timer))
+  }
+
   return {
     inFlight: () => [...exchanges.values()],
     exchangeOf: (request) => exchanges.get(request),
@@ -207,9 +267,11 @@ export const make = (server: Http.Server, unavailable: string): Connections => {
         end(exchange)
       })
     },
-    closeAfterAnswers: () => {
-      closesAfterAnswers = true
-      for (const { last } of open.values()) if (last !== undefined) last.response.shouldKeepAlive = false
+    closeAfterAnswers: (which) => {
+      closesAfterAnswers = which
+      for (const connection of open.values())
+        if (connection.last !== undefined && isLastAnswer(connection))
+          connection.last.response.shouldKeepAlive = false
     },
     mayStream: () => !endsStreams,
     endStreams: () => {
@@ -330,6 +392,15 @@ const abandon = (response: Http.ServerResponse | undefined): void => {
 const addressOf = ({ remoteAddress, remotePort }: Net.Socket): string | undefined =>
   remotePort === undefined ? undefined : `${remoteAddress} ${remotePort}`
 
+/** A client that asks this often also asks in the 300 milliseconds for which a drain keeps idle connections. */
+const busyMillis = 200
+
+/** How often connections are looked at: a timeout of 15 seconds may take a second more. */
+const expireEveryMillis = 1_000
+
+const bytesRead = (socket: Duplex): number => (socket instanceof Net.Socket ? socket.bytesRead : 0)
+
+const requestTimeout = "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 const refusal = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 /** Closes a socket once all that was written has been flushed. */

@@ -23,6 +23,9 @@ const abortMillis = 1_000
 /** How long idle connections stay open, since a request may be on its way. Longer than most round trips. */
 const lingerMillis = 300
 
+/** How long clients have to reconnect before the listener closes: some round trips, and a busy machine. */
+const settleMillis = 200
+
 /** Default limit of a drain: two thirds of the app's 30 seconds. */
 const defaultDrainMillis = 20_000
 
@@ -57,12 +60,17 @@ export const drain = (
       streams: count(connections.inFlight(), true),
       readinessDelay: Duration.millis(delay)
     })
-    // From the first moment: a client whose kept connection has a request during the delay opens its next one
-    // elsewhere, so that no connection in use is closed after it.
-    connections.closeAfterAnswers()
-    if (delay > 0) yield* Monotonic.sleep(delay)
+    // A client that asks during the delay opens its next connection elsewhere, so that none in use is closed
+    // after it. Not one that asks all the time: it would only reconnect to this server, again and again.
+    connections.closeAfterAnswers("unlessBusy")
+    const tail = Math.min(settleMillis, Math.round(delay * 0.75))
+    if (delay > 0) yield* Monotonic.sleep(delay - tail)
+    // Connections that are being opened when the listener closes are reset, so nobody is sent to open one now.
+    connections.closeAfterAnswers("never")
+    if (delay > 0) yield* Monotonic.sleep(tail)
 
     connections.stopListening()
+    connections.closeAfterAnswers("all")
     const ended = settings.streams === "interrupt"
     if (ended) connections.endStreams()
     const closed = pause(connections, lingerMillis).pipe(

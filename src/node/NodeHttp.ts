@@ -78,7 +78,8 @@ export interface Options extends Omit<Net.ListenOptions, "signal"> {
  *
  * When the app served on it is released, for instance on SIGTERM:
  *
- * 1. Answers say `Connection: close` from now on. The server accepts connections
+ * 1. Answers say `Connection: close`, except to clients that ask again within 200
+ *    milliseconds, who are told in the drain. The server accepts connections
  *    for `readinessDelay`, counted from when the app became not ready; a client
  *    that sends a request in that time loses none.
  * 2. New connections are refused. Open ones are closed after their next answer, or
@@ -91,10 +92,10 @@ export interface Options extends Omit<Net.ListenOptions, "signal"> {
  * aborted. Fork such work, and answer.
  *
  * Until an app is served, requests are answered with 503. Node's default timeouts
- * are replaced: idle connections are kept for 65 seconds, since load balancers
- * keep theirs for 60 and whoever closes first may lose a request; a request head
- * may take 15 seconds, against slow clients (Node checks every 30). Node's limit of
- * 5 minutes for a whole request stays.
+ * are replaced: idle connections, also those opened ahead and never used, are kept
+ * for 65 seconds, since load balancers keep theirs for 60 and whoever closes first
+ * may lose a request; a request head may take 15 seconds from its first byte,
+ * against slow clients. Node's limit of 5 minutes for a whole request stays.
  *
  * Serves one app, once. A request that offers a protocol other than WebSocket
  * (`Upgrade: h2c`) is answered, but Node does not deliver its body.
@@ -152,7 +153,13 @@ export class ListenError extends Data.TaggedError("ListenError")<{
  * response. Has no effect on other servers.
  *
  * ```ts
- * HttpRouter.get("/log", NodeHttp.endless(HttpServerResponse.stream(lines)))
+ * import { HttpRouter, HttpServerResponse } from "@effect/platform"
+ * import { Schedule, Stream } from "effect"
+ * import { NodeHttp } from "effect-services/node"
+ *
+ * const ticks = Stream.as(Stream.fromSchedule(Schedule.spaced("1 second")), "{}\n")
+ * const response = HttpServerResponse.stream(Stream.encodeText(ticks), { contentType: "application/x-ndjson" })
+ * const routes = HttpRouter.empty.pipe(HttpRouter.get("/ticks", NodeHttp.endless(response)))
  * ```
  */
 export const endless = <A, E, R>(
@@ -170,7 +177,10 @@ const where = "NodeHttp.layer"
 /** 10 MiB, as @effect/platform has it elsewhere. */
 const defaultMaxBodySize = 10 * 1_048_576
 
-const defaults = { headersTimeout: 15_000, keepAliveTimeout: 65_000 } as const
+/** How long idle connections are kept, used or not. Load balancers keep theirs for 60 seconds. */
+const keepAliveMillis = 65_000
+/** How long the head of a request may take from its first byte. */
+const headMillis = 15_000
 
 interface Settings extends HttpDrain.Settings {
   readonly name: string
@@ -219,10 +229,12 @@ const listen = (evaluate: () => Http.Server, { listen, name }: Settings) =>
       throw new Input.InputError({ where, input: "evaluate", expected, actual: server })
     }
     const untouched = new Http.Server()
-    for (const key of ["headersTimeout", "keepAliveTimeout"] as const) {
-      if (server[key] === untouched[key]) server[key] = defaults[key]
-    }
-    const connections = Connections.make(server, `${app} is starting`)
+    if (server.keepAliveTimeout === untouched.keepAliveTimeout) server.keepAliveTimeout = keepAliveMillis
+    // Node counts `headersTimeout` from the opening of a connection, and so closes one that was opened ahead.
+    const ownsHeads = server.headersTimeout === untouched.headersTimeout
+    if (ownsHeads) server.headersTimeout = 0
+    const timeouts = ownsHeads ? { head: headMillis, unused: keepAliveMillis } : undefined
+    const connections = Connections.make(server, `${app} is starting`, timeouts)
     // An interrupted start may leave a server that is about to listen.
     const end = Effect.sync(() => {
       server.once("listening", () => server.close())
