@@ -96,26 +96,19 @@ class Topics implements Bus {
 
   readonly emit = (event: Event.Event<string, any>, payload: unknown): Effect.Effect<Receipt> =>
     this.send("emit", event, payload, (envelope, topic) => {
-      const listeners = [...topic.listeners]
-      const outcomes = new Array<Delivery.Outcome>(listeners.length)
-      let left = listeners.length
-      let resume: ((receipt: Effect.Effect<Receipt>) => void) | undefined
-      const whole = () => Effect.succeed(receipt(event.name, outcomes))
       // All have accepted it before any handles it, and none waits for another.
+      const deliveries: Array<Delivery.Delivery> = []
       const ready: Array<Ready> = []
-      listeners.forEach((listener, index) => {
-        const delivery = listener.emit(envelope, (outcome) => {
-          outcomes[index] = outcome
-          if (--left === 0) resume?.(whole())
-        })
-        if (delivery !== undefined) ready.push(delivery)
-      })
+      for (const listener of topic.listeners) {
+        const { delivery, isNext } = listener.emit(envelope)
+        deliveries.push(delivery)
+        if (isNext) ready.push(delivery)
+      }
       this.shared.dispatcher.beginNow(ready)
-      if (left === 0) return whole()
-      return Effect.async<Receipt>((go) => {
-        resume = go
-        if (left === 0) go(whole())
-      }, Latch.ours)
+      const pending = deliveries.filter(({ outcome }) => outcome === undefined)
+      return pending.length === 0
+        ? Effect.succeed(receipt(event.name, deliveries))
+        : Effect.map(outcomesOf(pending), () => receipt(event.name, deliveries))
     })
 
   readonly publish = (event: Event.Event<string, any>, payload: unknown): Effect.Effect<void> =>
@@ -211,8 +204,9 @@ class Topics implements Bus {
         at: Monotonic.unsafeMillis(this.clock)
       }
       if (this.holds > 0) topic.boot.push(envelope)
-      const streamed = topic.streams.send(envelope)
-      const journaled = this.journaled(verb, envelope, topic)
+      const streamed = topic.streams.isRead ? topic.streams.send(envelope) : undefined
+      const kind = verb === "emit" ? "EventEmitted" : "EventPublished"
+      const journaled = this.shared.journal.reads(kind) ? this.journaled(kind, envelope, topic) : undefined
       if (streamed === undefined && journaled === undefined) return deliver(envelope, topic)
       return Effect.zipRight(
         Effect.zipRight(streamed ?? Effect.void, journaled ?? Effect.void),
@@ -222,14 +216,11 @@ class Topics implements Bus {
   }
 
   private journaled(
-    verb: "emit" | "publish",
+    kind: "EventEmitted" | "EventPublished",
     { event, payload, sender }: Delivery.Envelope,
     topic: Topic.Topic
-  ): Effect.Effect<void> | undefined {
-    const { journal } = this.shared
-    const kind = verb === "emit" ? "EventEmitted" : "EventPublished"
-    if (!journal.reads(kind)) return undefined
-    return journal.append({
+  ): Effect.Effect<void> {
+    return this.shared.journal.append({
       _tag: kind,
       event: event.name,
       sender: sender?.service,
@@ -239,12 +230,30 @@ class Topics implements Bus {
   }
 }
 
-const receipt = (event: string, outcomes: ReadonlyArray<Delivery.Outcome>): Receipt => {
+/** Waits until all of these have an outcome. */
+const outcomesOf = (pending: ReadonlyArray<Delivery.Delivery>): Effect.Effect<void> =>
+  Effect.async<void>((resume) => {
+    let left = 1
+    const settled = () => {
+      if (--left === 0) resume(Effect.void)
+    }
+    for (const delivery of pending) {
+      if (delivery.outcome !== undefined) continue
+      left++
+      delivery.tell = settled
+    }
+    settled()
+  }, Latch.ours)
+
+const receipt = (event: string, deliveries: ReadonlyArray<Delivery.Delivery>): Receipt => {
   let handled = 0
   let failed = 0
-  for (const { _tag } of outcomes) {
-    if (_tag === "Handled") handled++
-    else if (_tag === "Failed" || _tag === "TimedOut") failed++
+  const outcomes: Array<Delivery.Outcome> = []
+  for (const { outcome } of deliveries) {
+    if (outcome === undefined) continue
+    outcomes.push(outcome)
+    if (outcome._tag === "Handled") handled++
+    else if (outcome._tag === "Failed" || outcome._tag === "TimedOut") failed++
   }
   return { event, handled, failed, outcomes }
 }

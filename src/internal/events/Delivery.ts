@@ -142,30 +142,33 @@ export interface Recipient<Payload, E, R> {
 
 export class Delivery implements Ready, Work.Interrupter {
   readonly envelope: Envelope
+  /** Whether the event was published; otherwise it was emitted, and its emitter waits. */
   readonly isPublished: boolean
   /** The ordering key of a published event. */
   readonly key: unknown
+  /** Undefined until it has ended. */
+  outcome: Outcome | undefined = undefined
+  /** Receives the outcome, once, unless it was there before. */
+  tell: ((outcome: Outcome) => void) | undefined = undefined
   isInterrupted = false
   private readonly recipient: Recipient<any, any, any>
   private readonly work: Work.Work
-  /** Receives the outcome of an emitted event, once. */
-  private tell: ((outcome: Outcome) => void) | undefined
-  private outcome: Outcome | undefined = undefined
+  /** The outcome of the last attempt. */
+  private answered: Outcome | undefined = undefined
   private fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined = undefined
 
   constructor(
     recipient: Recipient<any, any, any>,
     envelope: Envelope,
     work: Work.Work,
-    key: unknown,
-    tell: ((outcome: Outcome) => void) | undefined
+    isPublished: boolean,
+    key: unknown
   ) {
     this.recipient = recipient
     this.envelope = envelope
     this.work = work
+    this.isPublished = isPublished
     this.key = key
-    this.tell = tell
-    this.isPublished = tell === undefined
   }
 
   /** Forks the run, in a fiber of the listener's service, and runs it until it first waits. */
@@ -194,8 +197,7 @@ export class Delivery implements Ready, Work.Interrupter {
 
   /** Lets the emitter go on, who waits no longer for the handler. */
   abandon(): void {
-    this.tell?.(interrupted(this.recipient.spec.service))
-    this.tell = undefined
+    this.settled(interrupted(this.recipient.spec.service))
   }
 
   private ended(exit: Exit.Exit<unknown, unknown>): undefined {
@@ -204,9 +206,15 @@ export class Delivery implements Ready, Work.Interrupter {
     // A failure of the handler is answered within the run: this is one of its interruption.
     if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause))
       lifetime.run(answers.leaked(this.envelope.event.name, exit.cause))
-    this.tell?.(this.outcome ?? interrupted(service))
+    this.settled(this.answered ?? interrupted(service))
     recipient.ended(this)
     return undefined
+  }
+
+  private settled(outcome: Outcome): void {
+    if (this.outcome !== undefined) return
+    this.outcome = outcome
+    this.tell?.(outcome)
   }
 
   private handle(run: Work.Run, startedAt: number): Effect.Effect<unknown, unknown, any> {
@@ -229,12 +237,12 @@ export class Delivery implements Ready, Work.Interrupter {
     if (this.isInterrupted) return exit
     const { cause } = exit
     const at = { service: spec.service, took: Duration.millis(millis) }
-    this.outcome = Cause.contains(cause, timedOut)
+    this.answered = Cause.contains(cause, timedOut)
       ? Outcome.TimedOut(at)
       : Cause.isInterruptedOnly(cause)
         ? Outcome.Interrupted(at)
         : Outcome.Failed({ ...at, cause })
-    if (this.outcome._tag !== "Interrupted") record.failed()
+    if (this.answered._tag !== "Interrupted") record.failed()
     const respond = responded ?? spec.answers.respond(this.envelope.event.name)
     return Effect.flatMap(run.afterwards(respond(cause, millis)), (isAgain) => {
       if (!isAgain) return Effect.void
@@ -249,7 +257,7 @@ export class Delivery implements Ready, Work.Interrupter {
     const { journal } = spec.lifetime.owner.shared
     record.handled()
     const outcome = this.recipient.handledIn(millis)
-    this.outcome = outcome
+    this.answered = outcome
     return journal.reads("EventHandled")
       ? journal.append({
           _tag: "EventHandled",

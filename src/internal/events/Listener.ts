@@ -86,22 +86,16 @@ export class Listener<Payload, E, R>
     return this
   }
 
-  /** Accepts an emitted event. `tell` gets its outcome once. Gives the delivery, if it is to begin now. */
-  emit(
-    envelope: Delivery.Envelope,
-    tell: (outcome: Delivery.Outcome) => void
-  ): Delivery.Delivery | undefined {
-    if (this.state !== "open") {
-      tell(Delivery.interrupted(this.spec.service))
-      return undefined
-    }
-    const isFirst = this.unbegun === 0
-    const delivery = this.deliver(envelope, undefined, tell)
-    if (isFirst) return delivery
+  /** Accepts an emitted event. `isNext` tells whether the delivery is to begin now; otherwise it will in its turn. */
+  emit(envelope: Delivery.Envelope): { readonly delivery: Delivery.Delivery; readonly isNext: boolean } {
+    const isNext = this.unbegun === 0
+    const delivery = this.deliver(envelope, false, undefined)
     // What was published to it before begins first.
-    this.waits(delivery)
-    this.topic.dispatcher.beginLater(delivery)
-    return undefined
+    if (!isNext) {
+      this.waits(delivery)
+      this.topic.dispatcher.beginLater(delivery)
+    }
+    return { delivery, isNext }
   }
 
   // As a subscriber of its mailbox.
@@ -313,7 +307,7 @@ export class Listener<Payload, E, R>
   private published(envelope: Delivery.Envelope, key: unknown): Delivery.Delivery {
     this.waiting?.delete(envelope)
     this.consuming++
-    return this.deliver(envelope, key, undefined)
+    return this.deliver(envelope, true, key)
   }
 
   /** The key is free: the next event that it held back follows. */
@@ -337,15 +331,11 @@ export class Listener<Payload, E, R>
     }
   }
 
-  private deliver(
-    envelope: Delivery.Envelope,
-    key: unknown,
-    tell: ((outcome: Delivery.Outcome) => void) | undefined
-  ): Delivery.Delivery {
-    const work = this.workFor(tell === undefined ? undefined : envelope.sender)
+  private deliver(envelope: Delivery.Envelope, isPublished: boolean, key: unknown): Delivery.Delivery {
+    const work = this.workFor(isPublished ? undefined : envelope.sender)
     this.active++
     this.unbegun++
-    return new Delivery.Delivery(this, envelope, work, key, tell)
+    return new Delivery.Delivery(this, envelope, work, isPublished, key)
   }
 
   private workFor(awaitedBy: Work.Work | undefined): Work.Work {

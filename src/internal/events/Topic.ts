@@ -88,6 +88,11 @@ class Streams {
     )
   }
 
+  /** Whether anybody has read the event. */
+  get isRead(): boolean {
+    return this.pubsub !== undefined
+  }
+
   /** Sends an event to those who read. Undefined when there is no more to do. */
   send(envelope: Envelope | typeof end): Effect.Effect<unknown> | undefined {
     if (this.pubsub === undefined || this.pubsub.unsafeOffer(envelope)) return undefined
