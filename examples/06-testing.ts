@@ -1,6 +1,6 @@
-// Testing: a service is a layer, and TestApp runs it in time that moves when the test says so.
+// Testing: a service is a layer, so Effect's own means test it; TestApp runs a whole app.
 import { it } from "@effect/vitest"
-import { Effect, Layer, Ref, Schema } from "effect"
+import { Effect, Layer, Ref, Schema, TestClock } from "effect"
 import { Event, EventBus, Service } from "effect-services"
 import { TestApp } from "effect-services/testing"
 import { expect } from "vitest"
@@ -18,17 +18,28 @@ class Visitors extends Service.make<Visitors>()("Visitors", {
 
 const Museum = Visitors.layer.pipe(Layer.provideMerge(EventBus.layer))
 
-// The smallest test: it starts and stops, and neither fails.
+// With Effect's TestClock: provide the layer, and move the clock.
+it.effect("counts the visitors of a day", () =>
+  Effect.gen(function* () {
+    const visitors = yield* Visitors
+    yield* EventBus.emit(VisitorCame, { name: "Ada" })
+    yield* TestClock.adjust("23 hours")
+    expect(yield* visitors.today).toBe(1)
+    yield* TestClock.adjust("1 hour")
+    expect(yield* visitors.today).toBe(0)
+  }).pipe(Effect.provide(Museum))
+)
+
+// With TestApp: as App.launch runs it. It starts and stops, neither fails, and nothing is left behind.
 it.scoped("starts", () => TestApp.make(Museum))
 
-it.scoped("counts the visitors of a day", () =>
+it.scoped("is empty each midnight of a year", () =>
   Effect.gen(function* () {
     const app = yield* TestApp.make(Museum)
     const visitors = yield* app.run(Visitors)
     yield* app.run(EventBus.emit(VisitorCame, { name: "Ada" }))
-    yield* app.advance("23 hours")
-    expect(yield* visitors.today).toBe(1)
-    yield* app.advance("1 hour")
+    yield* app.advance("365 days")
     expect(yield* visitors.today).toBe(0)
+    expect(yield* app.timeline).toContain("364d 00:00:00.000 Visitors ticked (cron 0 0 * * *)")
   })
 )
