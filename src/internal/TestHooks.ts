@@ -21,7 +21,7 @@ export class BusDecorator extends Context.Tag("effect-services/BusDecorator")<
 >() {}
 
 /** A start, a run of a task or check, a handling, what a service says its stop does, or a stop's waiting for other work. */
-export type WorkKind = "start" | "run" | "handler" | "stop" | "wait"
+type WorkKind = "start" | "run" | "handler" | "stop" | "wait"
 
 /** Wraps the work of services. `work` is its name in the journal. */
 export type DecorateWork = <A, E, R>(

@@ -271,7 +271,7 @@ export class Delivery implements Ready, Work.Interrupter {
 }
 
 /** The outcome of a delivery that was interrupted, or did not begin, because the listener's service stops. */
-export const interrupted = (service: string): Outcome => Outcome.Interrupted({ service, took: Duration.zero })
+const interrupted = (service: string): Outcome => Outcome.Interrupted({ service, took: Duration.zero })
 
 /** The outcome of a handler that succeeded. */
 export const handled = (service: string, millis: number): Outcome =>

@@ -87,7 +87,7 @@ export class Dispatcher {
   /** The first that is ready. */
   private take(): Ready {
     if (this.batch.length === 0) {
-      this.batch = this.later.reverse()
+      this.batch = this.later.toReversed()
       this.later = []
     }
     // `turn` has looked.

@@ -260,7 +260,7 @@ export class Listener<Payload, E, R>
     this.consumeBacklog(begin)
     if (this.mayTake <= 0 || this.subscription.isEmpty) return this.taken()
     return Effect.map(this.subscription.take(Math.max(this.batchSize, this.mayTake)), (taken) => {
-      this.backlog = [...taken].reverse()
+      this.backlog = [...taken].toReversed()
       this.consumeBacklog(begin)
       // Of what was taken, some may have ended already, or be held back for its key.
       if (this.backlog.length > 0 || !this.subscription.isEmpty) this.pullLater()

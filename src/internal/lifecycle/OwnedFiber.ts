@@ -1,6 +1,6 @@
 /** Work that runs in one fiber from now on: a fiber of its service, which ends with its scope. */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"

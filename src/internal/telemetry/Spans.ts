@@ -10,7 +10,7 @@ import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
 
 /** Whether a tracer may export spans: any but Effect's default. */
-export const isShown = (tracer: Tracer.Tracer): boolean => tracer !== defaultTracer
+const isShown = (tracer: Tracer.Tracer): boolean => tracer !== defaultTracer
 
 /** Runs `traced` if a tracer is installed, otherwise the plain effect. */
 export const whereShown = <A, E, R>(
