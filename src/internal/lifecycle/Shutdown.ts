@@ -203,19 +203,25 @@ const stopListeners = (service: Lifetime, caller: Work.Work | undefined): Effect
 const closeResources = (service: Lifetime): Effect.Effect<void> =>
   Effect.gen(function* () {
     const closing = yield* Fork.now(Effect.uninterruptible(Scope.close(service.resources, Exit.void)))
+    yield* closed(service, closing)
+    // Those below a finalizer that hung, and one whose registration was interrupted.
+    for (const { run } of [...service.cleanups].toReversed()) yield* run
+  })
+
+/** Waits until the resources are closed, or one that is no cleanup hangs. */
+const closed = (service: Lifetime, closing: Fiber.RuntimeFiber<void>): Effect.Effect<void> =>
+  Effect.suspend(() => {
     const exit = closing.unsafePoll()
-    if (exit !== null) return yield* stepEnded(service, "a cleanup", exit)
-    for (;;) {
-      const [left, limit] = [service.cleanups.size, timeLeft(service)]
-      const ended = yield* awaitWithin(service, closing, limit)
-      if (Option.isSome(ended)) return yield* stepEnded(service, "a cleanup", ended.value)
+    if (exit !== null) return stepEnded(service, "a cleanup", exit)
+    const [left, limit] = [service.cleanups.size, timeLeft(service)]
+    return Effect.flatMap(awaitWithin(service, closing, limit), (ended) => {
+      if (Option.isSome(ended)) return stepEnded(service, "a cleanup", ended.value)
       // A cleanup has a limit of its own.
       const isCleaning = [...service.cleanups].some(({ isRunning }) => isRunning)
-      if (isCleaning || service.cleanups.size < left) continue
-      yield* stepHung(service, "a cleanup", limit, [])
-      for (const { run } of [...service.cleanups].toReversed()) yield* run
-      return
-    }
+      return isCleaning || service.cleanups.size < left
+        ? closed(service, closing)
+        : stepHung(service, "a cleanup", limit, [])
+    })
   })
 
 const ended = (service: Lifetime): Effect.Effect<void> =>

@@ -11,7 +11,7 @@ import type * as Failure from "../../Failure.ts"
 import * as Monotonic from "../Monotonic.ts"
 
 /** The restarts of one piece of work. */
-export interface Restarts<in E, out R> {
+interface Restarts<in E, out R> {
   /** How many there have been. */
   readonly count: () => number
   /** Runs that failed since the backoff was last reset. */
