@@ -2,10 +2,13 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
@@ -128,7 +131,11 @@ export class ChildInstance implements Owner.Owner {
         context.set(Scope.Scope.key, scope)
         context.set(Layer.CurrentMemoMap.key, memoMap)
         const build = Effect.interruptible(Startup.build(this.plan.layer, memoMap, scope))
-        const runtime = Runtime.make({ ...ambient, context: Context.unsafeMake<any>(context) })
+        const runtime = Runtime.make({
+          context: Context.unsafeMake<any>(context),
+          fiberRefs: withTelemetryOf(this.plan.parent, ambient.fiberRefs),
+          runtimeFlags: ambient.runtimeFlags
+        })
         const fiber = Fork.unsafeNow(runtime, build)
         this.buildFiber = fiber
         this.buildRuntime = runtime
@@ -148,14 +155,14 @@ export class ChildInstance implements Owner.Owner {
     return Effect.map(this.buildDone.await, () => this.exit() ?? Exit.interrupt(FiberId.none))
   }
 
-  /** Applies the FiberRef changes of the build to this fiber, as building in this fiber would. */
+  /** Applies the FiberRef changes of the build to this fiber, as building in this fiber would, but for telemetry. */
   get inheritRefs(): Effect.Effect<void> {
     return Effect.suspend(() => {
       const { buildFiber, buildRuntime } = this
       this.buildFiber = undefined
       this.buildRuntime = undefined
       if (buildFiber === undefined || buildRuntime === undefined) return Effect.void
-      return Fork.inherit(buildFiber, buildRuntime)
+      return Fork.inherit(buildFiber, buildRuntime, ...telemetryRefs)
     })
   }
 
@@ -247,6 +254,31 @@ export class ChildInstance implements Owner.Owner {
     this.hooks.buildEnded()
   }
 }
+
+/**
+ * FiberRefs for a child of a service: those of the adopting fiber, which may
+ * configure the child, with the telemetry of the service. A child adopted in a
+ * request would otherwise log the request's annotations for life.
+ */
+export const withTelemetryOf = (
+  parent: Lifetime.Lifetime,
+  fiberRefs: FiberRefs.FiberRefs
+): FiberRefs.FiberRefs =>
+  telemetryRefs.reduce((refs, fiberRef) => {
+    const value = FiberRefs.getOrDefault(parent.runtime.fiberRefs, fiberRef)
+    return Equal.equals(value, FiberRefs.getOrDefault(refs, fiberRef))
+      ? refs
+      : FiberRefs.updateAs(refs, { fiberId: FiberId.none, fiberRef, value })
+  }, fiberRefs)
+
+/** What a fiber adds to logs, spans and metrics. */
+const telemetryRefs: ReadonlyArray<FiberRef.FiberRef<any>> = [
+  FiberRef.currentLogAnnotations,
+  FiberRef.currentLogSpan,
+  FiberRef.currentMetricLabels,
+  FiberRef.currentTracerSpanAnnotations,
+  FiberRef.currentTracerSpanLinks
+]
 
 /** How long `close` waits for an interrupted build, at most: as long as the app does for its boot. */
 const maxBuildEndMillis = 10_000

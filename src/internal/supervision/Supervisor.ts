@@ -45,10 +45,14 @@ export const make = <R>(
   children: ReadonlyArray<ChildState.ChildState>,
   settings: Settings<R>
 ): Effect.Effect<Supervisor<R>, never, R> =>
-  Effect.map(
-    Effect.runtime<R>(),
-    (runtime) => new Supervisor(parent, children, settings, Spans.runtimeOutside(runtime))
-  )
+  Effect.map(Effect.runtime<R>(), ({ context, fiberRefs, runtimeFlags }) => {
+    const runtime = Runtime.make({
+      context: Spans.outside(context),
+      fiberRefs: ChildInstance.withTelemetryOf(parent, fiberRefs),
+      runtimeFlags
+    })
+    return new Supervisor(parent, children, settings, runtime)
+  })
 
 /** A supervisor of one or more children. */
 export class Supervisor<in out R = any> {
@@ -56,7 +60,7 @@ export class Supervisor<in out R = any> {
   private readonly children: ReadonlyArray<ChildState.ChildState>
   private readonly strategy: Strategy
   private readonly answer: Restarts.Answer<unknown, R>
-  /** The runtime of the adopting fiber, outside its span. */
+  /** The runtime of the adopting fiber, outside its span and with the telemetry of the parent. */
   private readonly runtime: Runtime.Runtime<R>
   private isStarting = true
   private isReconciling = false
