@@ -1,7 +1,7 @@
 /**
- * A latch, and a `FiberId` that marks internal waits. Tests in virtual time use
- * the mark to tell them from waits for real work such as a promise, which waits on
- * Effect's own `Latch` and `never` look like.
+ * A latch whose waits are marked as internal. Tests in virtual time must tell
+ * internal waits from waits for real work, such as a promise, and waits on
+ * Effect's own `Latch` and `never` look like the latter.
  */
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"

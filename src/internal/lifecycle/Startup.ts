@@ -64,7 +64,7 @@ export const layer = <Self, Shape, E, R>(
   return made
 }
 
-/** The start effect of layers that are a single service. */
+/** The start effect of each layer that is a single service. `any`: a value has the types of its key. */
 const starts = new WeakMap<Layer.Layer<never, any, any>, Effect.Effect<Context.Context<any>, any, any>>()
 
 /** Like `Layer.buildWithMemoMap`, but skips the memoization of a layer that is a single service. */

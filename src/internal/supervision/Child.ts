@@ -170,10 +170,10 @@ class Handle implements Child<unknown> {
     return Effect.suspend(() =>
       ChildState.offered(this.#child) === undefined
         ? Effect.flatMap(
-            Deadline.within(this.whenUp(), this.#timeoutMillis),
+            Deadline.within(this.awaitUp(), this.#timeoutMillis),
             Option.getOrElse((): Child<unknown>["current"] => this.tookTooLong())
           )
-        : this.whenUp()
+        : this.awaitUp()
     )
   }
 
@@ -184,7 +184,7 @@ class Handle implements Child<unknown> {
   get stop(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.#supervisor.stop(this.#child)
-      return this.unlessWithin(this.#child.terminated.await)
+      return this.unlessOwnWork(this.#child.terminated.await)
     })
   }
 
@@ -194,7 +194,7 @@ class Handle implements Child<unknown> {
       Lifetime.admits(this.#child.plan.parent, "children")
         ? Effect.zipRight(
             this.#supervisor.restart(this.#child),
-            this.unlessWithin(Effect.asVoid(this.whenUp()))
+            this.unlessOwnWork(Effect.asVoid(this.awaitUp()))
           )
         : this.stopped()
     )
@@ -208,18 +208,18 @@ class Handle implements Child<unknown> {
   }
 
   /** Waits until the child is up. */
-  private whenUp(): Effect.Effect<unknown, ChildStoppedError> {
+  private awaitUp(): Effect.Effect<unknown, ChildStoppedError> {
     return Effect.suspend(() => {
       const child = this.#child
       const context = ChildState.offered(child)
       if (context !== undefined) return Effect.succeed(offeredBy(context, child))
       if (child.desired._tag === "Down") return this.stopped()
-      return Effect.zipRight(child.ready.await, this.whenUp())
+      return Effect.zipRight(child.ready.await, this.awaitUp())
     })
   }
 
   /** Waits, unless the caller is work of the child or work that this waits for: that would deadlock. */
-  private unlessWithin<E>(waits: Effect.Effect<void, E>): Effect.Effect<void, E> {
+  private unlessOwnWork<E>(waits: Effect.Effect<void, E>): Effect.Effect<void, E> {
     return Effect.flatMap(Work.current, (caller) =>
       this.#child.owner !== undefined && Work.isWithin(caller, this.#child.owner) ? Effect.void : waits
     )

@@ -72,6 +72,7 @@ export class ChildInstance implements Owner.Owner {
   private readonly buildDone = Latch.make()
   private scope: Scope.CloseableScope | undefined = undefined
   private buildFiber: Fiber.RuntimeFiber<Context.Context<unknown>, unknown> | undefined = undefined
+  /** What the build fiber began with. */
   private buildRuntime: Runtime.Runtime<any> | undefined = undefined
   private buildExit: Exit.Exit<Context.Context<unknown>, unknown> | undefined = undefined
   private isCancelled = false

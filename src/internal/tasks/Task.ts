@@ -220,7 +220,7 @@ const background = <A, E, R, R2>(
   )
 }
 
-/** A scheduled task that reports skipped slots. A class, to save memory with many tasks. */
+/** A scheduled task that reports skipped slots. A class, to save memory with many tasks. `any`: a task checks its own types. */
 class Scheduled implements ScheduledWork.Spec<any> {
   readonly slots: Slots.Slots
   private readonly taskRun: TaskRun.Task<any, any, any, any>
