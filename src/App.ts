@@ -1,9 +1,7 @@
-/**
- * An application made of services: it boots, runs until it is interrupted or a
- * service fails, and stops in order and in time.
- */
+/** Runs an application of services: boots it, waits for an interruption or a failure, and stops it in order. */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,7 +12,6 @@ import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Latch from "./internal/Latch.ts"
-import * as AppEnd from "./internal/lifecycle/AppEnd.ts"
 import * as ShutdownRecorder from "./internal/lifecycle/ShutdownRecorder.ts"
 import * as BootReport from "./internal/status/BootReport.ts"
 import * as Deadline from "./internal/lifecycle/Deadline.ts"
@@ -30,7 +27,6 @@ import type { State } from "./internal/status/ServiceStatus.ts"
 import * as StopPlan from "./internal/status/StopPlan.ts"
 import * as StopReport from "./internal/status/StopReport.ts"
 
-export { ServiceFailedError, UncleanStopError } from "./internal/lifecycle/AppEnd.ts"
 export { render as renderBoot } from "./internal/status/BootReport.ts"
 export { render as renderPlan } from "./internal/status/StopPlan.ts"
 export { render as renderStop } from "./internal/status/StopReport.ts"
@@ -41,53 +37,74 @@ export type { Outcome, Problem, StoppedService, StopReport } from "./internal/st
 
 /** Options of `launch`. */
 export interface Options {
-  /** What logs call the app, and paths of services begin with. Defaults to `App`. */
+  /** Name in logs, and prefix of service paths. Defaults to `App`. */
   readonly name?: string | undefined
   /**
-   * How long the whole app may take to stop. What has not stopped then is named,
-   * and the app fails with `UncleanStopError` without it. Defaults to
-   * `30 seconds`, the grace period of Kubernetes.
+   * How long the app may take to stop. Then it ends with `UncleanStopError`, which
+   * names the services that have not stopped. Defaults to `30 seconds`, the grace
+   * period of Kubernetes.
    */
   readonly stopTimeout?: Duration.DurationInput | undefined
 }
 
-/** What an app provides to what it runs. */
+/** Services that an app provides to its layer. */
 export type Provided = Journal.Journal | ServiceRegistry.ServiceRegistry
 
-/** An app, to be launched once, and what a runtime such as `NodeApp` needs besides. */
+/** An app that can be launched once, with the controls that a runtime such as `NodeApp` needs. */
 export interface App {
   readonly launch: <A, E, R>(
     layer: Layer.Layer<A, E, R>
-  ) => Effect.Effect<never, E | AppEnd.ServiceFailedError | AppEnd.UncleanStopError, Exclude<R, Provided>>
-  /** Journals an error that nothing has caught, and asks for the stop. */
+  ) => Effect.Effect<never, E | ServiceFailedError | UncleanStopError, Exclude<R, Provided>>
+  /** Records an uncaught error and requests the stop. The exit code is then not 0. */
   readonly crash: (kind: string, error: unknown) => Effect.Effect<void>
-  /** Asks for the stop, as an interruption of `launch` does, and says why. */
+  /** Requests the stop, as interrupting `launch` does, with a reason for the journal. */
   readonly stop: (reason: string) => void
-  /** The services that have not stopped, by path, each with what it is doing. */
+  /** One line for each service that has not stopped: its path and what it is doing. */
   readonly unfinished: () => ReadonlyArray<string>
-  /** How all services are; nothing before the launch. */
+  /** The status of all services. None before the launch. */
   readonly snapshot: Effect.Effect<Option.Option<ServiceRegistry.Snapshot>>
-  /** How it has stopped, and with what exit code; nothing before the end. */
+  /** How the app has stopped, with its exit code. None before the end. */
   readonly report: Effect.Effect<Option.Option<StopReport.StopReport>>
 }
 
-/** How the app will stop, as far as it is known now. */
+/** A service failed and no policy handled it, so the app has stopped. */
+export class ServiceFailedError extends Data.TaggedError("ServiceFailedError")<{
+  /** Path to the work that failed: `Shop > Inbox > CsvImport[orders.csv] > rows`. */
+  readonly origin: string
+  readonly cause: Cause.Cause<unknown>
+}> {
+  override get message(): string {
+    return `${this.origin} failed, so the app was stopped: ${Reason.ofCause(this.cause)}`
+  }
+}
+
+/** The app has stopped, but steps of its stop failed or passed their deadline. */
+export class UncleanStopError extends Data.TaggedError("UncleanStopError")<{
+  /** One line for each step that failed or hung. */
+  readonly problems: ReadonlyArray<string>
+}> {
+  override get message(): string {
+    return `The app did not stop cleanly: ${this.problems.join("; ")}`
+  }
+}
+
+/** Predicts the stop: the order of services and the worst-case duration, from the current status. */
 export const plan: Effect.Effect<StopPlan.StopPlan, never, ServiceRegistry.ServiceRegistry> = Effect.map(
   ServiceRegistry.snapshot,
   StopPlan.make
 )
 
 /**
- * Builds a layer, runs until interrupted or until a service fails, and stops:
- * dependents before what they need, each service within its `stopTimeout`, all
- * of it within the app's.
+ * Builds a layer and runs it until interrupted, until a service fails, or until
+ * one runs `Service.stop`. Then stops the services, dependents before their
+ * dependencies, each within its own `stopTimeout` and all within the app's.
  *
- * Ends with the interruption that asked for it, or that of `Service.stop`, when
- * the stop was clean. Fails with the layer's error when it does not start, with
- * `ServiceFailedError` when a service failed, with `UncleanStopError` when the
- * stop was not clean.
+ * Ends interrupted after a clean stop. Fails with the layer's error when the
+ * start fails, with `ServiceFailedError` when a service fails, and with
+ * `UncleanStopError` when a step of the stop fails or hangs. Dies with
+ * `InputError` on invalid options.
  *
- * Events sent while it boots reach listeners that subscribe later in the boot.
+ * Events sent during the boot reach listeners that subscribe later in the boot.
  *
  * ```ts
  * import { Effect, Layer } from "effect"
@@ -103,10 +120,10 @@ export const plan: Effect.Effect<StopPlan.StopPlan, never, ServiceRegistry.Servi
 export const launch = <A, E, R>(
   layer: Layer.Layer<A, E, R>,
   options: Options = {}
-): Effect.Effect<never, E | AppEnd.ServiceFailedError | AppEnd.UncleanStopError, Exclude<R, Provided>> =>
+): Effect.Effect<never, E | ServiceFailedError | UncleanStopError, Exclude<R, Provided>> =>
   Effect.suspend(() => make(options).launch(layer))
 
-/** An app before its launch. Throws `InputError` on a blank name or a useless duration. */
+/** Makes an app without launching it, for runtimes. Throws `InputError` on a blank name or an invalid duration. */
 export const make = (options: Options = {}): App => {
   const where = "App.launch"
   Input.options(where, options)
@@ -114,7 +131,7 @@ export const make = (options: Options = {}): App => {
   const stopTimeout = Input.positiveMillis(where, "stopTimeout", options.stopTimeout ?? "30 seconds")
   const members = new Set<Owner.Member>()
   const unfinished = () => Owner.unfinished(members).map(Owner.describe)
-  const end = Deferred.unsafeMake<AppEnd.End>(Latch.ours)
+  const end = Deferred.unsafeMake<End>(Latch.ours)
   const stop = (reason: string) => Deferred.unsafeDone(end, Effect.succeed({ _tag: "Asked", reason }))
 
   let launched: Journal.Journal["Type"] | undefined
@@ -124,7 +141,7 @@ export const make = (options: Options = {}): App => {
   )
   let crashedBy: string | undefined
   let stopped: Omit<StopReport.Facts, "crash"> | undefined
-  // A crash may come when all has stopped; the exit code must not be 0 then.
+  // Made on demand: a crash may come after the stop, and the exit code must reflect it.
   const stopReport = (facts: Omit<StopReport.Facts, "crash">) =>
     StopReport.make({ ...facts, crash: crashedBy })
   const report = Effect.sync(() => Option.map(Option.fromNullable(stopped), stopReport))
@@ -138,7 +155,7 @@ export const make = (options: Options = {}): App => {
   const launch = <A, E, R>(layer: Layer.Layer<A, E, R>) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
-        // Not a type guard, which would take the layer's types.
+        // As a boolean, because the type guard would lose the layer's type parameters.
         const isLayer: boolean = Layer.isLayer(layer)
         if (launched !== undefined || !isLayer) {
           throw new Input.InputError({
@@ -148,8 +165,8 @@ export const make = (options: Options = {}): App => {
             actual: layer
           })
         }
-        const notes = ShutdownRecorder.make()
-        const journal = ShutdownRecorder.taking(notes, yield* Journal.inherited, name, unfinished)
+        const records = ShutdownRecorder.make()
+        const journal = ShutdownRecorder.recording(records, yield* Journal.inherited, name, unfinished)
         launched = journal
         const shared = yield* Owner.makeShared(name, journal, stopTimeout)
         registry = Registry.make(shared)
@@ -165,12 +182,12 @@ export const make = (options: Options = {}): App => {
           failed: (_, origin, cause) => Deferred.succeed(end, { _tag: "Failed", origin, cause }),
           stopAsked: (member) => Effect.sync(() => stop(`${member.path} asked for it`))
         }
-        // A bus from outside the app holds what is sent until all have subscribed, as one inside does.
-        const outer = yield* Effect.serviceOption(Bus.EventBus)
-        if (Option.isSome(outer)) shared.boot.onOpen.push(Bus.whole(outer.value).holdBoot())
+        // A bus from outside the app holds events until the end of the boot, as one inside does.
+        const outerBus = yield* Effect.serviceOption(Bus.EventBus)
+        if (Option.isSome(outerBus)) shared.boot.onOpen.push(Bus.whole(outerBus.value).holdBoot())
 
         const scope = yield* Scope.make()
-        // A fiber of its own, so that a start that cannot be interrupted does not hold up the stop.
+        // A fiber of its own, so that an uninterruptible start does not delay the stop.
         const boot = yield* Layer.makeMemoMap.pipe(
           Effect.flatMap((memoMap) => Layer.buildWithMemoMap(layer, memoMap, scope)),
           Effect.provideService(Owner.Owner, owner),
@@ -183,16 +200,14 @@ export const make = (options: Options = {}): App => {
           Effect.forkDaemon
         )
         const booted = yield* Effect.exit(
-          restore(
-            keepAlive(Effect.raceFirst(Deferred.await(end), Effect.map(Fiber.await(boot), AppEnd.asBooted)))
-          )
+          restore(keepAlive(Effect.raceFirst(Deferred.await(end), Effect.map(Fiber.await(boot), asBooted))))
         )
         Owner.openBoot(shared.boot)
-        yield* Effect.forEach(notes.waiting, Fiber.interruptFork)
+        yield* Effect.forEach(records.bootTimers, Fiber.interruptFork)
         const isUp =
           Exit.isSuccess(booted) && booted.value._tag === "Booted" && Exit.isSuccess(booted.value.exit)
         if (isUp) {
-          ShutdownRecorder.isUp(notes)
+          ShutdownRecorder.markUp(records)
           Owner.forgetStopped(shared, members)
           yield* Owner.become(shared, { _tag: "Running" })
           yield* Fiber.inheritAll(boot)
@@ -200,8 +215,8 @@ export const make = (options: Options = {}): App => {
           const snapshot = yield* registry.snapshot
           const report = BootReport.make(snapshot, took)
           yield* journal.append({ _tag: "AppStarted", app: name, report })
-          const told = Effect.suspend(() => Effect.logDebug(BootReport.render(report)))
-          yield* Effect.whenLogLevel(told, LogLevel.Debug)
+          const logReport = Effect.suspend(() => Effect.logDebug(BootReport.render(report)))
+          yield* Effect.whenLogLevel(logReport, LogLevel.Debug)
           const plan = StopPlan.make(snapshot)
           if (!plan.fits) yield* journal.append({ _tag: "StopPlanTooLong", app: name, plan })
         }
@@ -209,52 +224,52 @@ export const make = (options: Options = {}): App => {
 
         const hasFailedToStart = Exit.isSuccess(exit) && exit.value._tag === "Booted"
         const hasFailed = Exit.isSuccess(exit) && exit.value._tag !== "Asked"
-        ShutdownRecorder.beginStop(notes, yield* Monotonic.millis, hasFailed)
+        ShutdownRecorder.beginStop(records, yield* Monotonic.millis, hasFailed)
         yield* Owner.become(shared, { _tag: "Stopping", step: "services" })
-        const cause = AppEnd.causeOf(exit)
-        const reason = AppEnd.reasonOf(exit)
+        const cause = causeOf(exit)
+        const reason = reasonOf(exit)
         const origin = Exit.isSuccess(exit) && exit.value._tag === "Failed" ? exit.value.origin : ""
         yield* journal.append({ _tag: "AppStopping", app: name, reason, cause })
-        const all = Effect.gen(function* () {
+        const stopAll = Effect.gen(function* () {
           if (!isUp) {
-            const limit = Math.min(Math.ceil(stopTimeout / 3), longestBootEnd)
+            const limit = Math.min(Math.ceil(stopTimeout / 3), maxBootEndMillis)
             const ended = yield* Deadline.within(Fiber.interrupt(boot), limit)
             if (!hasFailedToStart) {
-              for (const [service, problem] of notes.failedStarts) {
-                // What the app fails with tells of that one already.
-                if (!origin.startsWith(`${service} > `)) notes.problems.push(problem)
+              for (const [service, problem] of records.failedStarts) {
+                // The error of the app reports this one already.
+                if (!origin.startsWith(`${service} > `)) records.problems.push(problem)
               }
             }
             if (Option.isNone(ended)) {
               for (const { path, state } of Owner.unfinished(members)) {
                 const after = Duration.millis(limit)
                 if (state === "Starting")
-                  ShutdownRecorder.noteProblem(notes, path, { _tag: "StartHung", after })
+                  ShutdownRecorder.addProblem(records, path, { _tag: "StartHung", after })
               }
-              // A layer releases what it has built only when its build has ended.
+              // Stop directly: a layer releases what it acquired only when its build has ended.
               yield* Owner.stopMembers(members)
             }
           }
           yield* Scope.close(scope, Exit.void)
         })
-        const ended = yield* Deadline.within(Effect.uninterruptible(all), stopTimeout)
+        const ended = yield* Deadline.within(Effect.uninterruptible(stopAll), stopTimeout)
         if (Option.isNone(ended)) {
           const late = Owner.unfinished(members)
           if (!late.some(({ state }) => state === "Stopping"))
-            notes.problems.push("a layer that is no service hung")
+            records.problems.push("a layer that is no service hung")
           for (const { doing, path, state, work } of late) {
-            // What is not stopping yet has only had to wait.
+            // A service that is not stopping yet was only waiting for its turn.
             const alive = state === "Stopping" ? work : []
             const after = Duration.millis(stopTimeout)
-            ShutdownRecorder.noteProblem(notes, path, { _tag: "Late", after, doing, alive })
+            ShutdownRecorder.addProblem(records, path, { _tag: "Late", after, doing, alive })
           }
-          // What had to wait has not even been asked yet. It is too late for an order.
-          const rest = Effect.forEach([...members], (member) => member.stop, { concurrency: "unbounded" })
-          yield* Deadline.within(rest, lateStopMillis)
+          // Services behind the hung one have not been asked to stop. No time is left for an order.
+          const stopRest = Effect.forEach([...members], (member) => member.stop, { concurrency: "unbounded" })
+          yield* Deadline.within(stopRest, lateStopMillis)
         } else if (Exit.isFailure(ended.value)) {
-          notes.problems.push(`a finalizer failed: ${Reason.ofCause(ended.value.cause)}`)
+          records.problems.push(`a finalizer failed: ${Reason.ofCause(ended.value.cause)}`)
         }
-        // Before the app is over, for which its services have to be: the end as they left it.
+        // Taken before the state changes, as the last status of the services.
         const last = yield* registry.snapshot
         const failure =
           cause === undefined || Cause.isInterruptedOnly(cause) ? undefined : Reason.ofCause(cause)
@@ -264,26 +279,71 @@ export const make = (options: Options = {}): App => {
         stopped = {
           app: name,
           reason,
-          took: yield* Monotonic.since(notes.stoppingAt),
+          took: yield* Monotonic.since(records.stoppingAt),
           stopTimeout: Duration.millis(stopTimeout),
-          services: ShutdownRecorder.stopsUntil(notes, yield* Monotonic.millis),
-          problems: notes.problems,
+          services: ShutdownRecorder.stopsUntil(records, yield* Monotonic.millis),
+          problems: records.problems,
           failure
         }
         const report = stopReport(stopped)
         yield* journal.append({ _tag: "AppStopped", app: name, report, snapshot: last })
-        return yield* AppEnd.outcome(cause, StopReport.problemsOf(report))
+        return yield* outcome(cause, StopReport.problemsOf(report))
       })
     )
 
   return { launch, crash, stop, unfinished, snapshot, report }
 }
 
-/** How long an interrupted boot is waited for, at most: a third of the default `stopTimeout`. */
-const longestBootEnd = 10_000
+/** How long the stop waits for an interrupted boot, at most: a third of the default `stopTimeout`. */
+const maxBootEndMillis = 10_000
 
-/** What is left when the deadline of the app has passed gets this long: little, since the process is about to be killed. */
+/** Time for the remaining services after the app's deadline: short, because the process is about to be killed. */
 const lateStopMillis = 1_000
 
-/** The process goes on while it waits. */
+/** Keeps the process alive while the effect waits. */
 const keepAlive = <A>(effect: Effect.Effect<A>): Effect.Effect<A> => Effect.raceFirst(effect, Latch.never)
+
+/** Why an app ends, unless it is interrupted. */
+type End =
+  | { readonly _tag: "Failed"; readonly origin: string; readonly cause: Cause.Cause<unknown> }
+  | { readonly _tag: "Asked"; readonly reason: string }
+
+/** The exit of the boot. */
+interface Booted<E> {
+  readonly _tag: "Booted"
+  readonly exit: Exit.Exit<unknown, E>
+}
+const asBooted = <E>(exit: Exit.Exit<unknown, E>): Booted<E> => ({ _tag: "Booted", exit })
+
+const reasonOf = (exit: Exit.Exit<End | Booted<unknown>>): string => {
+  if (Exit.isFailure(exit)) return "it was interrupted"
+  switch (exit.value._tag) {
+    case "Failed":
+      return `${exit.value.origin} failed`
+    case "Asked":
+      return exit.value.reason
+    case "Booted":
+      return "it did not start"
+  }
+}
+
+/** The cause that ends the app; undefined when a stop was requested. */
+const causeOf = <E>(exit: Exit.Exit<End | Booted<E>>): Cause.Cause<E | ServiceFailedError> | undefined => {
+  if (Exit.isFailure(exit)) return exit.cause
+  if (exit.value._tag === "Asked") return undefined
+  if (exit.value._tag === "Failed") return Cause.fail(new ServiceFailedError(exit.value))
+  if (Exit.isSuccess(exit.value.exit)) return undefined
+  const { cause } = exit.value.exit
+  return Cause.isInterruptedOnly(cause)
+    ? Cause.die(new Cause.InterruptedException("The app did not start: a layer of it interrupted itself."))
+    : cause
+}
+
+/** The exit of `launch`: interrupted, when nothing went wrong. */
+const outcome = <E>(cause: Cause.Cause<E> | undefined, problems: ReadonlyArray<string>) =>
+  Effect.fiberIdWith((id): Effect.Effect<never, E | UncleanStopError> => {
+    const why = cause ?? Cause.interrupt(id)
+    return Effect.failCause(
+      problems.length === 0 ? why : Cause.sequential(why, Cause.fail(new UncleanStopError({ problems })))
+    )
+  })

@@ -1,8 +1,8 @@
 /**
- * Carries events from those who send them to those who listen.
+ * Delivers events to listeners in the same process.
  *
- * `emit` runs the listeners now and waits for them; `publish` queues and goes
- * on. Services listen with `Service.listen`; anything else can use `stream`.
+ * `emit` runs the listeners now and waits for them; `publish` queues the event and
+ * returns. Services subscribe with `Service.listen`, other code with `stream`.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -21,11 +21,15 @@ export type { Receipt } from "./internal/events/Bus.ts"
 export type { Outcome } from "./internal/events/Delivery.ts"
 
 /**
- * Tells every listener of the event, at once, and waits until all have handled
- * it. Never fails: what a listener did is in the receipt, and its failure is
- * journaled by its service. Interrupting the emitter does not cut the handlers.
+ * Runs all current listeners of an event, and waits until each has handled it.
  *
- * Dies with `PayloadError` when the payload does not fit the event's schema.
+ * Emitted events do not queue, neither behind published ones nor behind each
+ * other. Interrupting the emitter does not interrupt the handlers. Never fails:
+ * the receipt has the outcome of each listener, and failures are journaled by the
+ * listener's service.
+ *
+ * Dies with `PayloadError` when the payload does not match the event's schema, and
+ * with `DuplicateEventError` when the bus knows a different event of the same name.
  */
 export const emit = <A>(
   event: Event.Event<string, A>,
@@ -33,10 +37,11 @@ export const emit = <A>(
 ): Effect.Effect<Receipt, never, EventBus> => Effect.flatMap(EventBus, (bus) => bus.emit(event, payload))
 
 /**
- * Queues the event for every listener and returns. Waits only for listeners
- * whose queue is full and whose `onFull` is `"wait"`. Never fails.
+ * Queues an event for all listeners and returns. Waits for room only where a queue
+ * is full and the listener's `onFull` is `"wait"`, the default. Never fails.
  *
- * Dies with `PayloadError` when the payload does not fit the event's schema.
+ * Dies with `PayloadError` when the payload does not match the event's schema, and
+ * with `DuplicateEventError` when the bus knows a different event of the same name.
  */
 export const publish = <A>(
   event: Event.Event<string, A>,
@@ -44,25 +49,30 @@ export const publish = <A>(
 ): Effect.Effect<void, never, EventBus> => Effect.flatMap(EventBus, (bus) => bus.publish(event, payload))
 
 /**
- * The event's payloads, emitted and published alike, from now on: when this
- * returns, the stream is subscribed. It never slows a sender: a reader that is
- * 4,096 events behind loses the oldest, which is journaled. Where every event
- * counts, use `Service.listen`.
+ * Subscribes to an event, and returns the stream of its payloads, emitted and
+ * published alike. It has all events sent after this effect has returned and,
+ * during the boot of an app, those sent earlier in the boot.
+ *
+ * The stream never slows a sender: a reader more than 4,096 events behind loses the
+ * oldest, which is journaled. Use `Service.listen` where every event counts. The
+ * stream ends with the scope or the bus.
+ *
+ * Dies with `DuplicateEventError` when the bus knows a different event of the same
+ * name.
  */
 export const stream = <A>(
   event: Event.Event<string, A>
 ): Effect.Effect<Stream.Stream<A>, never, EventBus | Scope.Scope> =>
   Effect.flatMap(EventBus, (bus) => bus.stream(event))
 
-/** A bus with default options. */
+/** Provides a bus with default options. */
 export const layer: Layer.Layer<EventBus> = Layer.suspend(() => layerWith({}))
 
 /**
- * A bus.
+ * Provides a bus with options.
  *
- * - `validate`: whether payloads are checked against their event's schema when
- *   sent. Defaults to true. The types already say it: switch it off where
- *   senders are typed and events are many.
+ * - `validate`: whether payloads are checked against the event's schema when sent.
+ *   Defaults to `true`. Turn it off at high event rates, where types suffice.
  */
 export const layerWith = (options: { readonly validate?: boolean | undefined }): Layer.Layer<EventBus> =>
   Layer.scoped(

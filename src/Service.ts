@@ -1,11 +1,11 @@
 /**
- * A service: something that lives as long as the process, or as long as the
- * service that adopted it.
+ * Services: long-lived parts of an app, or children of another service.
  *
- * It is a `Layer`: `onStart` acquires it, `onStop` and the end of all it owns
- * release it. What runs inside `onStart` may own work with the functions of
- * this module: they require `Service.Scope`, which nothing else has. They die
- * with `ServiceStoppedError` when the service is past that step of its stop.
+ * A service is a `Layer`. `onStart` acquires it; `onStop` and the end of all it
+ * owns release it. The functions of this module register owned work. They require
+ * `Service.Scope`, which only `onStart` and owned work have, and die with
+ * `ServiceStoppedError` once the service has reached the step of its stop that ends
+ * such work.
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -54,49 +54,49 @@ export type {
   SpawnOptions
 } from "./internal/tasks/Task.ts"
 
-/** How a service lives. */
+/** Definition of a service. */
 export interface Lifecycle<Start, Shape, R, Timeout> {
-  /** Starts the service. What it returns is what the service offers to others. */
+  /** Starts the service. Its result is what the service offers; it may be `void`. */
   readonly onStart: Start
   /**
-   * Runs first when the service stops, while its work is still alive. Not run
-   * when `onStart` did not succeed. A failure is journaled, and stopping goes on.
+   * Runs first when the service stops, while its owned work is alive. Does not run
+   * unless `onStart` has succeeded. A failure is journaled, and the stop goes on.
    */
   readonly onStop?: ((service: NoInfer<Shape>) => Effect.Effect<unknown, unknown, R>) | undefined
   /**
-   * How long `onStart` may take; then it is interrupted, and what it was in the
-   * middle of is undone, for as long as `stopTimeout`. No limit by default: how long a start may take
-   * (migrations, warming a cache) only its author knows, and an orchestrator
-   * watches the boot anyway.
+   * How long `onStart` may take. Then it is interrupted and rolled back within
+   * `stopTimeout`. Unlimited by default, because the duration of a start (migrations,
+   * cache warming) depends on the service, and orchestrators limit the boot.
    */
   readonly startTimeout?: Timeout
   /**
-   * How long the service may take to stop, with all it owns but its children,
-   * which have deadlines of their own. What hangs longer is left, named in the
-   * journal, and the steps that remain are run. Defaults to `10 seconds`, a
-   * third of Kubernetes' grace period.
+   * How long the service may take to stop, with all it owns except its children,
+   * which have their own. A step that hangs is abandoned and named in the journal,
+   * and the remaining steps run. Defaults to `10 seconds`, a third of Kubernetes'
+   * grace period.
    */
   readonly stopTimeout?: Duration.DurationInput | undefined
 }
 
-/** What `.layer` fails with: nothing when `onStart` cannot fail and has no `startTimeout`. */
+/** Error of `.layer`: `never` when `onStart` cannot fail and there is no `startTimeout`. */
 export type LayerError<E, Timeout> = [E] extends [never]
   ? [Timeout] extends [undefined]
     ? never
     : StartError<never>
   : StartError<ReasonOf<E>>
 
-/** Unwraps the `StartError` of an adopted child, so that the types of errors do not nest at each level. */
+/** Unwraps the `StartError` of an adopted child, so that error types do not nest per level. */
 type ReasonOf<E> = E extends StartError<infer Reason> ? Reason : E
 
 type Requirements<R> = Exclude<R, Lifetime.ServiceScope | Scope.Scope>
 
 /**
- * Makes a service class. `yield* TheClass` gives what `onStart` returned;
- * `TheClass.layer` starts it, before all that need it, and stops it after them.
+ * Makes a service class. `yield* X` returns the result of `onStart`. `X.layer`
+ * starts the service before its dependents and stops it after them; when `onStart`
+ * takes parameters, `.layer` is a function of them.
  *
- * The layer fails with `StartError` when `onStart` fails or passes
- * `startTimeout`. Throws `InputError` on a blank name or a useless duration.
+ * The layer fails with `StartError` when `onStart` fails or exceeds `startTimeout`.
+ * Throws `InputError` on a blank name or an invalid duration.
  *
  * ```ts
  * import { Effect, Ref } from "effect"
@@ -168,9 +168,9 @@ export const make: <Self = never>() => [Self] extends [never]
       })
     }
     const named = Input.name(where, "name", name)
-    // Its third line is the caller's: `Context` shows it when the service is not provided.
+    // Its third line is the caller, which `Context` reports when the service is missing.
     const { stack } = new Error()
-    // The caller's class is the `Self`; this one is only its base.
+    // `any`: the signature above has the types. `Self` is the caller's class, which extends this one.
     // @effect-diagnostics-next-line classSelfMismatch:off
     class Base extends Context.Tag(named)<any, any>() {
       static override readonly stack = stack
@@ -196,9 +196,9 @@ export const make: <Self = never>() => [Self] extends [never]
 
 /**
  * Runs an effect when the service stops, after its work, listeners and children
- * have ended. Cleanups run last in first out; one that fails or hangs does not
- * keep the next from running. `Effect.acquireRelease` in `onStart` adds to the
- * same list.
+ * have ended. Cleanups run last-in first-out, in one list with the finalizers of
+ * `Effect.acquireRelease` in `onStart`. One that fails or hangs is journaled, and
+ * the next one runs.
  */
 export const addCleanup = <A, E, R>(
   cleanup: Effect.Effect<A, E, R>
@@ -210,9 +210,9 @@ export const addCleanup = <A, E, R>(
   })
 
 /**
- * Asks the owner of this service to stop it, and returns at once: an adopted
- * child ends, a service of the app ends the app in order. A service that is
- * still starting is stopped when it has started.
+ * Asks the owner to stop this service: an adopted child stops, a service of the
+ * app stops the whole app in order. Does not wait. During the start, it takes
+ * effect when the service is up. Never fails.
  */
 export const stop: Effect.Effect<void, never, Lifetime.ServiceScope> = Effect.flatMap(
   Lifetime.lifetime,

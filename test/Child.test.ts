@@ -1,5 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, TestClock } from "effect"
+import {
+  Cause,
+  Context,
+  Deferred,
+  Effect,
+  Exit,
+  Fiber,
+  HashMap,
+  Layer,
+  Logger,
+  Schedule,
+  TestClock
+} from "effect"
 import { App, Event, EventBus, Failure, Service } from "effect-services"
 import { build, doing, journalLines, leavesNothing, timeline } from "./support.ts"
 
@@ -361,6 +373,60 @@ it.effect("a class made in a function can be adopted again when its child has st
       Exit.isFailure(running.value) ? Cause.squash(running.value.cause) : undefined,
       Service.DuplicateServiceError
     )
+    yield* running.stop
+  }).pipe(leavesNothing)
+)
+
+it.effect("logs as its own service, whatever the work that adopted it logs", () =>
+  Effect.gen(function* () {
+    const logged: Array<unknown> = []
+    const logger = Logger.make(({ annotations, message, spans }) => {
+      const labels = Array.from(spans, ({ label }) => label)
+      const line = { ...Object.fromEntries(HashMap.entries(annotations)), spans: labels.join() }
+      logged.push([String(message), line])
+    })
+    const Requested = Event.make("requested", {})
+    const handled = Failure.handle(() => Effect.log("policy"))
+    class Child extends Service.make<Child>()("Child", {
+      onStart: Effect.gen(function* () {
+        yield* Effect.log("start")
+        yield* Service.interval(Effect.log("tick"), "1 second")
+        yield* Service.timeout(Effect.die("broke"), "1500 millis", { onFailure: Failure.escalate })
+      }),
+      onStop: () => Effect.log("stop")
+    }) {}
+    const restarting = Failure.restart({
+      backoff: Schedule.spaced("10 millis"),
+      budget: { restarts: 1, within: "1 hour" },
+      onExhausted: handled
+    })
+    const adopt = (name: string) =>
+      Effect.log("request").pipe(
+        Effect.zipRight(Service.adopt(Child, { name, onFailure: restarting })),
+        Effect.annotateLogs({ request: name }),
+        Effect.withLogSpan(name)
+      )
+    const running = yield* parent(
+      Effect.gen(function* () {
+        yield* Service.timeout(adopt("a"), "1 second")
+        yield* Service.listen(Requested, () => adopt("b"))
+      })
+    ).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+    yield* TestClock.adjust("10 seconds")
+    yield* Effect.provide(EventBus.emit(Requested, {}), running.context)
+    yield* TestClock.adjust("10 seconds")
+    const of = (name: string) => {
+      const own = { service: `Parent > Child[${name}]`, spans: "" }
+      const life = [
+        ["start", own],
+        ["tick", own],
+        ["stop", own]
+      ]
+      const request = ["request", { service: "Parent", request: name, spans: name }]
+      return [request, ...life, ...life, ["policy", { service: "Parent", spans: "" }]]
+    }
+    const isOwn = ([message]: any) => /^(start|tick|stop|request|policy)$/.test(message)
+    assert.deepStrictEqual(logged.filter(isOwn), [...of("a"), ...of("b")])
     yield* running.stop
   }).pipe(leavesNothing)
 )

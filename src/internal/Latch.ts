@@ -1,15 +1,15 @@
 /**
- * A gate that is open or closed, and waiting that is known to be ours: a test
- * in virtual time tells it from waiting for something real, as a promise, which
- * Effect's `Latch` and `never` look like.
+ * A latch whose waits are marked as internal. Tests in virtual time must tell
+ * internal waits from waits for real work, such as a promise, and waits on
+ * Effect's own `Latch` and `never` look like the latter.
  */
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 
-/** What waits at a gate, or for one of our deferred values, says that it waits for this. */
+/** Blocks internal waits: on a latch or an internal `Deferred`. */
 export const ours: FiberId.FiberId = FiberId.runtime(-2, 0)
 
-/** A gate, as Effect's `Latch`. There may be very many, so it is small while nobody waits. */
+/** Like Effect's `Latch`. A class that allocates on the first wait, to save memory with many latches. */
 export class Latch {
   private isOpen = false
   private waiting: Set<() => void> | undefined = undefined
@@ -33,14 +33,14 @@ export class Latch {
     this.isOpen = false
   }
 
-  /** Waits until it is open. */
+  /** Waits until the latch is open. */
   get await(): Effect.Effect<void> {
     return Effect.suspend(() => (this.isOpen ? Effect.void : this.wait))
   }
 
   private get wait(): Effect.Effect<void> {
     return Effect.async<void>((resume) => {
-      // It may have been opened since the fiber has looked, which may yield in between.
+      // The fiber may have yielded since its check, and the latch may have opened meanwhile.
       if (this.isOpen) return resume(Effect.void)
       const go = () => resume(Effect.void)
       const waiting = (this.waiting ??= new Set())
@@ -50,14 +50,14 @@ export class Latch {
   }
 }
 
-/** A closed gate. */
+/** Makes a closed latch. */
 export const make = (): Latch => new Latch()
 
-/** Never ends, and holds a timer: JavaScript ends a process that has nothing to wait for but an Effect. */
+/** Never ends, and keeps the process alive with a timer, as `Effect.never` does, but as an internal wait. */
 export const never: Effect.Effect<never> = Effect.async<never>(() => {
-  const timer = setInterval(() => {}, longestTimer)
+  const timer = setInterval(() => {}, maxTimerMillis)
   return Effect.sync(() => clearInterval(timer))
 }, ours)
 
-/** The longest that JavaScript's timers can be, in milliseconds. */
-const longestTimer = 2 ** 31 - 1
+/** The maximum delay of a JavaScript timer. */
+const maxTimerMillis = 2 ** 31 - 1

@@ -1,4 +1,4 @@
-/** How a service listens to events. */
+/** Listeners of a service. */
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -23,40 +23,42 @@ import type * as Listener from "./Listener.ts"
 
 /** Options of `listen`. */
 export interface Options<E, out R = never, in Payload = any> extends Delivery.Options<Payload> {
-  /** What to do when the handler fails or passes its `timeout`. Defaults to `Failure.log`. */
+  /** The policy for a handler that fails or exceeds its `timeout`. Defaults to `Failure.log`. */
   readonly onFailure?: Failure.Policy<Failures<E>, R> | undefined
 }
 
 /**
- * What a handler fails with, or its timeout. A conditional type, because
- * TypeScript looks at `onFailure` before it knows a handler that takes the
- * payload: of a plain union it would then see the timeout only.
+ * The error of a handler, or its timeout. A conditional type, because TypeScript
+ * checks `onFailure` before it has inferred a handler that takes the payload, and
+ * would infer only the timeout from a plain union.
  */
 type Failures<E> = [E] extends [infer Error] ? Error | Cause.TimeoutException : never
 
 type Events = readonly [Event.Event<string, any>, ...Array<Event.Event<string, any>>]
 
-/** What a handler of several events is given: each payload, and the name of its event, by which it is known. */
-type Sent<E> = E extends Event.Event<infer Name, infer Payload> ? [payload: Payload, event: Name] : never
+/** Parameters of a handler of several events: a payload with the name of its event, as a discriminated union. */
+type Delivered<E> = E extends Event.Event<infer Name, infer Payload> ? [payload: Payload, event: Name] : never
 
 /**
- * Runs `handler` for each event, as work of this service: its logs and spans
- * are the service's, and the sender's interruption does not cut it. Emitted
- * events are handled at once; published ones one after another, from a queue.
- * A handler that fails is journaled, and listening goes on. When the service
- * stops, what it has accepted is handled first.
+ * Runs `handler` for each event, as work of this service: with its logs and spans,
+ * and independent of the sender's interruption. Emitted events are handled at
+ * once, published ones one after another from a queue.
  *
- * Of several events, given as a list, the handler is told which one each
- * payload is of. They share a queue, and so the order in which they were sent.
+ * A handler that fails is journaled, and the listener goes on, unless the policy
+ * escalates. When the service stops, it handles accepted events first, within its
+ * `stopTimeout`.
  *
- * Dies with `InputError` on options that cannot be used, and with
- * `DuplicateEventError` when the bus knows another event of this name.
+ * For a list of events, the handler receives the name of the event as its second
+ * parameter. They share one queue, in the order in which they were published.
+ *
+ * Dies with `InputError` on invalid options, and with `DuplicateEventError` when
+ * the bus knows a different event of the same name.
  */
 export const listen: {
   <const All extends Events, B, E, R, R2 = never>(
     events: All,
-    handler: (...sent: Sent<All[number]>) => Effect.Effect<B, E, R>,
-    options?: Options<NoInfer<E>, R2, Sent<All[number]>[0]>
+    handler: (...delivered: Delivered<All[number]>) => Effect.Effect<B, E, R>,
+    options?: Options<NoInfer<E>, R2, Delivered<All[number]>[0]>
   ): Effect.Effect<Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope | Bus.EventBus>
   // The common overload comes last: TypeScript 7 reports the errors of the last one only.
   <A, B, E, R, R2 = never>(
@@ -64,16 +66,16 @@ export const listen: {
     handler: (payload: A) => Effect.Effect<B, E, R>,
     options?: Options<NoInfer<E>, R2, NoInfer<A>>
   ): Effect.Effect<Handle, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope | Bus.EventBus>
-  // `any`: no single signature is assignable to both overloads. Each gives `subscribed` what it takes.
+  // `any`: no single signature is assignable to both overloads. Both pass what `subscribe` takes.
 } = (event: any, handler: any, options: any = noOptions): any =>
   Array.isArray(event)
-    ? subscribed(event, handler, options, true)
-    : subscribed([event], handler, options, false)
+    ? subscribe(event, handler, options, true)
+    : subscribe([event], handler, options, false)
 
-/** One for all, as each is kept. */
+/** A shared object, because each listener keeps its options. */
 const noOptions = {}
 
-const subscribed = <A, B, E, R, R2>(
+const subscribe = <A, B, E, R, R2>(
   events: ReadonlyArray<Event.Event<string, A>>,
   handler: (payload: A, event?: string) => Effect.Effect<B, E, R>,
   options: Options<NoInfer<E>, R2>,
@@ -89,21 +91,21 @@ const subscribed = <A, B, E, R, R2>(
     for (const event of events) EventCheck.check("Service.listen", event)
     Input.callable("Service.listen", "handler", handler)
     Input.options("Service.listen", options)
-    // `Failures<E>` is what it is said to be here.
+    // TypeScript cannot resolve the conditional type `Failures<E>`; it is this union, or `never` for `never`.
     const policy = (Policy.check("Service.listen", options.onFailure) ?? Failure.log) as Failure.Policy<
       E | Cause.TimeoutException,
       R2
     >
-    const of = EventCheck.namesOf(events)
-    const name = workOf(of)
+    const names = EventCheck.namesOf(events)
+    const name = workOf(names)
     const listener = yield* bus.listen<A, E, Exclude<R, Scope.Scope> | R2>(events, {
       lifetime: service,
       service: service.path,
       options,
-      // `R` is the scope, if it has one, and the rest.
+      // The cast splits `R` into the scope, if it has one, and the rest.
       handler: handler as (payload: A) => Effect.Effect<B, E, Exclude<R, Scope.Scope> | Scope.Scope>,
       isOfSeveral,
-      answers: new Answers(service, of, policy)
+      answers: new Answers(service, names, policy)
     })
     const end = Shutdown.step(service, name, listener.drain, {
       limitMillis: service.stopTimeout,
@@ -116,9 +118,9 @@ const subscribed = <A, B, E, R, R2>(
       name,
       cancel: Effect.flatMap(Work.current, (caller) => {
         listener.close()
-        // A fiber of its own: who cancels may be interrupted, and what still runs is the service's.
+        // A fiber of the service, so that interrupting the caller does not end it early.
         const ending = Runtime.runFork(service.runtime)(end)
-        // A handler waits for nothing, and the rest ends when it has.
+        // A handler that cancels its own listener would wait for itself.
         return Work.isOf(caller, listener.source) ? Effect.void : Fiber.join(ending)
       })
     }
@@ -126,7 +128,7 @@ const subscribed = <A, B, E, R, R2>(
 
 type Answering<E, R> = Listener.Spec<never, E, R>["answers"]
 
-/** How a service answers for a listener. A class, as there may be very many. */
+/** Registers a listener with its service and answers its failures. A class, to save memory with many listeners. */
 class Answers<E, R> implements Answering<E, R> {
   private readonly service: Lifetime.Lifetime
   private readonly event: string
@@ -148,20 +150,20 @@ class Answers<E, R> implements Answering<E, R> {
     this.service.listeners.add(listener)
   }
 
-  /** Each event has a backoff of its own, and all have one budget. */
+  /** Makes the answer for one delivery: its own backoff, and the budget of the listener. */
   respond(event: string) {
     const { policy, service } = this
     this.budget ??= Restarts.budgetOf(policy)
     const answer = Restarts.answerOf(policy, this.budget)
-    const answered = {
+    const delivery = {
       service,
       work: workOf(this.event),
       answer,
-      entry: (cause: Cause.Cause<unknown>, answered: Journal.Answered["answer"]) =>
-        handlerFailed(service, event, cause, answered)
+      entry: (cause: Cause.Cause<unknown>, tag: Journal.Answered["answer"]) =>
+        handlerFailed(service, event, cause, tag)
     }
     return (cause: Cause.Cause<E | Cause.TimeoutException>, ranMillis: number) =>
-      Escalation.respond(answered, cause, ranMillis)
+      Escalation.respond(delivery, cause, ranMillis)
   }
 
   leaked(event: string, cause: Cause.Cause<unknown>): Effect.Effect<void> {
@@ -174,7 +176,7 @@ class Answers<E, R> implements Answering<E, R> {
   }
 }
 
-/** What the work of a listener is called, of one event or of several. */
+/** Name of a listener's work. `event` may list several names. */
 const workOf = (event: string): string => `listener ${event}`
 
 const handlerFailed = (

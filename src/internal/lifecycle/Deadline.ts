@@ -1,9 +1,9 @@
 /**
- * Waits for work no longer than a limit, whatever the work does.
+ * Waits with a hard deadline, even for work that cannot be interrupted.
  *
- * `Effect.timeout` waits until the loser has ended, and has no effect in an
- * uninterruptible region, where finalizers run. Here the work has a fiber of its
- * own, so the waiting fiber goes on when the limit passes.
+ * `Effect.timeout` waits for the interrupted work to end, and has no effect in an
+ * uninterruptible region, where finalizers run. Here the work runs in a fiber of
+ * its own, so the caller continues at the deadline.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -13,12 +13,12 @@ import * as Option from "effect/Option"
 import * as Latch from "../Latch.ts"
 import * as Fork from "../Fork.ts"
 
-/** Most steps of a stop end within a few turns of the scheduler: polling that often saves a timer and its fiber. */
+/** Most stop steps end within a few turns of the scheduler. Polling first saves them a timer and its fiber. */
 const turnsWithoutTimer = 8
 
 /**
- * The exit of `work`, or none when it took longer than `millis`. Late work is
- * interrupted and left: the caller does not wait for the interruption.
+ * The exit of `work`, or none after `millis`. Late work is interrupted and
+ * abandoned: the caller does not wait for its interruption.
  */
 export const within = <A, E, R>(
   work: Effect.Effect<A, E, R>,
@@ -32,7 +32,7 @@ export const within = <A, E, R>(
     })
   )
 
-/** As `within`, for a fiber. */
+/** Like `within`, for a fiber. */
 export const awaitWithin = <A, E>(
   fiber: Fiber.RuntimeFiber<A, E>,
   millis: number
@@ -49,12 +49,12 @@ const poll = <A, E>(
     if (turns > 0) return Effect.zipRight(Effect.yieldNow(), poll(fiber, millis, turns - 1))
     const done = Deferred.unsafeMake<Option.Option<Exit.Exit<A, E>>>(Latch.ours)
     fiber.addObserver((late) => Deferred.unsafeDone(done, Effect.succeed(Option.some(late))))
-    // A daemon and no race: an interruption reaches the children of a fiber even where the fiber is masked.
-    // Uninterruptible: the waiter, once told, interrupts this timer.
-    const giveUp = Effect.uninterruptible(
+    // A daemon rather than a race: an interruption reaches the children of a fiber even in an uninterruptible region.
+    // Uninterruptible, because `done` wakes the waiter, which interrupts this timer.
+    const expire = Effect.uninterruptible(
       Effect.zipRight(Deferred.succeed(done, Option.none()), Fiber.interruptFork(fiber))
     )
-    // A test clock has no parts of a millisecond.
-    const timer = Effect.interruptible(Effect.delay(giveUp, Math.ceil(millis)))
+    // TestClock has no fractions of a millisecond.
+    const timer = Effect.interruptible(Effect.delay(expire, Math.ceil(millis)))
     return Effect.acquireUseRelease(Effect.forkDaemon(timer), () => Deferred.await(done), Fiber.interruptFork)
   })

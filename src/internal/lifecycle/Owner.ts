@@ -1,10 +1,10 @@
 /**
- * Who a service answers to: the service that adopted it, or the app.
+ * Owner of services: the app, or the service that adopted them. It receives
+ * their failures and stop requests.
  *
- * `App.launch` and `Service.adopt` put an owner into the context in which they
- * build a layer, and each service looks for it there. Where there is none, as
- * under `Layer.launch`, the services of one composition share an owner that
- * tells their names apart and keeps their journal, and stops nothing.
+ * `App.launch` and `Service.adopt` provide an owner to the layers they build.
+ * Without one, as under `Layer.launch`, the services of a composition share a
+ * standalone owner: it keeps names unique and has a journal, but stops nothing.
  */
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -25,81 +25,83 @@ import * as Timers from "../Timers.ts"
 import type { LastFailure, ServiceStatus, Snapshot, State } from "../status/ServiceStatus.ts"
 import * as TestHooks from "../TestHooks.ts"
 
-/** The owner of the services that are built in this context. */
+/** The owner of the services built in this context. */
 export interface Owner {
   readonly shared: Shared
-  /** The path that the paths of its services begin with; empty when they stand alone. */
+  /** Prefix of the paths of its services; empty for a standalone owner. */
   readonly path: string
-  /** Whether a failure of its services, if nothing else helps, fails a service of the app. */
+  /** Whether a failure of its services can end the app. */
   readonly isCritical: boolean
-  /** The owner of the service that is this owner; none for an app. */
+  /** The owner above it; undefined for an app. */
   readonly parent: Owner | undefined
-  /** Its services that have begun to start and have not yet stopped. */
+  /** Its services, from the beginning of their start to the end of their stop. */
   readonly members: Set<Member>
-  /** What its services have offered, by key; that of those that have stopped stays. */
+  /** The shapes its services have offered, by key. Kept after their stop. */
   readonly offers: Map<string, { readonly path: string; readonly shape: unknown }>
-  /** The labels that are taken, where a label must be unique: among the children of one service. */
+  /** Labels in use, among the children of a service. Undefined where labels need not be unique. */
   readonly labels: Labels | undefined
-  /** What a service is called here. An adopted one bears the name it was adopted under. */
+  /** The label of a service: its name, with the name it was adopted under. */
   readonly label: (name: string) => string
-  /** Hears that a service failed. `origin` is the path down to the work that did. */
+  /** Receives the failure of a service. `origin` is the path to the work that failed. */
   readonly failed: (member: Member, origin: string, cause: Cause.Cause<unknown>) => Effect.Effect<void>
-  /** Hears that a service asked to be stopped. Returns at once. */
+  /** Receives the stop request of a service. Does not wait for the stop. */
   readonly stopAsked: (member: Member) => Effect.Effect<void>
 }
 export const Owner = Context.GenericTag<Owner>("effect-services/Owner")
 
-/** What the services of one app share. */
+/** State shared by all services of an app. */
 export interface Shared {
   readonly journal: Journal.Journal["Type"]
   readonly boot: Boot
   readonly root: Root
   readonly changes: Notifier.Notifier
-  /** How all services are, now. */
+  /** The current status of all services. */
   readonly snapshot: Effect.Effect<Snapshot>
-  /** The timers of a clock. Mostly all go by one. */
+  /** The timers of a clock. Usually, all services have the same clock. */
   readonly timers: (clock: Clock.Clock) => Timers.Timers
-  /** What is measured of a service class. */
+  /** The metrics of a service class. */
   readonly metrics: (service: string) => Metrics.ServiceMetrics
-  /** What a test puts around the work of services; nothing otherwise. */
+  /** Decorates the work of services in tests; the identity in production. */
   readonly around: TestHooks.DecorateWork
   readonly definitions: Definitions
 }
 
-/** The app itself, or what stands for it where there is none. */
+/** The app, or its stand-in for standalone services. */
 interface Root {
   readonly name: string
-  /** When it began, in monotonic milliseconds. */
+  /** When the boot began, in monotonic milliseconds. */
   readonly begunAt: number
-  /** How long it may take to stop; none where there is no app. */
+  /** In milliseconds; undefined without an app. */
   readonly stopTimeout: number | undefined
-  /** Its services, in the order in which they began to start. While the app stops, those that have stopped stay. */
+  /** Its services, in start order. A stopped service stays listed while the app stops. */
   readonly services: Set<Member>
   state: State
   since: number
-  /** When it began to stop, in monotonic milliseconds. */
+  /** When the stop began, in monotonic milliseconds. */
   stoppingAt: number | undefined
 }
 
-/** Whether the app is still coming up; what waits for it to be up. */
+/** The boot of an app. */
 export interface Boot {
+  /** Whether the boot is over. */
   isOpen: boolean
+  /** Callbacks for the end of the boot. */
   readonly onOpen: Array<() => void>
 }
 
-/** A service, as its owner sees it. */
+/** A service from its owner's point of view. */
 export interface Member {
   /** The key of its tag. */
   readonly key: string
-  /** What it is called below its owner. */
+  /** Its name below the owner. */
   readonly label: string
   readonly path: string
   /** The last failure of its work. */
   readonly lastFailure: LastFailure | undefined
   readonly stop: Effect.Effect<void>
-  /** How long its stop may take at most, in milliseconds, with all that it owns. */
+  /** Upper bound of its stop, with all it owns, in milliseconds. */
   readonly stopLimit: () => number
-  /** What in it has not stopped: the service itself and its children. */
+  /** The service and its children, as far as they have not stopped. */
   readonly unfinished: () => ReadonlyArray<Unfinished>
   readonly shown: () => State
   readonly status: () => ServiceStatus
@@ -108,27 +110,27 @@ export interface Member {
 /** A service that has not stopped. */
 export interface Unfinished {
   readonly path: string
-  /** As its state is named. */
+  /** Tag of its state. */
   readonly state: string
-  /** Its state, with the step of a stop: `stopping: children`. */
+  /** Its state as text, with the step of a stop: `stopping: children`. */
   readonly doing: string
-  /** Its own work that has not ended, by name. */
+  /** Names of its own work that has not ended. */
   readonly work: ReadonlyArray<string>
 }
 
-/** What has not stopped of several services, and of what they own. */
+/** The services that have not stopped, with their children. */
 export const unfinished = (members: Iterable<Member>): ReadonlyArray<Unfinished> =>
   [...members].flatMap((member) => member.unfinished())
 
-/** A service that has not stopped, as text. */
+/** One line: path and what it is doing. */
 export const describe = ({ doing, path }: Unfinished): string => `${path} (${doing})`
 
-/** Stops services one after another, where closing their scope does not reach them. */
+/** Stops services in reverse start order, where closing their scope does not reach them. */
 export const stopMembers = (members: Iterable<Member>): Effect.Effect<void> =>
-  // Dependents come after what they need, so they are stopped before.
+  // Dependents start after their dependencies, so they stop first.
   Effect.suspend(() => Effect.forEach([...members].toReversed(), (member) => member.stop, { discard: true }))
 
-/** The state that the services of a new app share; of a composition without an app, with no name and no `stopTimeout`. */
+/** Makes the shared state of an app. Standalone services have an empty name and no `stopTimeout`. */
 export const makeShared = (
   name: string,
   journal: Journal.Journal["Type"],
@@ -174,14 +176,14 @@ export const makeShared = (
     }
   })
 
-/** Forgets the services that did not start, when the app is up all the same. */
+/** Removes services that failed to start from an app that is up without them. */
 export const forgetStopped = ({ root }: Shared, members: Set<Member>): void => {
   for (const service of root.services) {
     if (!members.has(service)) root.services.delete(service)
   }
 }
 
-/** The app comes into another state. */
+/** Changes the state of the app. */
 export const become = ({ changes, root }: Shared, state: State): Effect.Effect<void> =>
   Effect.map(Effect.zip(Clock.currentTimeMillis, Monotonic.millis), ([now, monotonic]) => {
     root.state = state
@@ -190,26 +192,26 @@ export const become = ({ changes, root }: Shared, state: State): Effect.Effect<v
     changes.note()
   })
 
-/** The paths of the services in a context, of this owner and of those above it. */
+/** Paths of the services in a context that belong to this owner or one above it. */
 export const pathsIn = (owner: Owner, context: Context.Context<never>): ReadonlyArray<string> => {
   const paths: Array<string> = []
   context.unsafeMap.forEach((shape, key) => {
     let above: Owner | undefined = owner
     while (above !== undefined && !above.offers.has(key)) above = above.parent
     const offer = above?.offers.get(key)
-    // A key alone tells little: a mock may have been given in its place.
+    // Compare the shape as well: the context may hold a mock under the same key.
     if (offer !== undefined && offer.shape === shape) paths.push(offer.path)
   })
   return paths
 }
 
-/** Ends the boot: what waited for it goes on. */
+/** Ends the boot and runs its callbacks. */
 export const openBoot = (boot: Boot): void => {
   boot.isOpen = true
   for (const open of boot.onOpen.splice(0)) open()
 }
 
-/** The owner that is already there, or else one for services that stand alone. */
+/** The owner of the context, or else a standalone one. */
 export const layer: Layer.Layer<Owner> = Layer.effect(
   Owner,
   Effect.flatMap(
@@ -221,7 +223,7 @@ export const layer: Layer.Layer<Owner> = Layer.effect(
   )
 ).pipe(Layer.provide(Journal.layer))
 
-/** As `layer` gives it to a layer that is being built: one for all of a composition. */
+/** The owner that `layer` builds, memoized: one per composition. */
 export const ofComposition: Effect.Effect<Owner, never, Scope.Scope> = Effect.flatMap(
   Effect.zip(Layer.CurrentMemoMap, Effect.scope),
   ([memoMap, scope]) => Effect.map(Layer.buildWithMemoMap(layer, memoMap, scope), Context.get(Owner))
@@ -241,7 +243,7 @@ const standalone = (journal: Journal.Journal["Type"]): Effect.Effect<Owner> =>
       offers: new Map(),
       labels: undefined,
       label: (name: string) => name,
-      // The journal has told of it already, and the scope belongs to somebody else.
+      // Already in the journal. The scope is not this owner's to close.
       failed: () => Effect.void,
       stopAsked: ({ path }: Member) => journal.append({ _tag: "StopNotPossible", service: path })
     }

@@ -1,10 +1,10 @@
-/** The types of service classes. */
+/** Types of service classes. */
 import type * as Context from "effect/Context"
 import type * as Layer from "effect/Layer"
 
 const TypeId = "~effect-services/Service"
 
-/** The type of the instances of a service class; there are none at run time. */
+/** Type of the instances of a service class. Exists at the type level only. */
 export interface Instance<Name extends string, Shape> extends Context.TagClassShape<Name, Shape> {
   readonly [TypeId]: Shape
 }
@@ -13,7 +13,7 @@ export interface Instance<Name extends string, Shape> extends Context.TagClassSh
 export interface Class<Self, Name extends string, Shape, E, R> extends Context.Tag<Self, Shape> {
   new (_: never): Instance<Name, Shape>
   readonly key: Name
-  /** The service as a layer. One value, so that it is built once however often it is provided. */
+  /** Starts and stops the service. A single value, so Effect builds it once however often it is provided. */
   readonly layer: Layer.Layer<Self, E, R>
 }
 
@@ -28,6 +28,6 @@ export interface ClassWith<
 > extends Context.Tag<Self, Shape> {
   new (_: never): Instance<Name, Shape>
   readonly key: Name
-  /** The service as a layer. Each call makes another: keep it in a const to provide one in two places. */
+  /** Starts and stops the service. Each call makes a new layer: keep it in a const to share one service. */
   readonly layer: (...args: Args) => Layer.Layer<Self, E, R>
 }

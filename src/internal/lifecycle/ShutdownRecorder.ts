@@ -1,4 +1,4 @@
-/** What an app notes of what its services journal, to say at its end how they have stopped. */
+/** Records how services stop, from their journal entries, for the app's stop report. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
@@ -8,22 +8,22 @@ import * as Reason from "../Reason.ts"
 import type { Facts, Problem } from "../status/StopReport.ts"
 import { below } from "../Format.ts"
 
-/** The notes of one launch. */
-export interface Notes {
+/** Records of one launch. */
+export interface Records {
   phase: "booting" | "up" | "stopping"
   /** When the stop began, in monotonic milliseconds. */
   stoppingAt: number
-  /** What was not clean about the stop and is no service's. */
+  /** Problems of the stop that belong to no service. */
   readonly problems: Array<string>
-  /** By path. Of services that work has provided to itself, many may have one. */
+  /** By path. Services that work provides to itself may share a path. */
   readonly stops: Map<string, Array<Stop>>
-  /** Why services did not start, by path. */
+  /** Failed starts as text, by path. */
   readonly failedStarts: Map<string, string>
-  /** Fibers that will say so, if the boot goes on after a service has failed to start. */
-  readonly waiting: Array<Fiber.RuntimeFiber<void>>
+  /** Timers that report a boot that keeps going after a failed start. */
+  readonly bootTimers: Array<Fiber.RuntimeFiber<void>>
 }
 
-/** What is known of the stop of one service. Times are monotonic milliseconds. */
+/** The stop of one service. Times are in monotonic milliseconds. */
 interface Stop {
   readonly service: string
   askedAt: number | undefined
@@ -31,19 +31,18 @@ interface Stop {
   readonly problems: Array<Problem>
 }
 
-/** No notes yet. */
-export const make = (): Notes => ({
+export const make = (): Records => ({
   phase: "booting",
   stoppingAt: Number.POSITIVE_INFINITY,
   problems: [],
   stops: new Map(),
   failedStarts: new Map(),
-  waiting: []
+  bootTimers: []
 })
 
-/** A journal that takes notes. */
-export const taking = (
-  notes: Notes,
+/** Wraps a journal so that appended entries are recorded. */
+export const recording = (
+  records: Records,
   journal: Journal.Journal["Type"],
   app: string,
   unfinished: () => ReadonlyArray<string>
@@ -51,14 +50,14 @@ export const taking = (
   ...journal,
   append: (entry) => {
     const appended = journal.append(entry)
-    if (notes.phase === "stopping") return Effect.zipRight(noteStop(notes, entry), appended)
-    if (notes.phase === "up") return appended
-    const noted = Effect.zipRight(noteUndoing(notes, entry), appended)
-    // A child that does not start is the matter of the service that adopts it.
+    if (records.phase === "stopping") return Effect.zipRight(recordStop(records, entry), appended)
+    if (records.phase === "up") return appended
+    const recorded = Effect.zipRight(recordRollback(records, entry), appended)
+    // A failed start of a child is handled by the service that adopts it.
     const isOfApp = "service" in entry && !below(app, entry.service).includes(" > ")
-    if (entry._tag !== "StartFailed" || !isOfApp) return noted
-    notes.failedStarts.set(entry.service, `${Journal.format(entry)}: ${Reason.ofCause(entry.cause)}`)
-    const waits = Effect.suspend(() =>
+    if (entry._tag !== "StartFailed" || !isOfApp) return recorded
+    records.failedStarts.set(entry.service, `${Journal.format(entry)}: ${Reason.ofCause(entry.cause)}`)
+    const report = Effect.suspend(() =>
       journal.append({
         _tag: "BootWaiting",
         app,
@@ -67,38 +66,38 @@ export const taking = (
         services: unfinished()
       })
     )
-    const forked = Effect.forkDaemon(Effect.interruptible(Effect.delay(waits, bootWaits)))
+    const forkTimer = Effect.forkDaemon(Effect.interruptible(Effect.delay(report, bootTimeAfterFailure)))
     return Effect.zipRight(
-      noted,
-      Effect.map(forked, (fiber) => void notes.waiting.push(fiber))
+      recorded,
+      Effect.map(forkTimer, (fiber) => void records.bootTimers.push(fiber))
     )
   }
 })
 
-/** A boot that goes on this long after a service of it has failed is waiting for something. */
-const bootWaits = "3 seconds"
+/** A boot that goes on for longer after a failed start is reported: it probably waits for another service. */
+const bootTimeAfterFailure = "3 seconds"
 
-/** The app is up: what was undone before was not the end. */
-export const isUp = (notes: Notes): void => {
-  notes.phase = "up"
-  notes.stops.clear()
+/** Marks the app as up. Discards the stops of services that were rolled back during the boot. */
+export const markUp = (records: Records): void => {
+  records.phase = "up"
+  records.stops.clear()
 }
 
-/** The stop begins. When something has failed the boot, it began as soon as the first service was undone. */
-export const beginStop = (notes: Notes, now: number, hasFailed: boolean): void => {
-  notes.phase = "stopping"
-  if (!hasFailed) notes.stops.clear()
-  notes.stoppingAt = allStops(notes).reduce((first, { askedAt = now }) => Math.min(first, askedAt), now)
+/** Begins the stop. For a failed boot, the stop began with the first service that was rolled back. */
+export const beginStop = (records: Records, now: number, hasFailed: boolean): void => {
+  records.phase = "stopping"
+  if (!hasFailed) records.stops.clear()
+  records.stoppingAt = allStops(records).reduce((first, { askedAt = now }) => Math.min(first, askedAt), now)
 }
 
-/** Notes that something was not clean about the stop of a service. */
-export const noteProblem = (notes: Notes, service: string, problem: Problem): void =>
-  void stopOf(notes, service, isOpen).problems.push(problem)
+/** Adds a problem to the stop of a service. */
+export const addProblem = (records: Records, service: string, problem: Problem): void =>
+  void stopOf(records, service, isOpen).problems.push(problem)
 
-/** How services have stopped until now, in the order in which they were first told of. What was asked and has not ended is late. */
-export const stopsUntil = (notes: Notes, now: number): ReadonlyArray<Facts["services"][number]> => {
-  const since = (then: number) => Duration.millis(Math.round(then - notes.stoppingAt))
-  return allStops(notes).map(({ askedAt, endedAt, problems, service }) => {
+/** The stops so far, in order of their first entry. A service that was asked to stop and has not ended is late. */
+export const stopsUntil = (records: Records, now: number): ReadonlyArray<Facts["services"][number]> => {
+  const since = (then: number) => Duration.millis(Math.round(then - records.stoppingAt))
+  return allStops(records).map(({ askedAt, endedAt, problems, service }) => {
     const isLate =
       askedAt !== undefined && endedAt === undefined && problems.every(({ _tag }) => _tag !== "Late")
     const late: ReadonlyArray<Problem> = isLate
@@ -113,34 +112,34 @@ export const stopsUntil = (notes: Notes, now: number): ReadonlyArray<Facts["serv
   })
 }
 
-/** While the app boots, a start that failed is undone; what starts again was not the end. */
-const noteUndoing = (notes: Notes, entry: Journal.Unstamped): Effect.Effect<void> => {
-  if (entry._tag === "ServiceStarting") return Effect.sync(() => notes.stops.delete(entry.service))
-  // That a service failed is why the app ends then, and no problem of its stop.
-  return entry._tag === "ServiceFailed" ? Effect.void : noteStop(notes, entry)
+/** Records the rollback of a failed start during the boot. A service that starts again has no stop yet. */
+const recordRollback = (records: Records, entry: Journal.Unstamped): Effect.Effect<void> => {
+  if (entry._tag === "ServiceStarting") return Effect.sync(() => records.stops.delete(entry.service))
+  // During the boot, a failed service is the reason of the stop and not a problem of it.
+  return entry._tag === "ServiceFailed" ? Effect.void : recordStop(records, entry)
 }
 
-const noteStop = (notes: Notes, entry: Journal.Unstamped): Effect.Effect<void> =>
+const recordStop = (records: Records, entry: Journal.Unstamped): Effect.Effect<void> =>
   Effect.map(Monotonic.millis, (now) => {
     switch (entry._tag) {
       case "ServiceStopping":
-        stopOf(notes, entry.service, ({ askedAt }) => askedAt === undefined).askedAt = now
+        stopOf(records, entry.service, ({ askedAt }) => askedAt === undefined).askedAt = now
         return
       case "ServiceStopped": {
-        const stop = stopOf(notes, entry.service, isOpen)
+        const stop = stopOf(records, entry.service, isOpen)
         // It may have been asked before the app was.
-        stop.askedAt ??= Math.min(notes.stoppingAt, now)
+        stop.askedAt ??= Math.min(records.stoppingAt, now)
         stop.endedAt = now
         return
       }
       default: {
         const problem = problemOf(entry)
-        if (problem !== undefined && "service" in entry) noteProblem(notes, entry.service, problem)
+        if (problem !== undefined && "service" in entry) addProblem(records, entry.service, problem)
       }
     }
   })
 
-/** What an entry says against the stop of its service. */
+/** The problem that an entry reports, if any. */
 const problemOf = (entry: Journal.Unstamped): Problem | undefined => {
   switch (entry._tag) {
     case "StopStepFailed":
@@ -158,15 +157,15 @@ const problemOf = (entry: Journal.Unstamped): Problem | undefined => {
 
 const isOpen = ({ endedAt }: Stop): boolean => endedAt === undefined
 
-const allStops = ({ stops }: Notes): ReadonlyArray<Stop> => [...stops.values()].flat()
+const allStops = ({ stops }: Records): ReadonlyArray<Stop> => [...stops.values()].flat()
 
-/** The first stop of a service that is meant, or else another. */
-const stopOf = (notes: Notes, service: string, isMeant: (stop: Stop) => boolean): Stop => {
-  const known = notes.stops.get(service) ?? []
-  const found = known.find(isMeant)
+/** The first matching stop of a service; adds one if there is none. */
+const stopOf = (records: Records, service: string, matches: (stop: Stop) => boolean): Stop => {
+  const known = records.stops.get(service) ?? []
+  const found = known.find(matches)
   if (found !== undefined) return found
   const stop: Stop = { service, askedAt: undefined, endedAt: undefined, problems: [] }
   known.push(stop)
-  notes.stops.set(service, known)
+  records.stops.set(service, known)
   return stop
 }

@@ -1,19 +1,20 @@
-/** What the layer of a service fails with. */
+/** The error of a service's layer. */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Reason from "../Reason.ts"
 
 /**
- * A service did not start. What it had begun has been undone. `E` is the error
- * of its `onStart`, or of the `onStart` of a child that it adopts. In the second
- * case `cause` holds the `StartError` of the child, whose `cause` holds the error.
+ * A service failed to start, and its partial start was rolled back. `E` is the
+ * error of its `onStart` or of an adopted child's. For a child, `cause` holds the
+ * child's own `StartError`, and that one the error.
  */
 export class StartError<out E> extends Data.TaggedError("StartError")<{
-  /** The path of the service, as `Shop > Inbox`. */
+  /** Path of the service, such as `Shop > Inbox`. */
   readonly service: string
   readonly step: "onStart" | "startTimeout"
   readonly cause: Cause.Cause<unknown>
 }> {
+  // A base class expression cannot refer to `E`.
   declare readonly cause: Cause.Cause<E | StartError<E> | Cause.TimeoutException>
   override get message(): string {
     const what = this.step === "onStart" ? "failed in onStart" : "passed its startTimeout"
@@ -22,8 +23,8 @@ export class StartError<out E> extends Data.TaggedError("StartError")<{
 }
 
 /**
- * What went wrong first, below all the services that did not start because of
- * it, and at which step of which service; without that, where it was no start.
+ * The innermost cause of a failed start, below all nested `StartError`s, with the
+ * service and step where it happened. `at` is undefined when there is no `StartError`.
  */
 export const rootOf = (
   cause: Cause.Cause<unknown>,

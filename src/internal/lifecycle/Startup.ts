@@ -1,4 +1,4 @@
-/** How a service starts, in the scope of its layer. */
+/** Starts a service in the scope of its layer. */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -25,48 +25,50 @@ import * as Spans from "../telemetry/Spans.ts"
 import { rootOf, StartError } from "./StartError.ts"
 import * as Work from "./Work.ts"
 
-/** What a service is made of, checked. */
+/** The validated parts of a service class. */
 export interface Settings {
   readonly definition: Names.Definition
+  /** `any`: the types of `Service.make` tie it to `onStart`. */
   readonly onStop: ((service: any) => Effect.Effect<unknown, unknown, any>) | undefined
+  /** In milliseconds. */
   readonly startTimeout: number | undefined
+  /** In milliseconds. */
   readonly stopTimeout: number
 }
 
-/** A service as a layer that offers what `onStart` returns. */
+/** Makes the layer of a service, which provides the result of `onStart`. */
 export const layer = <Self, Shape, E, R>(
   tag: Context.Tag<Self, Shape>,
   settings: Settings,
   onStart: Effect.Effect<Shape, E, R>
 ): Layer.Layer<Self, StartError<E>, Exclude<R, Lifetime.ServiceScope | Scope.Scope>> => {
-  const chosen = Effect.contextWithEffect((context: Context.Context<never>) => {
+  const startInContext = Effect.contextWithEffect((context: Context.Context<never>) => {
     const replacement = Option.flatMap(Context.getOption(context, Replacements), (all) =>
       Option.fromNullable(all.get(settings.definition.name))
     )
-    const begun = Option.match(replacement, {
+    const started = Option.match(replacement, {
       onNone: () => start(settings, onStart),
       onSome: ({ onStart: other, stops }: Replacement) =>
         start(stops ? settings : { ...settings, onStop: undefined }, other(onStart))
     })
     return context.unsafeMap.has(Owner.Owner.key)
-      ? begun
-      : Effect.provideServiceEffect(begun, Owner.Owner, Owner.ofComposition)
+      ? started
+      : Effect.provideServiceEffect(started, Owner.Owner, Owner.ofComposition)
   })
-  // What its type needs besides, `start` provides or looks for itself.
-  const made = Effect.map(chosen as Effect.Effect<Shape, StartError<E>>, (shape) => Context.make(tag, shape))
-  // One layer and no more: Effect keeps book of each, which costs as much as all the rest of a service.
-  const whole = Layer.scopedContext(made)
-  starts.set(whole, made)
-  return whole
+  // The cast drops `R`: the layer's type has what the user must provide, and `start` provides the rest.
+  const context = Effect.map(startInContext as Effect.Effect<Shape, StartError<E>>, (shape) =>
+    Context.make(tag, shape)
+  )
+  // A single layer: memoizing each further one would cost as much as the rest of the start.
+  const made = Layer.scopedContext(context)
+  starts.set(made, context)
+  return made
 }
 
-/** What a layer does to start the one service that it is. */
+/** The start effect of each layer that is a single service. `any`: a value has the types of its key. */
 const starts = new WeakMap<Layer.Layer<never, any, any>, Effect.Effect<Context.Context<any>, any, any>>()
 
-/**
- * Builds a layer with a memo map of its own. Where it is a service and nothing
- * else, there is nothing to memoize, and so no need to keep book of it.
- */
+/** Like `Layer.buildWithMemoMap`, but skips the memoization of a layer that is a single service. */
 export const build = <A, E, R>(
   layer: Layer.Layer<A, E, R>,
   memoMap: Layer.MemoMap,
@@ -74,49 +76,49 @@ export const build = <A, E, R>(
 ): Effect.Effect<Context.Context<A>, E, R | Scope.Scope> =>
   starts.get(layer) ?? Layer.buildWithMemoMap(layer, memoMap, scope)
 
-/** Starts a service, and adds its stop to the scope. */
+/** Starts a service, and adds its stop to the scope of the layer. */
 const start = <Shape, E, R>(
   settings: Settings,
   onStart: Effect.Effect<Shape, E, R>
 ): Effect.Effect<Shape, StartError<E>, R | Owner.Owner | Scope.Scope> =>
-  // A failure is told of also when the boot is interrupted at that moment.
+  // Uninterruptible, so that a failure is recorded even when the boot is interrupted at that moment.
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(begun(settings), (service) => {
+    Effect.flatMap(register(settings), (service) => {
       const { definition, onStop, startTimeout } = settings
       const { clock, owner, path } = service
       const { around, journal } = owner.shared
       const startedAt = Monotonic.unsafeMillis(clock)
       let step: StartError<E>["step"] = "onStart"
-      const inTime = Effect.flatMap(
+      const withTimeout = Effect.flatMap(
         run(service, around(service, "start", "onStart", onStart), startTimeout),
         Option.getOrElse((): Exit.Exit<Shape, E | Cause.TimeoutException> => {
           step = "startTimeout"
-          return tookTooLong(startTimeout ?? 0)
+          return timedOut(startTimeout ?? 0)
         })
       )
-      const starting = journal.append({ _tag: "ServiceStarting", service: path })
-      const whole = Spans.aroundStart(`${definition.name} start`, { service: path })(inTime)
-      const concluded = (exit: Exit.Exit<Shape, E | Cause.TimeoutException>) => {
+      const recorded = journal.append({ _tag: "ServiceStarting", service: path })
+      const traced = Spans.aroundStart(`${definition.name} start`, { service: path })(withTimeout)
+      const conclude = (exit: Exit.Exit<Shape, E | Cause.TimeoutException>) => {
         if (Exit.isFailure(exit) || failureOf(service) !== undefined) {
-          return didNotStart<E>(service, step, Exit.isFailure(exit) ? exit.cause : Cause.empty)
+          return rollBack<E>(service, step, Exit.isFailure(exit) ? exit.cause : Cause.empty)
         }
         const shape = exit.value
         const took = Duration.millis(Math.round(Monotonic.unsafeMillis(clock) - startedAt))
         const stopping = onStop === undefined ? undefined : inService(service, () => onStop(shape))
         owner.offers.set(definition.name, { path, shape })
-        return Effect.as(started(service, took, stopping), shape)
+        return Effect.as(markRunning(service, took, stopping), shape)
       }
-      return Effect.flatMap(Effect.zipRight(starting, Effect.exit(restore(whole))), (exit) =>
-        // Where nothing has failed, an interruption from outside ends it here.
+      return Effect.flatMap(Effect.zipRight(recorded, Effect.exit(restore(traced))), (exit) =>
+        // Unless the start failed, an interruption of the boot takes effect here.
         Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)
-          ? Effect.flatMap(restore(Effect.void), () => concluded(exit))
-          : concluded(exit)
+          ? Effect.flatMap(restore(Effect.void), () => conclude(exit))
+          : conclude(exit)
       )
     })
   )
 
-/** A service that its owner knows, and that stops with the scope. To be run where nothing can be interrupted. */
-const begun = ({ definition, stopTimeout }: Settings) =>
+/** Registers a service with its owner, and its stop with the scope. Run it uninterruptibly. */
+const register = ({ definition, stopTimeout }: Settings) =>
   Effect.flatMap(Effect.context<Owner.Owner | Scope.Scope>(), (context) =>
     Effect.tap(
       Lifetime.make(
@@ -127,6 +129,7 @@ const begun = ({ definition, stopTimeout }: Settings) =>
         Shutdown.stop
       ),
       (service) => {
+        // Not `acquireRelease`: its finalizers run in the context of the start, where `Work.current` is not the caller.
         const scope = Context.get(context, Scope.Scope)
         // The stop comes first, and behind it whatever spawned fiber it has left.
         return Effect.zipRight(
@@ -137,7 +140,7 @@ const begun = ({ definition, stopTimeout }: Settings) =>
     )
   )
 
-/** The context of what a service does. */
+/** The context of a service's `onStart` and `onStop`. */
 const contextOf = <R>(
   service: Lifetime.Lifetime,
   ambient: Context.Context<R>,
@@ -152,32 +155,32 @@ const contextOf = <R>(
   return Context.unsafeMake(all)
 }
 
-/** What a service does when it stops, in the context in which it has started. */
+/** Runs a part of the stop in the context that the service started in. */
 const inService = (
   service: Lifetime.Lifetime,
-  // What it needs was there when the service started.
   f: () => Effect.Effect<unknown, unknown, any>
 ): Effect.Effect<unknown, unknown> =>
   Effect.suspend(() =>
     Effect.provide(
+      // The cast drops `R`, which the context of the start has: the layer required it.
       Effect.suspend(f) as Effect.Effect<unknown, unknown>,
       contextOf(service, service.runtime.context, undefined)
     )
   )
 
-/** Stops a service that has failed before its start was done, and tells. */
-const didNotStart = <E>(
+/** Stops a service that failed during its start, records the failure, and fails with it. */
+const rollBack = <E>(
   service: Lifetime.Lifetime,
   step: StartError<E>["step"],
   thrown: Cause.Cause<E | Cause.TimeoutException>
 ): Effect.Effect<never, StartError<E>> => {
   const failure = failureOf(service)
   const given: Cause.Cause<unknown> = failure ?? thrown
-  // Interrupted from outside, this would not be run, and a service whose scope was closed would be stopping.
-  const isItself = service.state._tag === "Starting" && Cause.isInterruptedOnly(given)
-  const cause = isItself ? Cause.die(new Cause.InterruptedException("it interrupted itself")) : given
+  // An interruption from outside does not get here, and closing the scope would have changed the state.
+  const interruptedItself = service.state._tag === "Starting" && Cause.isInterruptedOnly(given)
+  const cause = interruptedItself ? Cause.die(new Cause.InterruptedException("it interrupted itself")) : given
   if (service.state._tag === "Starting" && !Cause.isInterruptedOnly(cause)) {
-    // What failed it from outside of `onStart` has been noted.
+    // A failure from outside `onStart` is recorded already.
     if (failure === undefined) Lifetime.noteFailure(service, step, cause)
     const reason = `${service.path} > ${step}: ${Reason.ofCause(rootOf(cause).cause)}`
     Lifetime.become(service, { _tag: "Failed", onStop: undefined, reason })
@@ -185,12 +188,12 @@ const didNotStart = <E>(
   return Effect.zipRight(
     service.stop,
     Effect.suspend((): Effect.Effect<never, StartError<E>> => {
-      // An interruption has no error to say which service it was.
+      // An interruption carries no error.
       if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
       const error = new StartError<E>({ service: service.path, step, cause })
       return Effect.zipRight(
         service.owner.shared.journal.append({ _tag: "StartFailed", service: service.path, step, cause }),
-        // A defect stays one, and so does what failed the service from outside of `onStart`.
+        // A defect stays a defect. A failure from outside `onStart` is not in the layer's error type.
         failure === undefined && Cause.isFailure(cause) ? Effect.fail(error) : Effect.die(error)
       )
     })
@@ -198,10 +201,10 @@ const didNotStart = <E>(
 }
 
 /**
- * The exit of `onStart`, or none when it has passed its timeout. It has a fiber
- * of its own, since work that the service owns may fail it while `onStart`
- * waits for that very work. In the end it has ended, and what it was in the
- * middle of is undone; a timeout waits for that as long as for a stop.
+ * The exit of `onStart`, or none after `startTimeout`. It runs in a fiber of its
+ * own, because owned work may fail the service while `onStart` waits for that
+ * very work. Returns when the fiber has ended; after a timeout, waits for that no
+ * longer than `stopTimeout`.
  */
 const run = <A, E, R>(
   service: Lifetime.Lifetime,
@@ -216,29 +219,34 @@ const run = <A, E, R>(
         runtimeFlags: ambient.runtimeFlags
       })
       const fiber = Fork.unsafeNow(runtime, restore(onStart))
-      // As if `onStart` had run in this fiber, but without the service's name in its logs.
-      const inherited = Fork.inherit(fiber, runtime, FiberRef.currentLogAnnotations)
+      // Keep the FiberRef changes of `onStart`, as if it had run in this fiber, but not the service annotation.
+      const inheritRefs = Fork.inherit(fiber, runtime, FiberRef.currentLogAnnotations)
       const exit = fiber.unsafePoll()
-      if (exit !== null) return Effect.as(inherited, Option.some(exit))
+      if (exit !== null) return Effect.as(inheritRefs, Option.some(exit))
       const interrupt = () => fiber.unsafeInterruptAsFork(fiber.id())
       service.interruptStart = interrupt
-      // It may have been failed before it first waited.
+      // The synchronous part of `onStart` may have failed the service.
       if (failureOf(service) !== undefined) interrupt()
       const awaited =
         startTimeout === undefined
           ? Effect.asSome(Fiber.await(fiber))
           : Deadline.awaitWithin(fiber, startTimeout)
-      const undone = Deadline.within(Fiber.await(fiber), service.stopTimeout)
+      const awaitEnd = Deadline.within(Fiber.await(fiber), service.stopTimeout)
       return restore(awaited).pipe(
-        // What it fails in meanwhile is nowhere else to be seen.
-        Effect.onInterrupt(() => Effect.flatMap(Fiber.interrupt(fiber), (ended) => tellLate(service, ended))),
-        Effect.tap((exit) => (Option.isSome(exit) ? inherited : undone))
+        // A failure during the interruption would be lost otherwise.
+        Effect.onInterrupt(() =>
+          Effect.flatMap(Fiber.interrupt(fiber), (exit) => recordInterrupted(service, exit))
+        ),
+        Effect.tap((exit) => (Option.isSome(exit) ? inheritRefs : awaitEnd))
       )
     })
   )
 
-/** Tells how a start has failed that was interrupted, if it was not just that. */
-const tellLate = (service: Lifetime.Lifetime, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> => {
+/** Records a failure of an interrupted start other than the interruption. */
+const recordInterrupted = (
+  service: Lifetime.Lifetime,
+  exit: Exit.Exit<unknown, unknown>
+): Effect.Effect<void> => {
   if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.void
   const { cause } = exit
   Lifetime.noteFailure(service, "onStart", cause)
@@ -250,21 +258,21 @@ const tellLate = (service: Lifetime.Lifetime, exit: Exit.Exit<unknown, unknown>)
   })
 }
 
-const tookTooLong = (millis: number) =>
+const timedOut = (millis: number) =>
   Exit.fail(new Cause.TimeoutException(`it took longer than ${Duration.format(millis)}`))
 
-/** What has failed the service while it started, other than `onStart` itself. */
+/** A failure of owned work during the start. */
 const failureOf = ({ state }: Lifetime.Lifetime): Cause.Cause<unknown> | undefined =>
   state._tag === "Starting" && state.pending !== "stop" ? state.pending : undefined
 
-/** From now on the service can be asked to stop, and fail. */
-const started = (
+/** Marks the service as running. A stop requested during the start takes effect now. */
+const markRunning = (
   service: Lifetime.Lifetime,
   took: Duration.Duration,
   onStop: Effect.Effect<unknown, unknown> | undefined
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
-    // Its scope may have been closed while it started.
+    // The scope may have been closed during the start.
     if (service.state._tag !== "Starting") return Effect.void
     const { pending } = service.state
     service.startTook = took
@@ -277,9 +285,9 @@ const started = (
     return pending === "stop" ? Effect.zipRight(journaled, service.owner.stopAsked(service)) : journaled
   })
 
-/** The owner of services that the work of a service provides to itself, as for one request. */
+/** Owner of services that the work of a service provides to itself, for one request for example. */
 class OwnerOfProvided implements Owner.Owner {
-  // Many of one label may exist at a time.
+  // Labels need not be unique: concurrent requests may each have a service of the same name.
   readonly labels = undefined
   readonly offers: Owner.Owner["offers"] = new Map()
   private readonly service: Lifetime.Lifetime
@@ -312,7 +320,7 @@ class OwnerOfProvided implements Owner.Owner {
     return name
   }
 
-  /** A start that fails, fails the work that provides the service, which may handle it. */
+  /** Fails this service. A failed start needs no answer here: it fails the work that provides the service. */
   failed(member: Owner.Member, origin: string, cause: Cause.Cause<unknown>): Effect.Effect<void> {
     return member.shown()._tag === "Starting"
       ? Effect.void

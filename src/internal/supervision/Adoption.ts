@@ -1,7 +1,4 @@
-/**
- * Adopting: a running service starts, owns and stops layers: a worker per
- * tenant, an import per file.
- */
+/** Adoption of children by a running service, such as a worker per tenant or an import per file. */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -17,16 +14,17 @@ import * as Supervisor from "./Supervisor.ts"
 
 /** Options of `adopt`. */
 export interface Options<out R = never> {
-  /** Tells the child from its siblings, as `CsvImport[orders.csv]`. Needed from the second of a class on. */
+  /** Name in brackets, as in `CsvImport[orders.csv]`. Required from the second child of a class on. */
   readonly name?: string | undefined
   /**
-   * What to do with a child that failed, when it has been stopped. With
-   * `Failure.restart` it is started anew. Defaults to `Failure.escalate`.
+   * The policy for a child that fails while it is up. It applies when the child
+   * has been stopped; `Failure.restart` then starts it again. Defaults to
+   * `Failure.escalate`, so that no failure passes unnoticed.
    */
   readonly onFailure?: Failure.Policy<unknown, R> | undefined
   /**
-   * How long `current` waits for a child that restarts. Defaults to `5 seconds`:
-   * longer than the first restarts take, shorter than most clients wait.
+   * How long `current` waits for a child that restarts. Defaults to `5 seconds`,
+   * longer than the first restarts take and shorter than most clients wait.
    */
   readonly currentTimeout?: Duration.DurationInput | undefined
 }
@@ -34,16 +32,16 @@ export interface Options<out R = never> {
 /** Options of `adoptAll`. */
 export interface AllOptions<out R = never> extends Omit<Options<R>, "name"> {
   /**
-   * Which children go down, and with `Failure.restart` come up again, when one
-   * fails; as OTP's strategies. `"oneForOne"`, the default: the one that failed.
-   * `"oneForAll"`: all. `"restForOne"`: that one and those after it.
+   * Which children the policy stops or restarts when one fails. Strategies as in
+   * OTP: `"oneForOne"` (the default) only the failed child, `"oneForAll"` all
+   * children, `"restForOne"` the failed child and those after it in the list.
    */
   readonly strategy?: Supervisor.Strategy | undefined
 }
 
-/** What can be adopted: a service class, or any layer; with a name, where that is needed. */
+/** What can be adopted: a service class without parameters, or any layer. */
 export type Adoptable = AnyClass | Layer.Layer<any, any, any>
-/** One of several that are adopted together. */
+/** A member of `adoptAll`: a child, or a child with a name. */
 export type Member = Adoptable | { readonly child: Adoptable; readonly name: string }
 type AnyClass = Class<any, any, any, any, any>
 
@@ -56,16 +54,17 @@ type LayerOf<C> = C extends { readonly child: infer D }
       : never
 
 /**
- * Starts a child under this service: a service class, or any layer. It stops
- * when it asks to, when the handle's `stop` runs, or when this service stops,
- * before the cleanups and after the children adopted later. A child may adopt
- * in turn. When it does not start, `adopt` fails with the layer's error, and
- * nothing of it is left.
+ * Starts a service class or layer as a child of this service, and waits until
+ * it is up. When the start fails, it is rolled back, and `adopt` fails with the
+ * layer's error.
  *
- * A child that fails while it runs is stopped, and then fails this service,
- * unless `onFailure` says otherwise.
+ * The child stops when it runs `Service.stop`, when the handle's `stop` runs, or
+ * when this service stops: after its listeners and before its cleanups, in
+ * reverse order of adoption. A child that fails is stopped and then fails this
+ * service, unless `onFailure` says otherwise.
  *
- * Dies with `DuplicateChildError` when this service has a child of that name.
+ * Dies with `DuplicateChildError` when this service has a child of that name,
+ * and with `InputError` on invalid options.
  */
 export const adopt = <A, E, R, R2 = never, Shape = Child.Offered<A>>(
   child: Class<A, string, Shape, E, R> | Layer.Layer<A, E, R>,
@@ -74,15 +73,17 @@ export const adopt = <A, E, R, R2 = never, Shape = Child.Offered<A>>(
   Effect.suspend(() => {
     const { name } = Input.options("Service.adopt", options)
     const member = name === undefined ? child : { child, name }
-    // `supervise` returns one child per member; `Shape` is what this one offers.
+    // `any`: `supervise` takes members of any type. It returns one handle per member, with that member's error and requirements.
     return Effect.map(supervise("Service.adopt", [member], options, "oneForOne"), ([only]) => only) as any
   })
 
 /**
- * Starts several children under this service, one after another, and keeps them
- * under one policy, with one budget: where one is of no use without the other.
- * Each is a service class or a layer, or one of these with a name. When one
- * does not start, `adoptAll` fails with its error, and nothing of any is left.
+ * Starts several children that depend on each other, in order, under one policy
+ * and one restart budget. When one fails to start, all are rolled back, and
+ * `adoptAll` fails with its error.
+ *
+ * Dies with `DuplicateChildError` when a name is taken by another child, and with
+ * `InputError` on invalid options.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -117,11 +118,11 @@ export const adoptAll = <const Members extends ReadonlyArray<Member>, R2 = never
       throw new Input.InputError({ where, input: "members", expected: "an array", actual: members })
     }
     Input.oneOf(where, "strategy", ["oneForOne", "oneForAll", "restForOne"], strategy)
-    // What is made of the members, in their order.
+    // `any`: `supervise` takes members of any type. It returns one handle per member, in their order.
     return supervise(where, members, options, strategy) as any
   })
 
-/** Starts layers under a service, and keeps them up as the options say. */
+/** Starts the members and registers them as children. */
 const supervise = (
   where: string,
   members: ReadonlyArray<Member>,
@@ -133,23 +134,25 @@ const supervise = (
     const timeout = Input.positiveMillis(where, "currentTimeout", options.currentTimeout ?? "5 seconds")
     const policy = Policy.check(where, options.onFailure) ?? Failure.escalate
     const budget = Restarts.budgetOf(policy)
-    // An array may have holes, which `map` passes over.
+    // `Array.from` and not `map`, which would skip the holes of an array.
     const children = Array.from(members, (member) => stateOf(where, parent, member, policy))
     Lifetime.admit(parent, "children", children.map(({ plan }) => plan.label("a child")).join(", "))
 
-    // Children that do not go down together have a supervisor each.
+    // With `oneForOne`, each child has a supervisor of its own.
     const groups = strategy === "oneForOne" ? children.map((state) => [state]) : [children]
-    const begun: Array<Child.Child<unknown>> = []
+    const handles: Array<Child.Child<unknown>> = []
     yield* Effect.forEach(groups, (group) =>
       Effect.flatMap(Supervisor.make(parent, group, { strategy, policy, budget }), (supervisor) => {
-        for (const state of group) begun.push(Child.own(state, supervisor, timeout))
+        for (const state of group) handles.push(Child.own(state, supervisor, timeout))
         return supervisor.start
       })
-    ).pipe(Effect.onError(() => Effect.forEach(begun.toReversed(), (child) => child.stop, { discard: true })))
-    for (const { name } of begun) {
+    ).pipe(
+      Effect.onError(() => Effect.forEach(handles.toReversed(), (child) => child.stop, { discard: true }))
+    )
+    for (const { name } of handles) {
       yield* parent.owner.shared.journal.append({ _tag: "ChildAdopted", service: parent.path, child: name })
     }
-    return begun
+    return handles
   })
 
 const stateOf = (

@@ -1,4 +1,4 @@
-/** The handle of an adopted child. */
+/** Adopted children, as their parent and the holder of the handle see them. */
 import type * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
@@ -13,39 +13,44 @@ import * as ChildState from "./ChildState.ts"
 import type * as Supervisor from "./Supervisor.ts"
 import * as Work from "../lifecycle/Work.ts"
 
-/** An adopted child. */
+/** Handle of an adopted child. */
 export interface Child<out Offered> {
-  /** What it is called below its parent. */
+  /** Its name below the parent, such as `CsvImport[orders.csv]`. */
   readonly name: string
   /**
-   * What the child offers. While it restarts, this waits, up to `currentTimeout`.
-   * Ask again for each use: after a restart it is another.
+   * The service that the child offers, or the context if the layer has none or
+   * several. Read it for each use, because a restart replaces it.
+   *
+   * Waits while the child restarts, then fails with `ChildRestartingError` after
+   * `currentTimeout`. Fails with `ChildStoppedError` once the child has stopped.
    */
   readonly current: Effect.Effect<Offered, ChildStoppedError | ChildRestartingError>
-  /** How it is now, as the registry shows it; of several services in a layer, as the first that does not simply run. */
+  /** The state of the child, as the registry shows it. With several services, the first that is not running decides. */
   readonly status: Effect.Effect<State>
   /**
-   * Stops the child, for good, and waits until it has stopped. Called from
-   * within the child's own work, it does not wait.
+   * Stops the child for good and waits for its end. Does not wait when called
+   * from the child's own work. Never fails.
    */
   readonly stop: Effect.Effect<void>
   /**
-   * Stops the child in order and starts it anew, at once, whatever its policy
-   * and budget, and waits until it is up: this child alone, whatever the strategy
-   * of its siblings. A start that fails is a failure of the child. Called from
-   * within the child's own work, it does not wait.
+   * Stops the child in order, starts it again without a pause, and waits until
+   * it is up. Ignores policy, budget and strategy: its siblings keep running.
+   *
+   * A start that fails is answered by the child's policy. Fails with
+   * `ChildStoppedError` when the child has stopped or its parent is stopping.
+   * Does not wait when called from the child's own work.
    */
   readonly restart: Effect.Effect<void, ChildStoppedError>
-  /** Waits until the child has stopped for good, and tells whether it has failed. Its name is free then. */
+  /** Waits until the child is down for good, and returns whether it has failed. Its name can then be used again. */
   readonly await: Effect.Effect<Extract<State, { readonly _tag: "Stopped" | "Failed" }>>
 }
 
-/** A child was used after it had stopped. */
+/** The child has stopped and will not come up again. */
 export class ChildStoppedError extends Data.TaggedError("ChildStoppedError")<{
   /** The path of the service that adopted it. */
   readonly service: string
   readonly child: string
-  /** Why, where it has failed: the path to what failed, and what that said. */
+  /** Path and message of the failure; undefined when it was stopped on request. */
   readonly reason: string | undefined
 }> {
   override get message(): string {
@@ -54,13 +59,13 @@ export class ChildStoppedError extends Data.TaggedError("ChildStoppedError")<{
   }
 }
 
-/** A child was used while it restarted, and was not up in time. */
+/** The child is restarting and was not up within `currentTimeout`. */
 export class ChildRestartingError extends Data.TaggedError("ChildRestartingError")<{
   /** The path of the service that adopted it. */
   readonly service: string
   readonly child: string
   readonly waited: Duration.Duration
-  /** Why it restarts: the path to what failed, and what that said. */
+  /** Path and message of the failure that it restarts after. */
   readonly reason: string
 }> {
   override get message(): string {
@@ -71,10 +76,7 @@ export class ChildRestartingError extends Data.TaggedError("ChildRestartingError
   }
 }
 
-/**
- * What an adopted layer offers: what the one service in it offers, or the
- * context where it has none or several.
- */
+/** What an adopted layer offers: its service if it has exactly one, else its context. */
 export type Offered<A> =
   IsUnion<Extract<A, Instance<any, any>>> extends true
     ? Context.Context<A>
@@ -92,17 +94,17 @@ type IsUnion<A, All = A> = [A] extends [never]
       : true
     : never
 
-/** Notes a child with its parent, and gives its handle. */
+/** Registers a child with its parent, and returns the handle. */
 export const own = (
   child: ChildState.ChildState,
   supervisor: Supervisor.Supervisor,
   timeoutMillis: number
 ): Child<unknown> => {
-  child.owned = new Owned(child, supervisor)
+  child.owned = new OwnedChild(child, supervisor)
   child.plan.parent.children.add(child.owned)
   const handle = new Handle(child, supervisor, timeoutMillis)
   const { current, restart, status, stop, await: end } = handle
-  // Plain data, for whoever makes more of it.
+  // A plain object, which callers can spread; the getters of a class would be lost.
   return {
     get name() {
       return handle.name
@@ -115,8 +117,8 @@ export const own = (
   }
 }
 
-/** A child as its parent has it: there may be very many, and mostly nobody keeps their handles. */
-class Owned implements Lifetime.OwnedChild {
+/** The parent's entry for a child. Separate from the handle, which is rarely kept, to save memory with many children. */
+class OwnedChild implements Lifetime.OwnedChild {
   private readonly child: ChildState.ChildState
   private readonly supervisor: Supervisor.Supervisor
 
@@ -128,13 +130,13 @@ class Owned implements Lifetime.OwnedChild {
   get stop(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.supervisor.stop(this.child)
-      return this.child.over.await
+      return this.child.terminated.await
     })
   }
 
   stopLimit(): number {
     const { instance, plan } = this.child
-    // One that is down may come up before it is stopped.
+    // Without an instance, it may still restart before its stop.
     return instance?.stopLimit() ?? plan.parent.stopTimeout
   }
 
@@ -149,7 +151,7 @@ class Owned implements Lifetime.OwnedChild {
 }
 
 class Handle implements Child<unknown> {
-  // With `#`, so that who prints it does not print all services.
+  // `#` keeps the services of the app out of a printed handle.
   readonly #child: ChildState.ChildState
   readonly #supervisor: Supervisor.Supervisor
   readonly #timeoutMillis: number
@@ -168,10 +170,10 @@ class Handle implements Child<unknown> {
     return Effect.suspend(() =>
       ChildState.offered(this.#child) === undefined
         ? Effect.flatMap(
-            Deadline.within(this.whenUp(), this.#timeoutMillis),
+            Deadline.within(this.awaitUp(), this.#timeoutMillis),
             Option.getOrElse((): Child<unknown>["current"] => this.tookTooLong())
           )
-        : this.whenUp()
+        : this.awaitUp()
     )
   }
 
@@ -182,42 +184,42 @@ class Handle implements Child<unknown> {
   get stop(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.#supervisor.stop(this.#child)
-      return this.unlessWithin(this.#child.over.await)
+      return this.unlessOwnWork(this.#child.terminated.await)
     })
   }
 
   get restart(): Child<unknown>["restart"] {
     return Effect.suspend(() =>
-      // A parent that stops its children begins none any more.
+      // A parent that stops its children starts none.
       Lifetime.admits(this.#child.plan.parent, "children")
         ? Effect.zipRight(
             this.#supervisor.restart(this.#child),
-            this.unlessWithin(Effect.asVoid(this.whenUp()))
+            this.unlessOwnWork(Effect.asVoid(this.awaitUp()))
           )
         : this.stopped()
     )
   }
 
   get await(): Child<unknown>["await"] {
-    return Effect.map(this.#child.over.await, () => {
+    return Effect.map(this.#child.terminated.await, () => {
       const reason = ChildState.reasonOf(this.#child)
       return reason === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason }
     })
   }
 
-  /** Waits until it is up, and fails when it is over. */
-  private whenUp(): Effect.Effect<unknown, ChildStoppedError> {
+  /** Waits until the child is up. */
+  private awaitUp(): Effect.Effect<unknown, ChildStoppedError> {
     return Effect.suspend(() => {
       const child = this.#child
       const context = ChildState.offered(child)
       if (context !== undefined) return Effect.succeed(offeredBy(context, child))
-      if (child.wanted._tag === "Down") return this.stopped()
-      return Effect.zipRight(child.ready.await, this.whenUp())
+      if (child.desired._tag === "Down") return this.stopped()
+      return Effect.zipRight(child.ready.await, this.awaitUp())
     })
   }
 
-  /** Work of the child, or what it waits for, must not wait for the child's end. */
-  private unlessWithin<E>(waits: Effect.Effect<void, E>): Effect.Effect<void, E> {
+  /** Waits, unless the caller is work of the child or work that this waits for: that would deadlock. */
+  private unlessOwnWork<E>(waits: Effect.Effect<void, E>): Effect.Effect<void, E> {
     return Effect.flatMap(Work.current, (caller) =>
       this.#child.owner !== undefined && Work.isWithin(caller, this.#child.owner) ? Effect.void : waits
     )
@@ -240,10 +242,10 @@ class Handle implements Child<unknown> {
   }
 }
 
-/** What `Offered` says of the type. */
+/** The value for the type `Offered`. */
 const offeredBy = (context: Context.Context<unknown>, child: ChildState.ChildState): unknown => {
   const services = child.services.filter(({ key }) => context.unsafeMap.has(key))
   const [only, ...others] = services
-  // The services of the child are those of the layer, so this is what the type counts.
+  // `Offered` counts the services of the layer, which are the services of the child.
   return only !== undefined && others.length === 0 ? context.unsafeMap.get(only.key) : context
 }

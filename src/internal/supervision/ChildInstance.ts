@@ -1,56 +1,63 @@
-/** One instance of an adopted layer: it is built under a service, and closed once. */
+/** One instance of an adopted layer: built below its parent, closed once. */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import * as Latch from "../Latch.ts"
-import * as Fork from "../Fork.ts"
 import type * as Journal from "../journal/Journal.ts"
-import type * as Names from "../lifecycle/Names.ts"
-import * as Deadline from "../lifecycle/Deadline.ts"
-import * as Owner from "../lifecycle/Owner.ts"
+import * as Fork from "../Fork.ts"
+import * as Latch from "../Latch.ts"
 import * as Reason from "../Reason.ts"
+import * as Deadline from "../lifecycle/Deadline.ts"
 import * as Lifetime from "../lifecycle/Lifetime.ts"
+import type * as Names from "../lifecycle/Names.ts"
+import * as Owner from "../lifecycle/Owner.ts"
 import * as Shutdown from "../lifecycle/Shutdown.ts"
 import { rootOf, StartError } from "../lifecycle/StartError.ts"
 import * as Startup from "../lifecycle/Startup.ts"
 
-/** What is brought to instance, as often as it takes. */
+/** How to build an instance of a child, the first and each restart alike. */
 export interface Plan {
   readonly parent: Lifetime.Lifetime
-  /** What it needs, the types of `Service.adopt` tell. */
+  /** `any`: `Service.adopt` has its requirements in its own type. */
   readonly layer: Layer.Layer<unknown, unknown, any>
-  /** What a service of the layer is called below its parent. */
+  /** The label of a service of the layer, below the parent. */
   readonly label: (service: string) => string
   readonly claim: Names.Claim
-  /** Whether the app cannot do without it. */
+  /** Whether its failure can end the app. */
   readonly isCritical: boolean
 }
 
-/** What went wrong, and the path down to it. */
+/** A failure of a child. */
 export interface Failure {
   readonly cause: Cause.Cause<unknown>
+  /** Path to the work that failed. */
   readonly origin: string
-  /** The origin, and what went wrong there, in words. */
+  /** The origin and its cause, as text. */
   readonly reason: string
-  /** The entry that tells of it, where the service that failed has not journaled it. */
+  /** The journal entry still to append; undefined when the failed service has appended its own. */
   readonly entry: Omit<Journal.Of<"ServiceFailed">, "at"> | undefined
 }
 
-/** What a instance tells: that its build has ended, and then what happens to it until it is closed. */
+/** Callbacks to the supervisor. */
 export interface Hooks {
-  readonly settled: () => void
+  /** The build has ended or was cancelled. */
+  readonly buildEnded: () => void
+  /** A service failed after the build, and before the close. */
   readonly failed: (failure: Failure) => void
+  /** A service asked for its stop after the build, and before the close. */
   readonly stopAsked: () => void
 }
 
-/** One instance. It is the owner of the services in it. */
+/** An instance, and the owner of the services in it. */
 export class ChildInstance implements Owner.Owner {
   readonly shared: Owner.Shared
   readonly path: string
@@ -61,18 +68,18 @@ export class ChildInstance implements Owner.Owner {
   readonly labels: Names.Labels
   private readonly plan: Plan
   private readonly hooks: Hooks
-  private readonly isSettled = Latch.make()
+  /** Opens when the build has ended or was cancelled. */
+  private readonly buildDone = Latch.make()
   private scope: Scope.CloseableScope | undefined = undefined
-  /** Until it has ended. */
-  private building: Fiber.RuntimeFiber<Context.Context<unknown>, unknown> | undefined = undefined
-  /** What that began with. */
-  private begun: Runtime.Runtime<any> | undefined = undefined
-  private ended: Exit.Exit<Context.Context<unknown>, unknown> | undefined = undefined
+  private buildFiber: Fiber.RuntimeFiber<Context.Context<unknown>, unknown> | undefined = undefined
+  /** What the build fiber began with. */
+  private buildRuntime: Runtime.Runtime<any> | undefined = undefined
+  private buildExit: Exit.Exit<Context.Context<unknown>, unknown> | undefined = undefined
+  private isCancelled = false
   private isClosing = false
-  private isGivenUp = false
-  private asksStop = false
-  /** One service of the layer may fail while others still start: then they need not go on. */
-  private early: Failure | undefined = undefined
+  private isStopRequested = false
+  /** The failure of a service that ended the build before all services were up. */
+  private earlyFailure: Failure | undefined = undefined
 
   constructor(plan: Plan, hooks: Hooks) {
     const { claim, isCritical, parent } = plan
@@ -91,95 +98,103 @@ export class ChildInstance implements Owner.Owner {
 
   failed(member: Owner.Member, origin: string, cause: Cause.Cause<unknown>): Effect.Effect<void> {
     return Effect.sync(() => {
-      // One that dies while it is closed is being dealt with.
+      // A failure during the close is part of the stop.
       if (this.isClosing) return
-      if (this.ended !== undefined) return this.hooks.failed(told(origin, cause))
-      // One that starts would fail the build with this, had it been waited for.
+      if (this.buildExit !== undefined) return this.hooks.failed(recordedFailure(origin, cause))
+      // A starting service would have failed the build with this error, had the build gone on.
       const isStarting = member.shown()._tag === "Starting"
       const error = new StartError({ service: member.path, step: "onStart", cause })
-      this.early ??= { ...told(origin, cause), cause: isStarting ? Cause.die(error) : cause }
-      this.giveUp()
+      this.earlyFailure ??= {
+        ...recordedFailure(origin, cause),
+        cause: isStarting ? Cause.die(error) : cause
+      }
+      this.cancelBuild()
     })
   }
 
   stopAsked(): Effect.Effect<void> {
     return Effect.sync(() => {
-      if (this.ended === undefined) this.asksStop = true
+      if (this.buildExit === undefined) this.isStopRequested = true
       else if (!this.isClosing) this.hooks.stopAsked()
     })
   }
 
-  /** Begins to build the layer, unless it has been given up. */
-  get begin(): Effect.Effect<void, never, any> {
-    // A fork of the parent's scope. The parent closes it in its turn, or with its own at the latest.
+  /** Forks the build of the layer, unless it was cancelled. Does not wait for it. */
+  get build(): Effect.Effect<void, never, any> {
+    // A fork of the parent's scope, so the child is closed with it at the latest.
     const fork = Scope.fork(this.plan.parent.resources, ExecutionStrategy.sequential)
     return Effect.flatMap(Effect.zip(fork, Layer.makeMemoMap), ([scope, memoMap]) =>
       Effect.map(Effect.runtime<any>(), (ambient) => {
-        if (this.isGivenUp) return
+        if (this.isCancelled) return
         this.scope = scope
         const context = new Map(ambient.context.unsafeMap)
         context.set(Owner.Owner.key, this)
         context.set(Scope.Scope.key, scope)
         context.set(Layer.CurrentMemoMap.key, memoMap)
-        const built = Effect.interruptible(Startup.build(this.plan.layer, memoMap, scope))
-        const runtime = Runtime.make({ ...ambient, context: Context.unsafeMake<any>(context) })
-        const fiber = Fork.unsafeNow(runtime, built)
-        this.building = fiber
-        this.begun = runtime
-        // It may have been given up before it first waited.
-        if (this.isGivenUp) fiber.unsafeInterruptAsFork(fiber.id())
+        const build = Effect.interruptible(Startup.build(this.plan.layer, memoMap, scope))
+        const runtime = Runtime.make({
+          context: Context.unsafeMake<any>(context),
+          fiberRefs: withTelemetryOf(this.plan.parent, ambient.fiberRefs),
+          runtimeFlags: ambient.runtimeFlags
+        })
+        const fiber = Fork.unsafeNow(runtime, build)
+        this.buildFiber = fiber
+        this.buildRuntime = runtime
+        // The synchronous part of the build may have cancelled it.
+        if (this.isCancelled) fiber.unsafeInterruptAsFork(fiber.id())
         fiber.addObserver((exit) => {
-          this.ended = exit
-          this.settle()
+          this.buildExit = exit
+          this.endBuild()
         })
       })
     )
   }
 
-  /** Waits for the exit of its build. */
-  get built(): Effect.Effect<Exit.Exit<Context.Context<unknown>, unknown>> {
-    // It is there when that is open.
-    return Effect.map(this.isSettled.await, () => this.settled() ?? Exit.interrupt(FiberId.none))
+  /** Waits for the exit of the build. */
+  get awaitBuild(): Effect.Effect<Exit.Exit<Context.Context<unknown>, unknown>> {
+    // The latch opens when there is an exit, so the default is never used.
+    return Effect.map(this.buildDone.await, () => this.exit() ?? Exit.interrupt(FiberId.none))
   }
 
-  /** Takes over what the build has changed in its fiber, as a build in this fiber would. */
-  get inherit(): Effect.Effect<void> {
+  /** Applies the FiberRef changes of the build to this fiber, as building in this fiber would, but for telemetry. */
+  get inheritRefs(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const { building, begun } = this
-      this.building = undefined
-      this.begun = undefined
-      if (building === undefined || begun === undefined) return Effect.void
-      return Fork.inherit(building, begun)
+      const { buildFiber, buildRuntime } = this
+      this.buildFiber = undefined
+      this.buildRuntime = undefined
+      if (buildFiber === undefined || buildRuntime === undefined) return Effect.void
+      return Fork.inherit(buildFiber, buildRuntime, ...telemetryRefs)
     })
   }
 
-  /** The exit of its build, when that has ended or been given up. */
-  settled(): Exit.Exit<Context.Context<unknown>, unknown> | undefined {
-    const built = this.ended ?? (this.isGivenUp ? Exit.interrupt(FiberId.none) : undefined)
-    if (built === undefined || this.early === undefined) return built
-    return Exit.failCause(causeOf(built, this.early.cause))
+  /** The exit of the build; undefined while it runs. */
+  exit(): Exit.Exit<Context.Context<unknown>, unknown> | undefined {
+    const exit = this.buildExit ?? (this.isCancelled ? Exit.interrupt(FiberId.none) : undefined)
+    if (exit === undefined || this.earlyFailure === undefined) return exit
+    return Exit.failCause(causeOf(exit, this.earlyFailure.cause))
   }
 
-  /** What it has built; undefined until then. */
+  /** The context it has built; undefined until then. */
   context(): Context.Context<unknown> | undefined {
-    return this.ended !== undefined && Exit.isSuccess(this.ended) ? this.ended.value : undefined
+    return this.buildExit !== undefined && Exit.isSuccess(this.buildExit) ? this.buildExit.value : undefined
   }
 
-  /** Whether a service of it asked to be stopped before all was built. */
+  /** Whether one of its services asked to be stopped during the build. */
   wantsStop(): boolean {
-    return this.asksStop
+    return this.isStopRequested
   }
 
-  /** Its services, as they are called below the parent. */
+  /** The labels of its services, comma-separated. */
   name(): string {
     return [...this.members].map((member) => member.label).join(", ") || this.label("a layer")
   }
 
-  /** Why it was not built, when it was not. It is told of by a name, where no service of it tells its own. */
+  /** The failure of its build. `name` identifies the child where no service of it is known to have failed. */
   failure(name: string): Failure {
-    if (this.early !== undefined) return this.early
+    if (this.earlyFailure !== undefined) return this.earlyFailure
     const itself = new Cause.InterruptedException("it interrupted itself")
-    const failed = this.ended !== undefined && Exit.isFailure(this.ended) ? this.ended.cause : Cause.empty
+    const failed =
+      this.buildExit !== undefined && Exit.isFailure(this.buildExit) ? this.buildExit.cause : Cause.empty
     const cause = Cause.isInterruptedOnly(failed) ? Cause.die(itself) : failed
     const root = rootOf(cause)
     const service = root.at?.service ?? `${this.path} > ${name}`
@@ -189,70 +204,95 @@ export class ChildInstance implements Owner.Owner {
     return { cause, origin, reason: `${origin}: ${Reason.ofCause(root.cause)}`, entry }
   }
 
-  /** Ends the build, if it still goes on, and the waiting for it. */
-  giveUp(): void {
-    if (this.ended !== undefined || this.isGivenUp) return
-    this.isGivenUp = true
-    this.building?.unsafeInterruptAsFork(this.building.id())
-    this.settle()
+  /** Interrupts the build, if it still runs, and stops waiting for it. */
+  cancelBuild(): void {
+    if (this.buildExit !== undefined || this.isCancelled) return
+    this.isCancelled = true
+    this.buildFiber?.unsafeInterruptAsFork(this.buildFiber.id())
+    this.endBuild()
   }
 
-  /** How long `close` may take, in milliseconds. A layer that is no service has no deadline of its own, and gets its parent's. */
+  /** How long `close` may take, in milliseconds: at least the parent's `stopTimeout`, for layers that are no services. */
   stopLimit(): number {
     const ofServices = [...this.members].reduce((sum, member) => sum + member.stopLimit(), 0)
     return Math.max(this.plan.parent.stopTimeout, ofServices)
   }
 
-  /** Stops all of it, in order and within its deadlines, and waits for that. To be run once. */
+  /** Stops its services in order and closes its scope, within the deadlines. Run once. */
   get close(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.isClosing = true
       const { parent } = this.plan
       const limitMillis = this.stopLimit()
       const alive = () => Owner.unfinished(this.members).map(Owner.describe)
-      const { building, members, scope } = this
-      const isBuilding = this.ended === undefined && building !== undefined
-      // What a build is in the middle of is undone first, since a layer releases what it has built only then.
-      const undone = !isBuilding
+      const { buildFiber, members, scope } = this
+      const isBuilding = this.buildExit === undefined && buildFiber !== undefined
+      // First the interrupted build: a layer releases what it acquired only when its build has ended.
+      const endBuild = !isBuilding
         ? Effect.void
-        : Shutdown.step(parent, `the start of child ${this.name()}`, Fiber.await(building), {
-            limitMillis: Math.min(Math.ceil(limitMillis / 3), longestBuildEnd),
+        : Shutdown.step(parent, `the start of child ${this.name()}`, Fiber.await(buildFiber), {
+            limitMillis: Math.min(Math.ceil(limitMillis / 3), maxBuildEndMillis),
             alive
           })
-      const released = Effect.suspend(() => {
-        const reached = this.ended === undefined ? Owner.stopMembers(members) : Effect.void
-        const closed = scope === undefined ? Effect.void : Scope.close(scope, Exit.void)
-        const all = Effect.uninterruptible(Effect.zipRight(reached, closed))
+      const release = Effect.suspend(() => {
+        const stopReached = this.buildExit === undefined ? Owner.stopMembers(members) : Effect.void
+        const closeScope = scope === undefined ? Effect.void : Scope.close(scope, Exit.void)
+        const all = Effect.uninterruptible(Effect.zipRight(stopReached, closeScope))
         return Shutdown.step(parent, `child ${this.name()}`, all, { limitMillis, alive })
       })
-      // Where something hung, those behind it have not even been asked.
-      const asked = Effect.suspend(() =>
+      // Services queued behind one that hung have not been asked to stop yet.
+      const stopRemaining = Effect.suspend(() =>
         members.size === 0
           ? Effect.void
           : Deadline.within(Owner.stopMembers(members), Lifetime.lateStepMillis)
       )
-      return Effect.zipRight(undone, Effect.zipRight(released, asked))
+      return Effect.zipRight(endBuild, Effect.zipRight(release, stopRemaining))
     })
   }
 
-  private settle(): void {
-    this.isSettled.unsafeOpen()
-    this.hooks.settled()
+  private endBuild(): void {
+    this.buildDone.unsafeOpen()
+    this.hooks.buildEnded()
   }
 }
 
-/** How long the end of an interrupted build is waited for, at most, as that of an app. */
-const longestBuildEnd = 10_000
+/**
+ * FiberRefs for a child of a service: those of the adopting fiber, which may
+ * configure the child, with the telemetry of the service. A child adopted in a
+ * request would otherwise log the request's annotations for life.
+ */
+export const withTelemetryOf = (
+  parent: Lifetime.Lifetime,
+  fiberRefs: FiberRefs.FiberRefs
+): FiberRefs.FiberRefs =>
+  telemetryRefs.reduce((refs, fiberRef) => {
+    const value = FiberRefs.getOrDefault(parent.runtime.fiberRefs, fiberRef)
+    return Equal.equals(value, FiberRefs.getOrDefault(refs, fiberRef))
+      ? refs
+      : FiberRefs.updateAs(refs, { fiberId: FiberId.none, fiberRef, value })
+  }, fiberRefs)
 
-/** What the layer's type tells of comes first; a service that fails on its own in the middle is a defect to it. */
+/** What a fiber adds to logs, spans and metrics. */
+const telemetryRefs: ReadonlyArray<FiberRef.FiberRef<any>> = [
+  FiberRef.currentLogAnnotations,
+  FiberRef.currentLogSpan,
+  FiberRef.currentMetricLabels,
+  FiberRef.currentTracerSpanAnnotations,
+  FiberRef.currentTracerSpanLinks
+]
+
+/** How long `close` waits for an interrupted build, at most: as long as the app does for its boot. */
+const maxBuildEndMillis = 10_000
+
+/** A typed failure of the build wins; a service that failed on its own meanwhile is a defect of it. */
 const causeOf = (exit: Exit.Exit<unknown, unknown>, early: Cause.Cause<unknown>): Cause.Cause<unknown> => {
   if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) return exit.cause
   if (!Cause.isEmpty(early)) return Cause.die(Cause.squash(early))
   return Exit.isFailure(exit) ? exit.cause : Cause.empty
 }
 
-/** A failure that its service has journaled. */
-const told = (origin: string, cause: Cause.Cause<unknown>): Failure => ({
+/** A failure that its service has already put into the journal. */
+const recordedFailure = (origin: string, cause: Cause.Cause<unknown>): Failure => ({
   cause,
   origin,
   reason: `${origin}: ${Reason.ofCause(rootOf(cause).cause)}`,

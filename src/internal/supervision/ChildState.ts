@@ -1,68 +1,68 @@
-/** A child that is kept running, over all its lives: what is wanted of it, and how it is. */
+/** State of an adopted child across its instances: the desired state, and the status it shows. */
 import type * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import type * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Latch from "../Latch.ts"
-import type * as ChildInstance from "./ChildInstance.ts"
-import * as Names from "../lifecycle/Names.ts"
 import * as Monotonic from "../Monotonic.ts"
-import type * as Owner from "../lifecycle/Owner.ts"
 import * as Reason from "../Reason.ts"
 import type { OwnedChild } from "../lifecycle/Lifetime.ts"
+import * as Names from "../lifecycle/Names.ts"
+import type * as Owner from "../lifecycle/Owner.ts"
 import type { LastFailure, ServiceStatus, State } from "../status/ServiceStatus.ts"
+import type * as ChildInstance from "./ChildInstance.ts"
 
-/** A child that is kept running. */
+/** A supervised child. */
 export interface ChildState {
   readonly plan: ChildInstance.Plan
-  wanted: Wanted
-  /** What there is of it now. */
+  desired: Desired
+  /** The current instance; undefined between instances and after the last. */
   instance: ChildInstance.ChildInstance | undefined
-  /** Open while it is up, and when it is over. */
+  /** Open while the child is up, and after it has terminated. */
   readonly ready: Latch.Latch
-  /** Open when it will not come up again. */
-  readonly over: Latch.Latch
-  /** What its parent knows of it. */
+  /** Opens when the child is down for good. */
+  readonly terminated: Latch.Latch
+  /** The parent's entry for this child. */
   owned: OwnedChild | undefined
-  /** The owner of the services of its last instance. */
+  /** Owner of the services of the latest instance. */
   owner: Owner.Owner | undefined
-  /** Its services when it was last up, each with its last failure in an earlier instance. */
-  services: ReadonlyArray<Known>
-  /** How often it was begun anew. */
+  /** The services of the latest instance that came up, each with its last failure in any instance. */
+  services: ReadonlyArray<KnownService>
   restarts: number
-  /** When it came up, by both clocks. */
+  /** When it last came up, in wall-clock milliseconds. */
   upSince: number
+  /** When it last came up, in monotonic milliseconds. */
   upAt: number
 }
 
-/** What is to become of a child. A instance that is not wanted ends; what is wanted follows. */
-type Wanted = Data.TaggedEnum<{
-  /** With `again`, it is on its way up after a restart. */
-  Up: { readonly again: Again | undefined }
-  /** To be begun anew, not before a time, in monotonic milliseconds; undefined until that is decided. */
-  Restart: Again & { readonly notBefore: number | undefined }
-  /** To be down for good; with a failure, because of that. */
+/** Desired state of a child. The supervisor closes an instance that is no longer desired, then acts on the new state. */
+type Desired = Data.TaggedEnum<{
+  /** `restart` is set until the child has come up again. */
+  Up: { readonly restart: Restart | undefined }
+  /** `notBefore` is in monotonic milliseconds; undefined until the policy has decided. */
+  Restart: Restart & { readonly notBefore: number | undefined }
+  /** Down for good. `failure` is the reason, unless it was stopped on request. */
   Down: { readonly since: number; readonly failure: string | undefined }
 }>
 
-/** Why and since when it is not up, and with what others it comes up, in their order. */
-interface Again {
+/** A restart in progress. Children of one `batch` come up one after another, in their order. */
+interface Restart {
   readonly reason: string
   readonly since: number
   readonly batch: object
 }
 
-interface Known extends Pick<Owner.Member, "key" | "label"> {
+interface KnownService extends Pick<Owner.Member, "key" | "label"> {
   readonly lastFailure: LastFailure | undefined
 }
 
-/** A child that has not been begun. */
+/** A child without an instance yet. */
 export const make = (plan: ChildInstance.Plan): ChildState => ({
   plan,
-  wanted: { _tag: "Up", again: undefined },
+  desired: { _tag: "Up", restart: undefined },
   instance: undefined,
   ready: Latch.make(),
-  over: Latch.make(),
+  terminated: Latch.make(),
   owned: undefined,
   owner: undefined,
   services: [],
@@ -71,86 +71,73 @@ export const make = (plan: ChildInstance.Plan): ChildState => ({
   upAt: 0
 })
 
-/** Whether it is up, or on its first way there, and so nothing is to be done about it. */
-export const isAtRest = ({ wanted }: ChildState): boolean =>
-  wanted._tag === "Up" && wanted.again === undefined
+/** Whether the supervisor has nothing to do for it: the child is up, or starts for the first time. */
+export const isStable = ({ desired }: ChildState): boolean =>
+  desired._tag === "Up" && desired.restart === undefined
 
-/** What it offers, if it is up and is to stay so. */
-export const offered = ({ instance, wanted }: ChildState): Context.Context<unknown> | undefined =>
-  wanted._tag === "Up" ? instance?.context() : undefined
+/** The context it offers, while it is up and is to stay up. */
+export const offered = ({ desired, instance }: ChildState): Context.Context<unknown> | undefined =>
+  desired._tag === "Up" ? instance?.context() : undefined
 
-/** Why it restarts, or has ended, as far as it failed. */
-export const reasonOf = ({ wanted }: ChildState): string | undefined => {
-  switch (wanted._tag) {
+/** Why it restarts or has failed. */
+export const reasonOf = ({ desired }: ChildState): string | undefined => {
+  switch (desired._tag) {
     case "Up":
-      return wanted.again?.reason
+      return desired.restart?.reason
     case "Restart":
-      return wanted.reason
+      return desired.reason
     case "Down":
-      return wanted.failure
+      return desired.failure
   }
 }
 
-/** It is to be begun anew. What is down for good stays so. */
-export const wantRestart = (
+/** Requests a restart. No effect on a child that is down for good. */
+export const requestRestart = (
   child: ChildState,
   reason: string,
   batch: object,
   notBefore: number | undefined
 ): void => {
-  const { wanted } = child
-  const since = (wanted._tag === "Up" ? wanted.again?.since : wanted.since) ?? now(child)
-  if (wanted._tag !== "Down") want(child, { _tag: "Restart", reason, since, batch, notBefore })
+  const { desired } = child
+  const since = (desired._tag === "Up" ? desired.restart?.since : desired.since) ?? now(child)
+  if (desired._tag !== "Down") setDesired(child, { _tag: "Restart", reason, since, batch, notBefore })
 }
 
-/** Which of some children is to come up first, and when: those of a batch one after another, as far as it is decided. */
-export const nextOf = (children: ReadonlyArray<ChildState>) => {
+/** Requests that it goes down for good. The first request sets the reason. */
+export const requestStop = (child: ChildState, failure: string | undefined): void => {
+  if (child.desired._tag !== "Down") setDesired(child, { _tag: "Down", since: now(child), failure })
+}
+
+/** The next child to restart, and when: the first of its batch, with the earliest time of all batches. */
+export const nextRestart = (children: ReadonlyArray<ChildState>) => {
   let next: { readonly child: ChildState; readonly at: number } | undefined
   for (const child of children) {
-    const { wanted } = child
-    if (wanted._tag !== "Restart" || wanted.notBefore === undefined) continue
-    const isFirst = children.find((each) => batchOf(each) === wanted.batch) === child
-    if (isFirst && (next === undefined || wanted.notBefore < next.at)) next = { child, at: wanted.notBefore }
+    const { desired } = child
+    if (desired._tag !== "Restart" || desired.notBefore === undefined) continue
+    const isFirst = children.find((each) => batchOf(each) === desired.batch) === child
+    if (isFirst && (next === undefined || desired.notBefore < next.at))
+      next = { child, at: desired.notBefore }
   }
   return next
 }
 
-/** With what others it comes up, if it is on its way. */
-const batchOf = ({ wanted }: ChildState): object | undefined =>
-  wanted._tag === "Restart" ? wanted.batch : wanted._tag === "Up" ? wanted.again?.batch : undefined
-
-/** It is to be down for good. */
-export const wantDown = (child: ChildState, failure: string | undefined): void => {
-  if (child.wanted._tag !== "Down") want(child, { _tag: "Down", since: now(child), failure })
-}
-
-const want = (child: ChildState, wanted: Wanted): void => {
-  child.services = knownServices(child)
-  child.ready.unsafeClose()
-  change(child, () => {
-    child.wanted = wanted
-  })
-  // Last: whoever hears of it must see what is wanted now.
-  child.instance?.giveUp()
-}
-
-/** Its instance has ended. */
-export const wentDown = (child: ChildState): void =>
+/** Removes the closed instance. */
+export const removeInstance = (child: ChildState): void =>
   change(child, () => {
     child.instance = undefined
   })
 
-/** Another instance of it begins. */
-export const begins = (child: ChildState): void => {
+/** Counts a restart; the child is on its way up. */
+export const beginRestart = (child: ChildState): void => {
   child.restarts++
   for (const { key } of child.services) child.plan.parent.owner.shared.metrics(key).restarted()
   change(child, () => {
-    child.wanted = { _tag: "Up", again: child.wanted._tag === "Restart" ? child.wanted : undefined }
+    child.desired = { _tag: "Up", restart: child.desired._tag === "Restart" ? child.desired : undefined }
   })
 }
 
-/** A service of it did not start. */
-export const didNotStart = (
+/** Records a failed start as the last failure of the service at that path. */
+export const recordFailedStart = (
   child: ChildState,
   service: string,
   work: string,
@@ -162,12 +149,12 @@ export const didNotStart = (
   )
 }
 
-/** It is up. */
-export const cameUp = (child: ChildState): void => {
+/** Marks the child as up. It replaces a failed child of the same name in the status of its parent. */
+export const markUp = (child: ChildState): void => {
   const { clock, lostChildren } = child.plan.parent
   child.upSince = now(child)
   child.upAt = Monotonic.unsafeMillis(clock)
-  child.wanted = { _tag: "Up", again: undefined }
+  child.desired = { _tag: "Up", restart: undefined }
   const members = [...(child.instance?.members ?? [])]
   child.services = knownServices(child).filter(({ label }) =>
     members.some((member) => member.label === label)
@@ -178,38 +165,38 @@ export const cameUp = (child: ChildState): void => {
   child.plan.parent.owner.shared.changes.note()
 }
 
-/** It is down for good: what it was called is free again. */
-export const isOver = (child: ChildState): void => {
+/** Unregisters a child that is down for good, and frees its name. */
+export const terminate = (child: ChildState): void => {
   const { claim, parent } = child.plan
   claim.isOver = true
   if (child.owned !== undefined) parent.children.delete(child.owned)
   if (child.owner !== undefined) Names.release(child.owner)
-  if (child.wanted._tag === "Down" && child.wanted.failure !== undefined) {
+  if (child.desired._tag === "Down" && child.desired.failure !== undefined) {
     parent.lostChildren.push(...status(child))
-    parent.lostChildren.splice(0, parent.lostChildren.length - mostLost)
+    parent.lostChildren.splice(0, parent.lostChildren.length - maxLostChildren)
   }
-  child.over.unsafeOpen()
+  child.terminated.unsafeOpen()
   child.ready.unsafeOpen()
   parent.owner.shared.changes.note()
 }
 
-/** What its services are called, as far as that is known. */
-export const nameOf = (child: ChildState): string => namesOf(child).join(", ")
+/** The labels of its services, comma-separated. */
+export const nameOf = (child: ChildState): string => labelsOf(child).join(", ")
 
 /** The paths of its services. */
 export const pathsOf = (child: ChildState): ReadonlyArray<string> =>
-  namesOf(child).map((name) => pathOf(child, name))
+  labelsOf(child).map((label) => pathOf(child, label))
 
-/** The services in it. */
+/** The status of each of its services. */
 export const status = (child: ChildState): ReadonlyArray<ServiceStatus> => {
   const members = new Map(Array.from(child.instance?.members ?? [], (member) => [member.label, member]))
   const known = new Map(child.services.map((service) => [service.label, service]))
-  const ofAll = state(child)
-  return Array.from(namesOf(child), (name): ServiceStatus => {
+  const whole = state(child)
+  return Array.from(labelsOf(child), (name): ServiceStatus => {
     const own = members.get(name)?.status()
-    // One of several may have stopped before the others.
-    const rest: State = ofAll._tag === "Stopping" && members.size > 0 ? { _tag: "Stopped" } : ofAll
-    const isOwn = own !== undefined && ofAll._tag !== "Restarting"
+    // A service without a member has stopped already, while others of its layer still stop.
+    const rest: State = whole._tag === "Stopping" && members.size > 0 ? { _tag: "Stopped" } : whole
+    const isOwn = own !== undefined && whole._tag !== "Restarting"
     return {
       startedAfter: undefined,
       startTook: undefined,
@@ -232,64 +219,86 @@ export const status = (child: ChildState): ReadonlyArray<ServiceStatus> => {
   })
 }
 
-/** How it is as a whole; of several services, as the first is that does not simply run. */
+/** The state of the child as a whole: that of its first service that is not running, if any. */
 export const state = (child: ChildState): State => {
-  const { plan, wanted } = child
+  const { desired, plan } = child
   const members = [...(child.instance?.members ?? [])]
-  const ofServices = members.map((member) => member.shown()).find(({ _tag }) => _tag !== "Running")
-  switch (wanted._tag) {
+  const notRunning = members.map((member) => member.shown()).find(({ _tag }) => _tag !== "Running")
+  switch (desired._tag) {
     case "Up":
-      if (wanted.again !== undefined)
-        return { _tag: "Restarting", reason: wanted.again.reason, nextStart: undefined }
-      return ofServices ?? { _tag: offered(child) === undefined ? "Starting" : "Running" }
+      if (desired.restart !== undefined)
+        return { _tag: "Restarting", reason: desired.restart.reason, nextStart: undefined }
+      return notRunning ?? { _tag: offered(child) === undefined ? "Starting" : "Running" }
     case "Restart": {
       const { clock } = plan.parent
       const left =
-        wanted.notBefore === undefined ? undefined : wanted.notBefore - Monotonic.unsafeMillis(clock)
+        desired.notBefore === undefined ? undefined : desired.notBefore - Monotonic.unsafeMillis(clock)
       const nextStart = left === undefined ? undefined : Math.round(now(child) + left)
-      return { _tag: "Restarting", reason: wanted.reason, nextStart }
+      return { _tag: "Restarting", reason: desired.reason, nextStart }
     }
     case "Down":
-      if (!plan.claim.isOver) return ofServices ?? { _tag: "Stopping", step: "cleanups" }
-      return wanted.failure === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason: wanted.failure }
+      if (!plan.claim.isOver) return notRunning ?? { _tag: "Stopping", step: "cleanups" }
+      return desired.failure === undefined ? { _tag: "Stopped" } : { _tag: "Failed", reason: desired.failure }
   }
 }
 
-const namesOf = (child: ChildState): ReadonlyArray<string> => {
+const setDesired = (child: ChildState, desired: Desired): void => {
+  child.services = knownServices(child)
+  child.ready.unsafeClose()
+  change(child, () => {
+    child.desired = desired
+  })
+  // Last, because its hooks read the desired state.
+  child.instance?.cancelBuild()
+}
+
+const batchOf = ({ desired }: ChildState): object | undefined => {
+  switch (desired._tag) {
+    case "Up":
+      return desired.restart?.batch
+    case "Restart":
+      return desired.batch
+    case "Down":
+      return undefined
+  }
+}
+
+const labelsOf = (child: ChildState): ReadonlyArray<string> => {
   const known = knownServices(child)
   return known.length === 0 ? [child.plan.label("a layer")] : known.map(({ label }) => label)
 }
-const pathOf = ({ plan }: ChildState, name: string): string => `${plan.parent.path} > ${name}`
 
-const sinceOf = ({ upSince, wanted }: ChildState): number =>
-  wanted._tag === "Up" ? (wanted.again?.since ?? upSince) : wanted.since
+const pathOf = ({ plan }: ChildState, label: string): string => `${plan.parent.path} > ${label}`
+
+const sinceOf = ({ desired, upSince }: ChildState): number =>
+  desired._tag === "Up" ? (desired.restart?.since ?? upSince) : desired.since
 
 const now = (child: ChildState): number => child.plan.parent.clock.unsafeCurrentTimeMillis()
 
-/** Those of the instance there is, or else of the last one. */
-const knownServices = ({ instance, services }: ChildState): ReadonlyArray<Known> => {
-  const before = new Map(services.map((service) => [service.label, service]))
+/** The services of earlier instances, updated from the current one. */
+const knownServices = ({ instance, services }: ChildState): ReadonlyArray<KnownService> => {
+  const known = new Map(services.map((service) => [service.label, service]))
   for (const member of instance?.members ?? []) {
     const { key, label } = member
-    const lastFailure = member.lastFailure ?? before.get(label)?.lastFailure
-    before.set(label, { key, label, lastFailure })
+    const lastFailure = member.lastFailure ?? known.get(label)?.lastFailure
+    known.set(label, { key, label, lastFailure })
   }
-  return [...before.values()]
+  return [...known.values()]
 }
 
-/** Changes what is wanted or is there, and tells metrics whether its services are now on their way up again. */
+/** Applies a change, notifies observers, and keeps the metric of restarting services in step. */
 const change = (child: ChildState, f: () => void): void => {
-  const isRestarting = () => child.instance === undefined && child.wanted._tag === "Restart"
+  const isRestarting = () => child.instance === undefined && child.desired._tag === "Restart"
   const { changes, metrics } = child.plan.parent.owner.shared
-  const was = isRestarting()
+  const before = isRestarting()
   f()
-  const is = isRestarting()
-  if (was !== is) {
-    const [from, to] = is ? [undefined, "restarting"] : ["restarting", undefined]
+  const after = isRestarting()
+  if (before !== after) {
+    const [from, to] = after ? [undefined, "restarting"] : ["restarting", undefined]
     for (const { key } of child.services) metrics(key).moved(from, to)
   }
   changes.note()
 }
 
-/** A service shows the last ten of its children that failed for good: a screenful, and no leak. */
-const mostLost = 10
+/** How many failed children a service shows: about a screenful, and bounded. */
+const maxLostChildren = 10

@@ -1,4 +1,4 @@
-/** What follows when owned work fails: its policy's answer. */
+/** How a policy answers the failure of owned work. */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -10,22 +10,22 @@ import type * as Restarts from "./Restarts.ts"
 import type { Lifetime } from "../lifecycle/Lifetime.ts"
 import * as ServiceFailure from "../lifecycle/ServiceFailure.ts"
 
-/** Work whose failures a policy answers. */
+/** Work with its policy. */
 export interface Answered<in E, out R> {
   readonly service: Lifetime
   readonly work: string
   readonly answer: Restarts.Answer<E, R>
-  /** The entry of a failure. Defaults to that of a task. */
+  /** Makes the journal entry of a failure. Defaults to `TaskFailed`. */
   readonly entry?:
     | ((cause: Cause.Cause<unknown>, answer: Journal.Answered["answer"]) => Journal.Unstamped)
     | undefined
 }
 
 /**
- * Journals a failure and does what the policy says. Gives whether to run the
- * work again, when the pause before that is over. An interruption is journaled
- * as one, and is no failure. To be run uninterruptibly; what takes time in it
- * can be interrupted.
+ * Records a failure and applies the policy. Returns true, after the pause, when
+ * the work is to run again. An interruption is recorded as such and not answered.
+ *
+ * Run it uninterruptibly: the pause and the policy's own effects stay interruptible.
  */
 export const respond = <E, R>(
   { answer, entry, service, work }: Answered<E, R>,
@@ -60,15 +60,15 @@ export const respond = <E, R>(
   })
 }
 
-/** A failure of owned work. */
+/** A failure to answer. */
 export interface Failed<E> {
   readonly work: string
   readonly cause: Cause.Cause<E>
-  /** The path to what failed first, where that is not `work`. */
+  /** Path to the work that failed first. Defaults to `work` itself. */
   readonly origin?: string | undefined
 }
 
-/** Does what a policy says that does not run the work again. */
+/** Applies a policy that does not run the work again. */
 export const conclude = <E, R>(
   service: Lifetime,
   policy: Failure.Final<E, R>,
@@ -97,7 +97,7 @@ export const conclude = <E, R>(
   }
 }
 
-/** Journals that no restart is left, and does what the policy says then. */
+/** Records that the restart intensity is exceeded, and applies `onExhausted`. */
 export const exhausted = <E, R>(
   service: Lifetime,
   { onExhausted, policy, restarts }: Extract<Restarts.Answer<E, R>, { readonly _tag: "Restart" }>,

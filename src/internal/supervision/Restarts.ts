@@ -1,4 +1,4 @@
-/** Whether and when failed work is run again: the backoff of one piece of work, and its budget. */
+/** Decides whether and when failed work runs again: backoff, bounded by a restart intensity. */
 import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -10,24 +10,24 @@ import * as RestartIntensity from "./RestartIntensity.ts"
 import type * as Failure from "../../Failure.ts"
 import * as Monotonic from "../Monotonic.ts"
 
-/** The restarts of one piece of work. */
+/** Backoff state of one piece of work. */
 interface Restarts<in E, out R> {
-  /** How many there have been. */
+  /** How many restarts there have been. */
   readonly count: () => number
   /** Runs that failed since the backoff was last reset. */
   readonly attempts: () => number
   /**
-   * Asks for one more after a failure, of a run that took so many milliseconds.
-   * Gives the pause before it, in milliseconds, or none when the budget is used up.
+   * Returns the pause before the next restart, in milliseconds, after a run of
+   * `ranMillis`. None when the budget is used up or the backoff schedule is done.
    */
   readonly next: (cause: Cause.Cause<E>, ranMillis: number) => Effect.Effect<Option.Option<number>, never, R>
-  /** The pause is over, or nobody waits for its end. */
+  /** Ends the pause early. Safe to call when there is none. */
   readonly resumed: (now: number) => void
-  /** The work has succeeded: the backoff begins anew. */
+  /** Resets the backoff, after a success. */
   readonly reset: () => void
 }
 
-/** What is done about failures of one piece of work: a policy, with the restarts that there have been. */
+/** A policy with its state for one piece of work. */
 export type Answer<E, R> =
   | Failure.Final<E, R>
   | {
@@ -38,7 +38,7 @@ export type Answer<E, R> =
       readonly onExhausted: Failure.Final<E, R>
     }
 
-/** A policy at work. Several may share a budget; each has a backoff of its own. */
+/** Makes the state of a policy. A budget may be shared; the backoff is per piece of work. */
 export const answerOf = <E, R>(
   policy: Failure.Policy<E, R>,
   budget: RestartIntensity.RestartIntensity | undefined = budgetOf(policy)
@@ -61,7 +61,7 @@ export const answerOf = <E, R>(
   }
 }
 
-/** The budget that a policy allows; none when it is unlimited, or does not restart. */
+/** The budget of a policy; undefined when it is unlimited or the policy does not restart. */
 export const budgetOf = (
   policy: Failure.Policy<never, unknown>
 ): RestartIntensity.RestartIntensity | undefined =>
@@ -69,7 +69,6 @@ export const budgetOf = (
     ? undefined
     : RestartIntensity.make(policy.budget.restarts, Duration.toMillis(policy.budget.within))
 
-/** No restarts yet. */
 const make = <E, R>(
   { backoff, healthyAfter }: Pick<Failure.Restart<E, R>, "backoff" | "healthyAfter">,
   budget: RestartIntensity.RestartIntensity | undefined
@@ -104,7 +103,7 @@ const make = <E, R>(
         const millis = ScheduleDecision.isDone(decision)
           ? Number.POSITIVE_INFINITY
           : Math.max(0, Math.round(ScheduleIntervals.start(decision.intervals) - wall))
-        // To wait for ever is to give up, too. The next tick, if there is one, has its own chances.
+        // An infinite pause means no restart. Reset, because an interval goes on with its next tick.
         if (!Number.isFinite(millis)) {
           reset()
           return Option.none()

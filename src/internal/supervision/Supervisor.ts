@@ -1,10 +1,10 @@
 /**
- * Keeps adopted layers running: brings them up, takes them down in order, and
- * when one fails does what the policy says.
+ * Supervises adopted children: starts them, restarts them as their policy says,
+ * and stops them in reverse order.
  *
- * Whatever is asked of it, or happens to its children, is noted at once. One
- * fiber at a time then brings what is into line with what is wanted: first
- * down, the last first, and then up, in order.
+ * Requests and failures set the desired state of children at once. A single
+ * fiber then reconciles the instances with it: first it closes, last child
+ * first; then it starts, in order.
  */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -28,42 +28,50 @@ import * as Escalation from "./Escalation.ts"
 import type * as RestartIntensity from "./RestartIntensity.ts"
 import * as Restarts from "./Restarts.ts"
 
-/** Which children go down with one that failed: it alone, all, or it and those after it. As OTP's strategies. */
+/** Which children stop with one that failed, as OTP's strategies: only it, all, or it and those after it. */
 export type Strategy = "oneForOne" | "oneForAll" | "restForOne"
 
-/** What is to be done about failures. */
+/** How a supervisor answers failures. */
 export interface Settings<R> {
   readonly strategy: Strategy
   readonly policy: Failure.Policy<unknown, R>
-  /** The budget of a policy that restarts. */
+  /** The restart intensity. Supervisors may share one; undefined is unlimited. */
   readonly budget: RestartIntensity.RestartIntensity | undefined
 }
 
-/** Makes a supervisor of some children of a service, in the context in which they are built. */
+/** Makes a supervisor of children that are built in the context of this fiber. Starts none of them. */
 export const make = <R>(
   parent: Lifetime.Lifetime,
   children: ReadonlyArray<ChildState.ChildState>,
   settings: Settings<R>
 ): Effect.Effect<Supervisor<R>, never, R> =>
-  Effect.map(
-    Effect.runtime<R>(),
-    (runtime) => new Supervisor(parent, children, settings, Spans.runtimeOutside(runtime))
-  )
+  Effect.map(Effect.runtime<R>(), ({ context, fiberRefs, runtimeFlags }) => {
+    const runtime = Runtime.make({
+      context: Spans.outside(context),
+      fiberRefs: ChildInstance.withTelemetryOf(parent, fiberRefs),
+      runtimeFlags
+    })
+    return new Supervisor(parent, children, settings, runtime)
+  })
 
-/** A supervisor of some children. A class, as there may be very many, each of one child. */
-export class Supervisor<in out R = any> implements Group<R> {
-  readonly parent: Lifetime.Lifetime
-  readonly children: ReadonlyArray<ChildState.ChildState>
-  readonly answer: Restarts.Answer<unknown, R>
-  /** Of where it was made, and there is what its children need. */
-  readonly runtime: Runtime.Runtime<R>
+/** A supervisor of one or more children. */
+export class Supervisor<in out R = any> {
+  private readonly parent: Lifetime.Lifetime
+  private readonly children: ReadonlyArray<ChildState.ChildState>
   private readonly strategy: Strategy
+  private readonly answer: Restarts.Answer<unknown, R>
+  /** The runtime of the adopting fiber, outside its span and with the telemetry of the parent. */
+  private readonly runtime: Runtime.Runtime<R>
   private isStarting = true
-  private failure: ChildFailure | undefined = undefined
-  private isActive = false
-  private isDirty = false
-  private readonly wake = Latch.make()
+  private isReconciling = false
+  /** Whether something has changed since the current step of the reconciliation began. */
+  private hasChanged = false
+  /** Opens on a change. Ends the pause before a restart early. */
+  private readonly changed = Latch.make()
+  /** The child whose instance is being closed. */
   private closing: ChildState.ChildState | undefined = undefined
+  /** The first failure that the policy has not answered yet. */
+  private failure: ChildFailure | undefined = undefined
 
   constructor(
     parent: Lifetime.Lifetime,
@@ -79,242 +87,266 @@ export class Supervisor<in out R = any> implements Group<R> {
   }
 
   /**
-   * Brings up all, in order. When one does not start, all go down, and it fails
-   * as that one did. Until all are up, whatever fails is the failure of the
-   * start, and not a matter of policy.
+   * Starts all children, in order. When one fails to start, stops all and fails
+   * with its error. The policy applies only once all are up: a failure before
+   * that is a failure of the start.
    */
   get start(): Effect.Effect<void, unknown, R> {
     return Effect.uninterruptibleMask((restore) =>
       Effect.gen(this, function* () {
         for (const child of this.children) {
-          const instance = yield* this.begin(child)
-          const exit = Exit.flatten(yield* Effect.exit(restore(instance.built)))
+          const instance = yield* this.startInstance(child)
+          const exit = Exit.flatten(yield* Effect.exit(restore(instance.awaitBuild)))
           if (Exit.isSuccess(exit)) {
-            yield* instance.inherit
-            if (this.failure === undefined && this.up(child, instance)) continue
+            yield* instance.inheritRefs
+            if (this.failure === undefined && this.markUp(child, instance)) continue
           }
           for (const each of this.children) this.stop(each)
-          yield* Effect.forEach(this.children, ({ over }) => over.await, { discard: true })
+          yield* Effect.forEach(this.children, ({ terminated }) => terminated.await, { discard: true })
           if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause)) return yield* exit
           return yield* this.failure === undefined
             ? Effect.interrupt
             : Effect.die(Cause.squash(this.failure.cause))
         }
         this.isStarting = false
-        this.kick()
+        this.reconcile()
       })
     )
   }
 
-  /** Takes a child down for good. Does not wait, nor does `restart`, which brings it up again. */
+  /** Stops a child for good. Does not wait. */
   stop(child: ChildState.ChildState): void {
-    ChildState.wantDown(child, undefined)
-    this.resumed()
-    this.kick()
+    ChildState.requestStop(child, undefined)
+    this.endPause()
+    this.reconcile()
   }
 
+  /** Restarts a child now, whatever its policy and restart intensity. Does not wait. */
   restart(child: ChildState.ChildState): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const { wanted } = child
-      if (wanted._tag === "Down" || (wanted._tag === "Restart" && wanted.notBefore === 0)) return Effect.void
-      ChildState.wantRestart(child, ChildState.reasonOf(child) ?? "it was asked to", {}, 0)
-      return Effect.map(tellRestart(child, 0, undefined), () => this.kick())
+      const { desired } = child
+      if (desired._tag === "Down" || (desired._tag === "Restart" && desired.notBefore === 0))
+        return Effect.void
+      ChildState.requestRestart(child, ChildState.reasonOf(child) ?? "it was asked to", {}, 0)
+      return Effect.map(recordRestart(child, 0, undefined), () => this.reconcile())
     })
   }
 
-  /** Something has changed: brings what is into line with what is wanted. */
-  kick(): void {
-    this.isDirty = true
-    this.wake.unsafeOpen()
-    const isAtRest = this.failure === undefined && this.children.every(ChildState.isAtRest)
-    if (this.isActive || isAtRest) return
-    this.isActive = true
-    // The runtime of a service was taken where nothing can be interrupted. Not at once: more may be noted in this turn.
-    Runtime.runFork(this.parent.runtime)(Effect.interruptible(this.loop()), { immediate: false })
+  /** Reconciles instances with the desired states, in a fiber of the parent. Call after each change. */
+  private reconcile(): void {
+    this.hasChanged = true
+    this.changed.unsafeOpen()
+    const isStable = this.failure === undefined && this.children.every(ChildState.isStable)
+    if (this.isReconciling || isStable) return
+    this.isReconciling = true
+    // In a later turn, to take up all changes of this one. Interruptible, which a service's runtime may not be.
+    Runtime.runFork(this.parent.runtime)(Effect.interruptible(this.reconcileAll()), { immediate: false })
   }
 
-  private loop(): Effect.Effect<void> {
+  private reconcileAll(): Effect.Effect<void> {
     return Effect.suspend(() => {
-      this.isDirty = false
-      this.wake.unsafeClose()
-      return Effect.flatMap(this.step(), (isMore) => {
-        if (isMore || this.isDirty) return this.loop()
-        this.isActive = false
+      this.hasChanged = false
+      this.changed.unsafeClose()
+      return Effect.flatMap(this.step(), (mayContinue) => {
+        if (mayContinue || this.hasChanged) return this.reconcileAll()
+        this.isReconciling = false
         return Effect.void
       })
     })
   }
 
-  /** Does one thing, if there is one to do. Gives whether there may be more. It waits for nothing but a pause. */
+  /** Takes one step, and returns whether another may follow now. Waits for nothing but the pause before a restart. */
   private step(): Effect.Effect<boolean> {
-    const { parent, children, failure } = this
-    const low = children.findLast(({ instance, wanted }) => instance !== undefined && wanted._tag !== "Up")
-    if (low !== undefined) this.takeDown(low)
+    const { children, failure, parent } = this
+    const toClose = children.findLast(
+      ({ desired, instance }) => instance !== undefined && desired._tag !== "Up"
+    )
+    if (toClose !== undefined) this.closeInstance(toClose)
     for (const child of children) {
-      const isDown = child.wanted._tag === "Down" && child.instance === undefined
-      if (isDown && !child.plan.claim.isOver) ChildState.isOver(child)
+      const isDown = child.desired._tag === "Down" && child.instance === undefined
+      if (isDown && !child.plan.claim.isOver) ChildState.terminate(child)
     }
     if (this.isStarting) return Effect.succeed(false)
-    const risen = children.find(
-      ({ instance, wanted }) =>
-        wanted._tag === "Up" && wanted.again !== undefined && instance?.settled() !== undefined
+    const restarted = children.find(
+      ({ desired, instance }) =>
+        desired._tag === "Up" && desired.restart !== undefined && instance?.exit() !== undefined
     )
-    if (risen !== undefined) return Effect.as(this.settle(risen), true)
-    if (low !== undefined) return Effect.succeed(false)
+    if (restarted !== undefined) return Effect.as(this.concludeRestart(restarted), true)
+    if (toClose !== undefined) return Effect.succeed(false)
     if (failure !== undefined) {
       this.failure = undefined
-      return Effect.as(respond(this, failure), true)
+      return Effect.as(this.applyPolicy(failure), true)
     }
     if (!Lifetime.admits(parent, "children")) return Effect.succeed(false)
-    const next = ChildState.nextOf(children)
+    const next = ChildState.nextRestart(children)
     if (next === undefined) return Effect.succeed(false)
     const left = next.at - Monotonic.unsafeMillis(parent.clock)
-    const pause = Effect.raceFirst(Monotonic.sleep(left), this.wake.await)
-    return Effect.as(left > 0 ? pause : this.beginAgain(next.child), true)
+    const pause = Effect.raceFirst(Monotonic.sleep(left), this.changed.await)
+    return Effect.as(left > 0 ? pause : this.restartInstance(next.child), true)
   }
 
-  /** Begins to take a child down, unless another is on its way: one after another. */
-  private takeDown(child: ChildState.ChildState): void {
+  /** Forks the close of an instance, unless another one is being closed. */
+  private closeInstance(child: ChildState.ChildState): void {
     if (this.closing !== undefined || child.instance === undefined) return
     this.closing = child
-    const closed = Effect.map(child.instance.close, () => {
+    const close = Effect.map(child.instance.close, () => {
       this.closing = undefined
-      ChildState.wentDown(child)
-      this.kick()
+      ChildState.removeInstance(child)
+      this.reconcile()
     })
-    Fork.unsafeNow(this.parent.runtime, closed)
+    Fork.unsafeNow(this.parent.runtime, close)
   }
 
-  /** In the next turn of the event loop: what fails at once and always must not keep the process from all else. */
-  private beginAgain(child: ChildState.ChildState): Effect.Effect<void> {
+  /** Starts the next instance, in a later turn of the event loop: a child that always fails at once must not block it. */
+  private restartInstance(child: ChildState.ChildState): Effect.Effect<void> {
     return Effect.flatMap(Monotonic.sleep(0), () => {
-      if (child.wanted._tag !== "Restart") return Effect.void
-      ChildState.begins(child)
-      this.resumed()
-      return Effect.asVoid(Effect.provide(this.begin(child), runtimeOfRestarts(this.runtime)))
+      if (child.desired._tag !== "Restart") return Effect.void
+      ChildState.beginRestart(child)
+      this.endPause()
+      return Effect.asVoid(Effect.provide(this.startInstance(child), this.detachedRuntime()))
     })
   }
 
-  /** Sees what has become of a child that was begun again. */
-  private settle(child: ChildState.ChildState): Effect.Effect<void> {
+  /** Takes the exit of a build after a restart: the child is up, or has failed. */
+  private concludeRestart(child: ChildState.ChildState): Effect.Effect<void> {
     const { instance } = child
-    const exit = instance?.settled()
+    const exit = instance?.exit()
     if (instance === undefined || exit === undefined) return Effect.void
-    if (Exit.isSuccess(exit)) return Effect.sync(() => this.up(child, instance))
+    if (Exit.isSuccess(exit)) return Effect.sync(() => this.markUp(child, instance))
     const failure = instance.failure(ChildState.nameOf(child))
     const { entry } = failure
-    if (entry !== undefined) ChildState.didNotStart(child, entry.service, entry.work, entry.cause)
-    this.failed(child, failure, 0)
+    if (entry !== undefined) ChildState.recordFailedStart(child, entry.service, entry.work, entry.cause)
+    this.childFailed(child, failure, 0)
     return entry === undefined ? Effect.void : this.parent.owner.shared.journal.append(entry)
   }
 
-  /** Gives it a instance. The parent knows of that before it begins. */
-  private begin(child: ChildState.ChildState): Effect.Effect<ChildInstance.ChildInstance, never, R> {
+  private startInstance(child: ChildState.ChildState): Effect.Effect<ChildInstance.ChildInstance, never, R> {
     return Effect.suspend(() => {
       const instance = new ChildInstance.ChildInstance(child.plan, {
-        settled: () => this.kick(),
+        buildEnded: () => this.reconcile(),
         failed: (failure) =>
-          this.failed(child, failure, Monotonic.unsafeMillis(this.parent.clock) - child.upAt),
+          this.childFailed(child, failure, Monotonic.unsafeMillis(this.parent.clock) - child.upAt),
         stopAsked: () => this.stop(child)
       })
+      // Registered before the build, which may already fail or be stopped.
       child.instance = instance
       child.owner = instance
-      if (child.wanted._tag !== "Up") instance.giveUp()
-      return Effect.as(instance.begin, instance)
+      if (child.desired._tag !== "Up") instance.cancelBuild()
+      return Effect.as(instance.build, instance)
     })
   }
 
-  /** It has come up, unless something else has come to be wanted in the meantime. */
-  private up(child: ChildState.ChildState, instance: ChildInstance.ChildInstance): boolean {
-    if (child.wanted._tag !== "Up") return false
-    ChildState.cameUp(child)
+  /** Marks a child as up. Returns false when it is to go down by now. */
+  private markUp(child: ChildState.ChildState, instance: ChildInstance.ChildInstance): boolean {
+    if (child.desired._tag !== "Up") return false
+    ChildState.markUp(child)
     if (instance.wantsStop()) this.stop(child)
     return true
   }
 
-  private failed(child: ChildState.ChildState, failure: ChildInstance.Failure, ranMillis: number): void {
-    // It goes down already, with a sibling.
-    if (child.wanted._tag !== "Up") return
+  private childFailed(child: ChildState.ChildState, failure: ChildInstance.Failure, ranMillis: number): void {
+    // It is going down already, with a sibling.
+    if (child.desired._tag !== "Up") return
     this.failure ??= { ...failure, child, ranMillis }
     const batch = {}
-    for (const each of this.goingDownWith(child)) {
-      if (this.answer._tag === "Restart") ChildState.wantRestart(each, failure.reason, batch, undefined)
-      else ChildState.wantDown(each, each === child ? failure.reason : undefined)
+    for (const each of this.affectedBy(child)) {
+      if (this.answer._tag === "Restart") ChildState.requestRestart(each, failure.reason, batch, undefined)
+      else ChildState.requestStop(each, each === child ? failure.reason : undefined)
     }
-    this.kick()
+    this.reconcile()
   }
 
-  private goingDownWith(child: ChildState.ChildState): ReadonlyArray<ChildState.ChildState> {
+  private affectedBy(child: ChildState.ChildState): ReadonlyArray<ChildState.ChildState> {
     const { children, strategy } = this
-    if (strategy === "oneForAll") return children
-    return strategy === "oneForOne" ? [child] : children.slice(children.indexOf(child))
+    switch (strategy) {
+      case "oneForOne":
+        return [child]
+      case "oneForAll":
+        return children
+      case "restForOne":
+        return children.slice(children.indexOf(child))
+    }
   }
 
-  /** Whoever waits or comes up, the pause is over: a budget that others share counts on. */
-  private resumed(): void {
+  /** Answers a failure when the affected children are down. The answer is work of the parent. */
+  private applyPolicy({ cause, child, origin, ranMillis, reason }: ChildFailure): Effect.Effect<void> {
+    const { answer, children, parent } = this
+    const work = `child ${ChildState.nameOf(child)}`
+    const failure = { work, cause, origin }
+    Lifetime.noteFailure(parent, work, cause)
+    if (answer._tag !== "Restart") return this.forkPolicy(work, Escalation.conclude(parent, answer, failure))
+    const undecided = () =>
+      children.filter(({ desired }) => desired._tag === "Restart" && desired.notBefore === undefined)
+    if (undecided().length === 0) return Effect.void
+    const stopUndecided = () => {
+      for (const each of undecided()) ChildState.requestStop(each, each === child ? reason : undefined)
+      this.reconcile()
+    }
+    const decide = Effect.gen(this, function* () {
+      const pause = yield* answer.restarts.next(cause, ranMillis)
+      if (Option.isNone(pause)) {
+        stopUndecided()
+        return yield* Escalation.exhausted(parent, answer, failure)
+      }
+      const notBefore = (yield* Monotonic.millis) + pause.value
+      const batch = {}
+      for (const each of undecided()) {
+        ChildState.requestRestart(each, reason, batch, notBefore)
+        yield* recordRestart(each, pause.value, origin)
+      }
+      this.reconcile()
+    })
+    // The user's schedule may throw; without a decision the children would wait for ever.
+    return this.forkPolicy(
+      work,
+      Effect.onError(decide, () => Effect.sync(stopUndecided))
+    )
+  }
+
+  /** Forks the answer of the policy, as work of the parent. */
+  private forkPolicy(work: string, answer: Effect.Effect<void, never, R>): Effect.Effect<void> {
+    const { parent } = this
+    const effect = Effect.provide(answer, this.detachedRuntime())
+    return OwnedFiber.fork(parent, {
+      name: `the failure policy of ${work}`,
+      // A bug in a policy counts as a failure of the child.
+      run: (run): Effect.Effect<void> =>
+        run.perform(effect, (exit) => ServiceFailure.unanswered(parent, work, exit) ?? Effect.void)
+    }).pipe(
+      Effect.asVoid,
+      // A parent that takes no more work is stopping, and stops its children itself.
+      Effect.catchAllDefect((defect) =>
+        defect instanceof ServiceStoppedError ? Effect.void : Effect.die(defect)
+      )
+    )
+  }
+
+  /** The runtime of the adopting fiber, outside its work and its span, and interruptible. */
+  private detachedRuntime(): Runtime.Runtime<R> {
+    return Runtime.make({
+      context: Spans.outside(Work.outside(this.runtime.context)),
+      fiberRefs: this.runtime.fiberRefs,
+      runtimeFlags: Runtime.defaultRuntimeFlags
+    })
+  }
+
+  /** Ends the pause before a restart, so that time counts again for the restart intensity. */
+  private endPause(): void {
     const { answer, parent } = this
     if (answer._tag === "Restart") answer.restarts.resumed(Monotonic.unsafeMillis(parent.clock))
   }
 }
 
-/** A failure of a child that something is to be done about. */
 interface ChildFailure extends ChildInstance.Failure {
   readonly child: ChildState.ChildState
+  /** How long the child had been up. */
   readonly ranMillis: number
 }
 
-/** Children under one policy. */
-interface Group<R> {
-  readonly parent: Lifetime.Lifetime
-  readonly children: ReadonlyArray<ChildState.ChildState>
-  readonly answer: Restarts.Answer<unknown, R>
-  /** As it was where they were adopted. */
-  readonly runtime: Runtime.Runtime<R>
-  /** What is wanted of them has changed. */
-  readonly kick: () => void
-}
-
-/** Does what the policy says. It is work of the parent. */
-const respond = <R>(group: Group<R>, failed: ChildFailure): Effect.Effect<void> => {
-  const { answer, children, parent } = group
-  const { cause, child, origin, ranMillis, reason } = failed
-  const work = `child ${ChildState.nameOf(child)}`
-  const failure = { work, cause, origin }
-  Lifetime.noteFailure(parent, work, cause)
-  const undecided = () =>
-    children.filter(({ wanted }) => wanted._tag === "Restart" && wanted.notBefore === undefined)
-  const giveUp = () => {
-    for (const each of undecided()) ChildState.wantDown(each, each === child ? reason : undefined)
-    group.kick()
-  }
-  if (answer._tag !== "Restart") return asWork(group, work, Escalation.conclude(parent, answer, failure))
-  if (undecided().length === 0) return Effect.void
-  const decide = Effect.gen(function* () {
-    const pause = yield* answer.restarts.next(cause, ranMillis)
-    if (Option.isNone(pause)) {
-      giveUp()
-      return yield* Escalation.exhausted(parent, answer, failure)
-    }
-    const notBefore = (yield* Monotonic.millis) + pause.value
-    const batch = {}
-    for (const each of undecided()) {
-      ChildState.wantRestart(each, reason, batch, notBefore)
-      yield* tellRestart(each, pause.value, origin)
-    }
-    group.kick()
-  })
-  // A schedule may have a bug, and what waits for its word must not wait for ever.
-  return asWork(
-    group,
-    work,
-    Effect.onError(decide, () => Effect.sync(giveUp))
-  )
-}
-
-/** Journals that a child restarts after a pause; with no origin, because it was asked to. */
-const tellRestart = (
+/** Records that a child restarts after a pause. A requested restart has no origin. */
+const recordRestart = (
   child: ChildState.ChildState,
-  millis: number,
+  pauseMillis: number,
   origin: string | undefined
 ): Effect.Effect<void> =>
   Effect.forEach(
@@ -324,33 +356,8 @@ const tellRestart = (
         _tag: "ServiceRestarting",
         service,
         restarts: child.restarts + 1,
-        pause: Duration.millis(millis),
+        pause: Duration.millis(pauseMillis),
         origin
       }),
     { discard: true }
   )
-
-/** As it was where the child was adopted, but not part of the work that adopted it, nor in its span. */
-const runtimeOfRestarts = <R>(runtime: Runtime.Runtime<R>): Runtime.Runtime<R> =>
-  Runtime.make({
-    context: Spans.outside(Work.outside(runtime.context)),
-    fiberRefs: runtime.fiberRefs,
-    // It may have been adopted where nothing can be interrupted.
-    runtimeFlags: Runtime.defaultRuntimeFlags
-  })
-
-const asWork = <R>({ parent, runtime }: Group<R>, work: string, effect: Effect.Effect<void, never, R>) => {
-  const policy = Effect.provide(effect, runtimeOfRestarts(runtime))
-  return OwnedFiber.fork(parent, {
-    name: `the failure policy of ${work}`,
-    // A policy may have a bug, which is a failure of the child's work.
-    run: (run): Effect.Effect<void> =>
-      run.perform(policy, (exit) => ServiceFailure.unanswered(parent, work, exit) ?? Effect.void)
-  }).pipe(
-    Effect.asVoid,
-    // A parent that stops stops its children, too.
-    Effect.catchAllDefect((defect) =>
-      defect instanceof ServiceStoppedError ? Effect.void : Effect.die(defect)
-    )
-  )
-}

@@ -1,8 +1,8 @@
 /**
- * Health checks: what a service knows of whether it can do its work.
+ * Health checks of a service.
  *
- * A check runs in the background, as work of its service, and its last result
- * is what probes are told: they never run it, nor wait for it.
+ * A check runs periodically as work of its service. Probes report its last
+ * result: they neither run it nor wait for it.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -22,33 +22,35 @@ import * as Slots from "./Slots.ts"
 
 /** Options of `health`. */
 export interface Options {
-  /** What probes call it, below its service. Needed when the service has several. */
+  /** Name in probes, below the service. Required when the service has several checks. */
   readonly name?: string | undefined
-  /** How often it runs. Defaults to `10 seconds`, as often as Kubernetes asks. */
+  /** How often the check runs. Defaults to `10 seconds`, the default probe period of Kubernetes. */
   readonly every?: Duration.DurationInput | undefined
   /**
-   * How long it may take. Longer is unhealthy. Defaults to `5 seconds`, or half
-   * of `every` if that is less: so what hung has been interrupted before the next is due.
+   * How long a run may take before it counts as unhealthy. Defaults to `5 seconds`
+   * or half of `every`, whichever is less, so that a hung run is interrupted before
+   * the next is due.
    */
   readonly timeout?: Duration.DurationInput | undefined
   /**
-   * Whether the app is not ready while the check is unhealthy. Defaults to
-   * `true`. With `false`, probes tell of it, and that is all.
+   * Whether the app is ready only while the check is healthy. Defaults to `true`.
+   * With `false`, the result is reported and has no other effect.
    */
   readonly critical?: boolean | undefined
 }
 
 /**
- * Checks the health of this service again and again, first at once. The check
- * is unhealthy when it fails, has a defect, or passes its timeout; before its
- * first result it is pending, and the app is not ready either. That it became so, and became healthy again, is journaled.
- * It fails nothing: what to do about it is up to who asks, by `Health.ready`.
+ * Checks the health of this service periodically, first at once.
  *
- * One run at a time: where a check that took too long cannot be interrupted,
- * the next waits for its end. `cancel` of the handle takes the check off.
+ * A check is unhealthy when it fails, dies, or exceeds its timeout. Until its
+ * first result it is pending, and the app is not ready if the check is critical.
+ * Changes are journaled. An unhealthy check does not fail the service.
  *
- * Dies with `InputError` when the service has a check of that name, or any
- * other and one of the two has none, and on options that cannot be used.
+ * Runs never overlap: the next one waits for a late run that cannot be
+ * interrupted. `cancel` of the handle removes the check.
+ *
+ * Dies with `InputError` when another check has the same name, when a service has
+ * several checks and one is unnamed, and on invalid options.
  */
 export const health = <A, E, R>(
   check: Effect.Effect<A, E, R>,
@@ -67,48 +69,47 @@ export const health = <A, E, R>(
     const millis = Input.positiveMillis(where, "every", every)
     const timeoutMillis =
       timeout === undefined
-        ? Math.min(longestRun, millis / 2)
+        ? Math.min(defaultTimeoutMillis, millis / 2)
         : Input.positiveMillis(where, "timeout", timeout)
     Input.oneOf(where, "critical", [true, false], critical)
 
     const record = recordOf(service, name, critical && service.owner.isCritical)
     const work = name === undefined ? "health check" : `health check ${name}`
-    let uncount = () => {}
+    let removeFromMetric = () => {}
     const run = Effect.scoped(service.owner.shared.around(service, "run", work, check))
     const spec = {
       name: work,
       slots: new Slots.Grid(service.clock, millis, "atOnce"),
       check: record.status,
       run: () => Effect.interruptible(runOf(run, timeoutMillis, record)),
-      finished: Effect.sync(() => uncount())
+      finished: Effect.sync(() => removeFromMetric())
     }
     return Effect.map(ScheduledWork.schedule(service, spec), (owned) => {
-      // Counted while it is owned.
-      uncount = record.counted()
+      // After `schedule`, which may refuse the check.
+      removeFromMetric = record.addToMetric()
       return Handle.of(owned)
     })
   })
 
-/** How long a check may take by default, at most, in milliseconds. */
-const longestRun = 5_000
+const defaultTimeoutMillis = 5_000
 
-/** One run. It has a fiber of its own, so that the result is there in time, whatever the check does. */
+/** One run, in a fiber of its own, so that the timeout holds for a check that cannot be interrupted. */
 const runOf = <A, E, R>(
   check: Effect.Effect<A, E, R>,
   timeoutMillis: number,
-  record: Checked
+  record: CheckRecord
 ): Effect.Effect<void, never, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.gen(function* () {
       record.begin()
       const startedAt = yield* Monotonic.millis
       const fiber = yield* Effect.forkDaemon(Effect.interruptible(check))
-      const told = Effect.gen(function* () {
+      const recorded = Effect.gen(function* () {
         const exit = yield* Deadline.awaitWithin(fiber, timeoutMillis)
-        yield* record.told(stateOf(exit, timeoutMillis), yield* Monotonic.since(startedAt))
+        yield* record.end(stateOf(exit, timeoutMillis), yield* Monotonic.since(startedAt))
         yield* Fiber.await(fiber)
       })
-      yield* Effect.onInterrupt(restore(told), () => Fiber.interrupt(fiber))
+      yield* Effect.onInterrupt(restore(recorded), () => Fiber.interrupt(fiber))
     })
   )
 
@@ -121,19 +122,18 @@ const stateOf = (exit: Option.Option<Exit.Exit<unknown, unknown>>, timeoutMillis
     : { _tag: "Unhealthy", reason: Reason.ofCause(exit.value.cause) }
 }
 
-/** What is known of a check. */
-interface Checked {
+/** The last result of a check. */
+interface CheckRecord {
   readonly status: () => CheckStatus
-  /** A run begins. */
+  /** Records the start of a run. */
   readonly begin: () => void
-  /** A run has told this. */
-  readonly told: (state: CheckState, took: Duration.Duration) => Effect.Effect<void>
-  /** Counts it in the metric, until what this returns is called. */
-  readonly counted: () => () => void
+  /** Records the result of a run. */
+  readonly end: (state: CheckState, took: Duration.Duration) => Effect.Effect<void>
+  /** Adds the check to the metric of checks. Returns its removal. */
+  readonly addToMetric: () => () => void
 }
 
-/** The record of a check that has not run yet. */
-const recordOf = (service: Lifetime.Lifetime, name: string | undefined, isCritical: boolean): Checked => {
+const recordOf = (service: Lifetime.Lifetime, name: string | undefined, isCritical: boolean): CheckRecord => {
   const { clock, path } = service
   const { changes, journal } = service.owner.shared
   const moved = service.metrics.check(name ?? "")
@@ -147,7 +147,7 @@ const recordOf = (service: Lifetime.Lifetime, name: string | undefined, isCritic
     begin: () => {
       lastStart = now()
     },
-    told: (next, took) =>
+    end: (next, took) =>
       Effect.suspend(() => {
         const before = state
         state = next
@@ -157,13 +157,13 @@ const recordOf = (service: Lifetime.Lifetime, name: string | undefined, isCritic
           moved(before._tag.toLowerCase(), next._tag.toLowerCase())
         }
         changes.note()
-        // A first result that is healthy is no news, nor is another reason.
+        // A first healthy result needs no entry, nor does another reason of the same state.
         if (before._tag === next._tag || (before._tag === "Pending" && next._tag === "Healthy"))
           return Effect.void
         const reason = next._tag === "Unhealthy" ? next.reason : undefined
         return journal.append({ _tag: "HealthChanged", service: path, check: name, isCritical, reason })
       }),
-    counted: () => {
+    addToMetric: () => {
       moved(undefined, "pending")
       return () => moved(state._tag.toLowerCase(), undefined)
     }

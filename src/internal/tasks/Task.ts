@@ -1,9 +1,8 @@
 /**
- * Work that a service does in the background: at intervals, by a cron
- * expression, once after a while, or as long as it takes.
+ * Background work of a service: intervals, crons, timeouts and spawned effects.
  *
- * Each run has a `Scope` of its own: what a tick acquires is released when the
- * tick ends. Time is Effect's Clock.
+ * Each run is a fiber with a `Scope` of its own, closed when the run ends. Time
+ * is Effect's Clock.
  */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
@@ -24,15 +23,15 @@ import * as ScheduledWork from "./ScheduledWork.ts"
 import * as Slots from "./Slots.ts"
 import * as TaskRun from "./TaskRun.ts"
 
-/** Options of all work. */
+/** Options of all background work. */
 export interface Options<E, out R = never> {
-  /** What logs and reports call it. Defaults to its kind and schedule, as `interval 1m`; a spawned effect is a `task`. */
+  /** Name in logs and reports. Defaults to kind and schedule, such as `interval 1m`, and to `task` for `spawn`. */
   readonly name?: string | undefined
   /**
-   * What to do when a run fails. Defaults to `Failure.log`, since the next run
-   * may do better; for `spawn`, of which there is no next run, to
-   * `Failure.escalate`. With `Failure.restart`, a run that failed is run again
-   * after a pause, and slots that come due meanwhile are skipped.
+   * The policy for a failed run. Defaults to `Failure.log`, because the next run
+   * may succeed, and to `Failure.escalate` for `spawn`, which has no next run.
+   * `Failure.restart` repeats the run after a pause; slots that come due meanwhile
+   * are skipped.
    */
   readonly onFailure?: Failure.Policy<E, R> | undefined
 }
@@ -40,19 +39,19 @@ export interface Options<E, out R = never> {
 /** Options of `spawn`. */
 export interface SpawnOptions<E, out R = never> extends Options<E, R> {
   /**
-   * Until when it is to run. `"done"`, the default: it may end. `"stop"`: as
-   * long as the service, so that to end before is a failure, a defect that is a
-   * `TaskEndedError`; as OTP's permanent and transient children.
+   * How long the effect is expected to run. `"done"`, the default: until it ends.
+   * `"stop"`: until the service stops; an earlier end is a failure with the defect
+   * `TaskEndedError`. As OTP's transient and permanent children.
    */
   readonly until?: "done" | "stop" | undefined
 }
 
-/** Options of `spawn` for an effect that can fail: the compiler asks what is to happen then. */
+/** Options of `spawn` for an effect that can fail, which requires a policy. */
 export interface FallibleSpawnOptions<E, out R = never> extends SpawnOptions<E, R> {
   readonly onFailure: Failure.Policy<E, R>
 }
 
-/** A task that was to run until its service stops has ended before. */
+/** A task spawned with `until: "stop"` has ended before its service stopped. */
 export class TaskEndedError extends Data.TaggedError("TaskEndedError")<{
   readonly service: string
   readonly task: string
@@ -65,25 +64,26 @@ export class TaskEndedError extends Data.TaggedError("TaskEndedError")<{
   }
 }
 
-/** Options of an interval. */
+/** Options of `interval`. */
 export interface IntervalOptions<E, out R = never> extends Options<E, R> {
-  /** When the first run is. Defaults to `"afterOnePeriod"`, when the service has had time to start. */
+  /** When the first run starts. Defaults to `"afterOnePeriod"`, which leaves the service time to start. */
   readonly first?: "afterOnePeriod" | "atOnce" | undefined
 }
 
-/** Options of a cron. */
+/** Options of `cron`. */
 export interface CronOptions<E, out R = never> extends Options<E, R> {
-  /** An IANA zone, as `Europe/Berlin`. Defaults to the zone of the process. */
+  /** IANA time zone, such as `Europe/Berlin`. Defaults to the zone of the process. */
   readonly timeZone?: string | undefined
 }
 
 /**
- * Runs an effect again and again, `every` so often: first after one period, on
- * a fixed grid that does not drift, never two runs at once. Slots that come due
- * while a run is still going are skipped and journaled. A run that fails does
- * not end the interval, unless its policy escalates.
+ * Runs an effect periodically, first after one period. Slots lie on a fixed grid
+ * and do not drift. Runs never overlap: slots that come due during a run are
+ * skipped and journaled. A failed run does not end the interval, unless its
+ * policy escalates.
  *
- * Dies with `InputError` when `every` is not a finite duration above zero.
+ * Dies with `InputError` when `every` is not finite and positive, and on invalid
+ * options.
  */
 export const interval = <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
@@ -104,14 +104,14 @@ export const interval = <A, E, R, R2 = never>(
   })
 
 /**
- * Runs an effect whenever a cron expression matches: five fields, or six with
- * seconds first, as `effect/Cron`. Never two runs at once: slots that come due
- * while a run is still going are skipped and journaled. A run that fails does
- * not end the cron. In a zone with summer time, `effect/Cron` leaves out the
- * hour that comes twice in autumn.
+ * Runs an effect at each match of a cron expression: five fields, or six with
+ * seconds first, as in `effect/Cron`. Runs never overlap: slots that come due
+ * during a run are skipped and journaled. A failed run does not end the cron,
+ * unless its policy escalates. `effect/Cron` skips the hour that daylight saving
+ * time repeats in autumn.
  *
- * Dies with `InputError` when the expression or the zone is malformed, or when
- * it never matches.
+ * Dies with `InputError` when the expression is malformed or never matches, and
+ * on invalid options.
  */
 export const cron = <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
@@ -126,9 +126,10 @@ export const cron = <A, E, R, R2 = never>(
   })
 
 /**
- * Runs an effect once, `after` a while, unless the service stops before.
+ * Runs an effect once, after a delay, unless the service stops first.
  *
- * Dies with `InputError` when `after` is not a finite duration above zero.
+ * Dies with `InputError` when `after` is not finite and positive, and on invalid
+ * options.
  */
 export const timeout = <A, E, R, R2 = never>(
   effect: Effect.Effect<A, E, R>,
@@ -143,12 +144,13 @@ export const timeout = <A, E, R, R2 = never>(
   })
 
 /**
- * Runs an effect in a fiber of the service, which is interrupted and awaited
- * when the service stops.
+ * Forks an effect into the service, which interrupts and awaits it when it stops.
  *
- * An effect that can fail needs `onFailure`. One that cannot may still have a
- * defect, and that fails the service unless `onFailure` says otherwise. With
- * `until: "stop"`, to end is a failure too.
+ * An effect that can fail requires `onFailure`. A defect of any other effect fails
+ * the service, unless `onFailure` says otherwise. With `until: "stop"`, an end
+ * before the stop of the service is a failure as well.
+ *
+ * Dies with `InputError` on invalid options.
  */
 export const spawn: {
   <A, E, R, R2 = never>(
@@ -159,7 +161,7 @@ export const spawn: {
     effect: Effect.Effect<A, never, R>,
     options?: SpawnOptions<never, R2>
   ): Effect.Effect<Handle.Spawned<A, never>, never, Exclude<R, Scope.Scope> | R2 | Lifetime.ServiceScope>
-  // `any`: no single signature is assignable to both overloads. Each gives `spawned` what it takes.
+  // `any`: no single signature is assignable to both overloads. Both pass what `spawned` takes.
 } = (effect: Effect.Effect<any, any, any>, options?: any): any =>
   spawned(effect, options === undefined ? {} : options)
 
@@ -170,7 +172,7 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
     Input.effect("Service.spawn", "effect", effect)
     const until = Input.oneOf("Service.spawn", "until", ["done", "stop"], options.until ?? "done")
     const policy = Policy.check("Service.spawn", options.onFailure) ?? Failure.escalate
-    const whole = until === "stop" ? endless(service, name, effect) : effect
+    const whole = until === "stop" ? untilStop(service, name, effect) : effect
     const task = new TaskRun.Task(service, {
       kind: "spawn",
       name,
@@ -188,17 +190,17 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
     )
   })
 
-/** Fails when the effect ends before its service does. */
-const endless = <A, E, R>(service: Lifetime.Lifetime, name: string, effect: Effect.Effect<A, E, R>) =>
+/** Dies with `TaskEndedError` when the effect ends before its service stops. */
+const untilStop = <A, E, R>(service: Lifetime.Lifetime, name: string, effect: Effect.Effect<A, E, R>) =>
   Effect.flatMap(Effect.exit(effect), (exit) => {
-    // Interrupted by its own code, it has ended too. It may have been told that its service is stopping.
+    // Interrupting itself is an end, too. During the stop, the effect may end in response to `onStop`.
     const hasEnded = Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)
     return hasEnded && service.state._tag !== "Stopping"
       ? Effect.die(new TaskEndedError({ service: service.path, task: name }))
       : exit
   })
 
-/** Schedules a task of the service. A run that fails is answered, and the next one comes when it is due. */
+/** Schedules a task of the service. The policy answers failed runs; the next slot stays scheduled. */
 const background = <A, E, R, R2>(
   service: Lifetime.Lifetime,
   kind: "interval" | "cron" | "timeout",
@@ -219,39 +221,39 @@ const background = <A, E, R, R2>(
   )
 }
 
-/** A task that runs in its slots, and reports those it skips. A class, as an app may have very many. */
+/** A scheduled task that reports skipped slots. A class, to save memory with many tasks. `any`: a task checks its own types. */
 class Scheduled implements ScheduledWork.Spec<any> {
   readonly slots: Slots.Slots
-  private readonly of: TaskRun.Task<any, any, any, any>
+  private readonly taskRun: TaskRun.Task<any, any, any, any>
   private skipped: Throttle.Throttle | undefined = undefined
 
   constructor(task: TaskRun.Task<any, any, any, any>, slots: Slots.Slots) {
-    this.of = task
+    this.taskRun = task
     this.slots = slots
   }
 
   get name(): string {
-    return this.of.name
+    return this.taskRun.name
   }
 
   get task() {
-    return this.of.status
+    return this.taskRun.status
   }
 
   run(run: Run): Effect.Effect<unknown, unknown, any> {
-    return this.of.run(run)
+    return this.taskRun.run(run)
   }
 
   isDue(at: number): void {
-    this.of.isDue(at)
+    this.taskRun.isDue(at)
   }
 
   missed(slots: number): Effect.Effect<void> {
-    const { name, service } = this.of
+    const { name, service } = this.taskRun
     this.skipped ??= Throttle.make((missed) =>
       service.owner.shared.journal.append({ _tag: "TicksSkipped", service: service.path, task: name, missed })
     )
-    this.of.skipped(slots)
+    this.taskRun.skipped(slots)
     return this.skipped.add(slots)
   }
 

@@ -66,12 +66,6 @@ export const outside = <R>(context: Context.Context<R>): Context.Context<R> =>
       ) as Context.Context<R>)
     : context
 
-/** The runtime without its span, for work that outlives it. */
-export const runtimeOutside = <R>(runtime: Runtime.Runtime<R>): Runtime.Runtime<R> => {
-  const context = outside(runtime.context)
-  return context === runtime.context ? runtime : Runtime.make({ ...runtime, context })
-}
-
 const rootSpan =
   (name: string, options: Tracer.SpanOptions) =>
   <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
