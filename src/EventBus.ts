@@ -81,11 +81,10 @@ export const layerWith = (options: { readonly validate?: boolean | undefined }):
       if (options.validate !== undefined)
         Input.oneOf("EventBus.layerWith", "validate", [true, false], options.validate)
       const { shared } = yield* Owner.Owner
-      const made = yield* Bus.make(options.validate ?? true, shared.journal, yield* Effect.clock)
+      const made = yield* Bus.make(options.validate ?? true, shared)
       const decorator = yield* Effect.serviceOption(BusDecorator)
       const bus = Option.isSome(decorator) ? decorator.value(made) : made
       if (!shared.boot.isOpen) shared.boot.onOpen.push(bus.holdBoot())
-      yield* Effect.addFinalizer(() => made.end)
       return bus
     })
   ).pipe(Layer.provide(Owner.layer))

@@ -229,6 +229,10 @@ const lines: {
     { _tag: "EventsDropped", ...at, event: "ping", count: 3, reason: "queue full" },
     "WARN Shop > Inbox: the listener of ping missed 3 events, queue full"
   ],
+  OtherBusListens: [
+    { _tag: "OtherBusListens", event: "ping", sender: "Shop > Web", listeners: ["Shop > Mailer"] },
+    "WARN ping was sent by Shop > Web on a bus where nobody listens to it, while Shop > Mailer listens on another bus of the app. Provide one EventBus.layer to both."
+  ],
   PublishWaiting: [
     { _tag: "PublishWaiting", ...at, event: "ping", waited: took },
     "WARN Shop > Inbox: the queue of the listener of ping is full; a publish has waited 1s 500ms for it and still waits"

@@ -3,7 +3,7 @@ import * as Context from "effect/Context"
 import type * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import type * as Runtime from "effect/Runtime"
+import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Event from "../../Event.ts"
@@ -11,6 +11,7 @@ import type * as Journal from "../journal/Journal.ts"
 import * as Latch from "../Latch.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type { OwnedListener } from "../lifecycle/Lifetime.ts"
+import type * as Owner from "../lifecycle/Owner.ts"
 import * as Work from "../lifecycle/Work.ts"
 import * as Spans from "../telemetry/Spans.ts"
 import * as Delivery from "./Delivery.ts"
@@ -46,7 +47,7 @@ export class DuplicateEventError extends Data.TaggedError("DuplicateEventError")
 }
 
 /** A bus, with what only the toolkit uses of it. */
-export interface Bus extends Context.Tag.Service<EventBus> {
+export interface Bus extends Context.Tag.Service<EventBus>, Owner.Bus {
   /** Adds a listener of some events, which gets what was sent while the boot is held. */
   readonly listen: <A, E, R>(
     events: ReadonlyArray<Event.Event<string, A>>,
@@ -63,13 +64,25 @@ export const whole = (bus: Context.Tag.Service<EventBus>): Bus =>
   // Each is made by `make`, and those who decorate one keep its members.
   bus as Bus
 
-/** Makes a bus. With `validate`, payloads are checked against the schemas of their events. */
+/** Makes a bus of an app. With `validate`, payloads are checked against the schemas of their events. */
 export const make = (
   validate: boolean,
-  journal: Journal.Journal["Type"],
-  clock: Clock.Clock
-): Effect.Effect<Bus> =>
-  Effect.map(Effect.runtime(), (runtime) => new Topics(validate, journal, clock, runtime))
+  { buses, journal }: Owner.Shared
+): Effect.Effect<Bus, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.zipWith(Effect.runtime(), Effect.clock, (runtime, clock) => {
+      const bus = new Topics(validate, journal, clock, runtime, buses)
+      buses.add(bus)
+      return bus
+    }),
+    (bus) => {
+      buses.delete(bus)
+      return bus.end
+    }
+  )
+
+/** More kinds of events than an app has, unless it makes them at run time. */
+const sweepsFrom = 1_000
 
 class Topics implements Bus {
   private readonly topics = new Map<Event.Event<string, any>, Topic.Topic>()
@@ -80,16 +93,26 @@ class Topics implements Bus {
   private holds = 0
   private accepted = 0
   private hasEnded = false
+  /** How many topics there are before unused ones are looked for. */
+  private sweepsAt = sweepsFrom
+  /** Stands for topics that there are not. */
+  private readonly unheard: Topic.Topic
+  /** All of the app. */
+  private readonly buses: ReadonlySet<Owner.Bus>
+  private readonly warned = new Set<string>()
 
   constructor(
     validate: boolean,
     journal: Journal.Journal["Type"],
     clock: Clock.Clock,
-    runtime: Runtime.Runtime<never>
+    runtime: Runtime.Runtime<never>,
+    buses: ReadonlySet<Owner.Bus>
   ) {
+    this.buses = buses
     this.validate = validate
     this.clock = clock
     this.shared = { journal, runtime, dispatcher: new Dispatcher(new Work.RunRuntime(runtime), clock) }
+    this.unheard = new Topic.Topic("", this.shared)
   }
 
   // Bound, as `{ ...bus }` is how a test decorates one.
@@ -164,7 +187,7 @@ class Topics implements Bus {
     this.holds++
     return () => {
       this.holds--
-      if (this.holds === 0) for (const topic of this.topics.values()) topic.boot.length = 0
+      if (this.holds === 0) for (const topic of this.topics.values()) this.run(topic.forgetBoot)
     }
   }
 
@@ -173,15 +196,58 @@ class Topics implements Bus {
     return Effect.forEach([...this.topics.values()], ({ streams }) => streams.end, { discard: true })
   })
 
-  private topic(where: string, event: Event.Event<string, any>): Topic.Topic {
+  readonly listenersOf = (event: object): ReadonlyArray<string> => {
+    // Topics are found by the event itself, whatever it is.
+    const topic = this.topics.get(event as Event.Event<string, any>)
+    return Array.from(topic?.listeners ?? [], ({ spec }) => spec.service)
+  }
+
+  /** Warns, once for each event, when what nobody hears here has listeners on another bus of the app. */
+  private warnOfOther({ event, sender }: Delivery.Envelope): void {
+    if (this.warned.has(event.name)) return
+    const listeners = [...this.buses].flatMap((bus) => bus.listenersOf(event))
+    if (listeners.length === 0) return
+    this.warned.add(event.name)
+    this.run(
+      this.shared.journal.append({
+        _tag: "OtherBusListens",
+        event: event.name,
+        sender: sender?.service,
+        listeners
+      })
+    )
+  }
+
+  private run(effect: Effect.Effect<void>): void {
+    Runtime.runFork(this.shared.runtime, effect)
+  }
+
+  /** The topic of an event. `otherwise` stands for one that nobody has listened to yet. */
+  private topic(
+    where: string,
+    event: Event.Event<string, any>,
+    otherwise?: Topic.Topic | undefined
+  ): Topic.Topic {
     const known = this.topics.get(event)
     if (known !== undefined) return known
     EventCheck.check(where, event)
     if (this.names.has(event.name)) throw new DuplicateEventError({ event: event.name })
+    if (otherwise !== undefined) return otherwise
+    if (this.topics.size >= this.sweepsAt) this.sweep()
     this.names.add(event.name)
     const topic = new Topic.Topic(event.name, this.shared)
     this.topics.set(event, topic)
     return topic
+  }
+
+  /** Forgets topics that nobody uses any more: events may be made at run time. */
+  private sweep(): void {
+    for (const [event, topic] of this.topics) {
+      if (topic.isUsed) continue
+      this.topics.delete(event)
+      this.names.delete(event.name)
+    }
+    this.sweepsAt = Math.max(sweepsFrom, 2 * this.topics.size)
   }
 
   /** Checks an event, keeps it for the boot, and gives it to streams and the journal; then it is delivered. */
@@ -192,7 +258,7 @@ class Topics implements Bus {
     deliver: (envelope: Delivery.Envelope, topic: Topic.Topic) => Effect.Effect<A>
   ): Effect.Effect<A> {
     return Effect.contextWithEffect((context: Context.Context<never>) => {
-      const topic = this.topic(`EventBus.${verb}`, event)
+      const topic = this.topic(`EventBus.${verb}`, event, this.holds === 0 ? this.unheard : undefined)
       const rejected = this.validate ? event.reject(payload) : undefined
       if (rejected !== undefined) return Effect.die(rejected)
       const envelope: Delivery.Envelope = {
@@ -203,7 +269,9 @@ class Topics implements Bus {
         order: this.accepted++,
         at: Monotonic.unsafeMillis(this.clock)
       }
-      if (this.holds > 0) topic.boot.push(envelope)
+      const kept = this.holds > 0 ? topic.keep(envelope) : undefined
+      if (kept !== undefined) this.run(kept)
+      if (topic.listeners.size === 0 && this.buses.size > 1) this.warnOfOther(envelope)
       const streamed = topic.streams.isRead ? topic.streams.send(envelope) : undefined
       const kind = verb === "emit" ? "EventEmitted" : "EventPublished"
       const journaled = this.shared.journal.reads(kind) ? this.journaled(kind, envelope, topic) : undefined

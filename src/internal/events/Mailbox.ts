@@ -53,10 +53,13 @@ export class Mailbox {
   /** Events whose publishers wait for room, in order. */
   private readonly surplus = new Set<Envelope>()
 
-  /** Publishers wait in fibers of this runtime. */
-  constructor(settings: Settings, runtime: Runtime.Runtime<never>) {
+  private readonly onEmpty: () => void
+
+  /** Publishers wait in fibers of this runtime. `onEmpty` runs when the last subscriber has left. */
+  constructor(settings: Settings, runtime: Runtime.Runtime<never>, onEmpty: () => void) {
     this.settings = settings
     this.runtime = runtime
+    this.onEmpty = onEmpty
   }
 
   /**
@@ -137,6 +140,7 @@ export class Mailbox {
   private leave(subscriber: Subscriber, subscription: Subscription): ReadonlyArray<Envelope> {
     this.subscribers.delete(subscriber)
     this.unopened.delete(subscription)
+    if (this.subscribers.size === 0) this.onEmpty()
     return [...subscription.close(), ...this.surplus]
   }
 }

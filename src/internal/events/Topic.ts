@@ -22,19 +22,48 @@ export interface Shared {
 export class Topic implements Listener.Topic {
   readonly event: string
   readonly listeners = new Set<Listener.Listener<any, any, any>>()
-  readonly boot: Array<Envelope> = []
+  private keptOfBoot: Array<Envelope> = []
   /** Those with subscribers, the shared one first. */
   readonly mailboxes = new Set<Mailbox>()
   readonly streams: Streams
   private readonly shared: Shared
   private readonly common: Mailbox
+  private readonly bootDrops: Throttle.Throttle
 
   constructor(event: string, shared: Shared) {
     this.event = event
     this.shared = shared
     this.streams = new Streams(event, shared.journal)
-    this.common = new Mailbox(defaults, shared.runtime)
+    this.common = new Mailbox(defaults, shared.runtime, () => {})
     this.mailboxes.add(this.common)
+    this.bootDrops = dropsOf("EventBus (boot)", event, shared.journal)
+  }
+
+  /** Whether it has listeners, readers, or events for either. */
+  get isUsed(): boolean {
+    return this.listeners.size > 0 || this.streams.isRead || this.keptOfBoot.length > 0
+  }
+
+  /** Keeps an event of the boot, in place of the oldest when there are too many. Undefined when none was dropped. */
+  keep(envelope: Envelope): Effect.Effect<void> | undefined {
+    const kept = this.keptOfBoot
+    kept.push(envelope)
+    if (kept.length <= bootCapacity) return undefined
+    // In halves: to shift a long array each time is dear.
+    const dropped = kept.splice(0, bootCapacity / 2).length
+    return this.bootDrops.add(dropped)
+  }
+
+  /** Forgets the boot, which has ended. */
+  get forgetBoot(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.keptOfBoot = []
+      return this.bootDrops.end
+    })
+  }
+
+  get boot(): ReadonlyArray<Envelope> {
+    return this.keptOfBoot
   }
 
   get dispatcher(): Dispatcher {
@@ -44,11 +73,14 @@ export class Topic implements Listener.Topic {
   mailbox(settings: Settings): Mailbox {
     const isCommon = settings.capacity === defaults.capacity && settings.onFull === defaults.onFull
     if (isCommon) return this.common
-    const own = new Mailbox(settings, this.shared.runtime)
+    const own = new Mailbox(settings, this.shared.runtime, () => this.mailboxes.delete(own))
     this.mailboxes.add(own)
     return own
   }
 }
+
+/** How many events of a kind are kept for listeners that come later in the boot: some megabytes at worst. */
+const bootCapacity = 10_000
 
 const defaults: Settings = { capacity: 256, onFull: "wait" }
 
@@ -61,7 +93,9 @@ export const joined = (topics: ReadonlyArray<Topic>, shared: Shared): Listener.T
     delete: (listener) => topics.forEach(({ listeners }) => listeners.delete(listener))
   },
   mailbox: (settings) => {
-    const own = new Mailbox(settings, shared.runtime)
+    const own = new Mailbox(settings, shared.runtime, () => {
+      for (const { mailboxes } of topics) mailboxes.delete(own)
+    })
     for (const { mailboxes } of topics) mailboxes.add(own)
     return own
   },
@@ -77,15 +111,7 @@ class Streams {
   private pubsub: PubSub.PubSub<Envelope | typeof end> | undefined = undefined
 
   constructor(event: string, journal: Shared["journal"]) {
-    this.drops = Throttle.make((count) =>
-      journal.append({
-        _tag: "EventsDropped",
-        service: "EventBus.stream",
-        event,
-        count,
-        reason: "queue full"
-      })
-    )
+    this.drops = dropsOf("EventBus.stream", event, journal)
   }
 
   /** Whether anybody has read the event. */
@@ -124,3 +150,9 @@ class Streams {
 }
 
 const end = Symbol.for("effect-services/events/end")
+
+/** Journals events that no listener lost, but the bus itself. */
+const dropsOf = (service: string, event: string, journal: Shared["journal"]): Throttle.Throttle =>
+  Throttle.make((count) =>
+    journal.append({ _tag: "EventsDropped", service, event, count, reason: "queue full" })
+  )

@@ -138,6 +138,15 @@ export type Entry = Data.TaggedEnum<{
     readonly count: number
     readonly reason: "queue full" | "service stopped"
   }
+  /**
+   * An event was sent on a bus where nobody listens to it, while these services
+   * listen on another bus of the app. Once for each event of a bus.
+   */
+  OtherBusListens: At & {
+    readonly event: string
+    readonly sender: string | undefined
+    readonly listeners: ReadonlyArray<string>
+  }
   /** A `publish` is still waiting for the full queue of this listener. */
   PublishWaiting: OfService & { readonly event: string; readonly waited: Duration.Duration }
 }>

@@ -160,6 +160,11 @@ const lines: {
     Warning,
     `${entry.service}: the listener of ${entry.event} missed ${counted(entry.count, "event")}, ${entry.reason}`
   ],
+  OtherBusListens: ({ event, listeners, sender }) => [
+    Warning,
+    `${event} was sent${sender === undefined ? "" : ` by ${sender}`} on a bus where nobody listens to it, ` +
+      `while ${listed(listeners)} listens on another bus of the app. Provide one EventBus.layer to both.`
+  ],
   PublishWaiting: (entry) => [
     Warning,
     `${entry.service}: the queue of the listener of ${entry.event} is full; ` +

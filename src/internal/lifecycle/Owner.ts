@@ -64,6 +64,14 @@ export interface Shared {
   /** Decorates the work of services in tests; the identity in production. */
   readonly around: TestHooks.DecorateWork
   readonly definitions: Definitions
+  /** The event buses of the app. More than one is mostly a mistake. */
+  readonly buses: Set<Bus>
+}
+
+/** An event bus, as the other buses of the app see it. */
+export interface Bus {
+  /** The services that listen to an event on it. */
+  readonly listenersOf: (event: object) => ReadonlyArray<string>
 }
 
 /** The app, or its stand-in for standalone services. */
@@ -172,7 +180,8 @@ export const makeShared = (
         decorate,
         (): TestHooks.DecorateWork => (_service, _kind, _work, effect) => effect
       ),
-      definitions: new Map()
+      definitions: new Map(),
+      buses: new Set()
     }
   })
 

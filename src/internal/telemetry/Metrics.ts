@@ -2,7 +2,7 @@
  * Metrics of services, as Effect metrics for any exporter. README.md lists them.
  *
  * Labels are names from the code, not paths, to bound the number of series: the
- * service class, the event, and per class at most 50 tasks and 50 health checks;
+ * service class, and per class at most 50 events, 50 tasks and 50 health checks;
  * the rest share the label `other`.
  */
 import * as Metric from "effect/Metric"
@@ -85,22 +85,24 @@ const make = (service: string, labels: ReadonlyArray<MetricLabel.MetricLabel>): 
     failed: () => failures.update(1),
     check: bounded(memoize(ofCheck)),
     task: bounded(ofTask),
-    listener: memoize((event) => {
-      const all = [...ofService, MetricLabel.make("event", event)]
-      const handled = measure(keys.handled, all)
-      const failed = measure(keys.failed, all)
-      return {
-        handled: () => handled.update(1),
-        failed: () => failed.update(1),
-        dropped: measure(keys.dropped, all).update,
-        queued: measure(keys.queueDepth, all).modify,
-        waited: measure(keys.lag, all).update
-      }
-    })
+    listener: bounded(
+      memoize((event) => {
+        const all = [...ofService, MetricLabel.make("event", event)]
+        const handled = measure(keys.handled, all)
+        const failed = measure(keys.failed, all)
+        return {
+          handled: () => handled.update(1),
+          failed: () => failed.update(1),
+          dropped: measure(keys.dropped, all).update,
+          queued: measure(keys.queueDepth, all).modify,
+          waited: measure(keys.lag, all).update
+        }
+      })
+    )
   }
 }
 
-/** More tasks or checks than a class has, unless their names contain data. */
+/** More tasks, checks or events than a class has, unless their names contain data. */
 const maxNames = 50
 
 /** Keeps the first names and replaces further ones with `other`. */

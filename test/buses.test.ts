@@ -1,0 +1,116 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Metric, MetricState, Schema, TestClock } from "effect"
+import { Event, EventBus, Journal, Service } from "effect-services"
+import { build, launch, leavesNothing, timeline } from "./support.ts"
+
+const Ping = Event.make("ping", { n: Schema.Number })
+
+const warnings = Effect.map(Journal.recent, (entries) =>
+  entries.flatMap((entry) =>
+    entry._tag === "OtherBusListens" || entry._tag === "EventsDropped" ? [Journal.format(entry)] : []
+  )
+)
+
+describe("a second bus in one app", () => {
+  it.effect("is warned of, once for each event, by event, listener and sender", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      class Mailer extends Service.make<Mailer>()("Mailer", {
+        onStart: Service.listen(Ping, ({ n }) => say(`mailer ${n}`))
+      }) {}
+      class Web extends Service.make<Web>()("Web", {
+        onStart: Service.interval(EventBus.emit(Ping, { n: 1 }), "1 second")
+      }) {}
+      const layer = Layer.mergeAll(
+        Layer.provide(Mailer.layer, EventBus.layer),
+        Layer.provide(Web.layer, EventBus.layerWith({ validate: false })),
+        Journal.layer
+      )
+      const running = yield* build(layer)
+      yield* TestClock.adjust("3 seconds")
+      assert.deepStrictEqual(lines, [])
+      assert.deepStrictEqual(yield* Effect.provide(warnings, running.context), [
+        "ping was sent by Web on a bus where nobody listens to it, while Mailer listens on another bus of the app. Provide one EventBus.layer to both."
+      ])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("is nothing to warn of where both have their own listeners, or where nobody listens at all", () =>
+    Effect.gen(function* () {
+      class Alone extends Service.make<Alone>()("Alone", { onStart: EventBus.emit(Ping, { n: 1 }) }) {}
+      class Other extends Service.make<Other>()("Other", { onStart: EventBus.emit(Ping, { n: 1 }) }) {}
+      const layer = Layer.mergeAll(
+        Layer.provide(Alone.layer, EventBus.layer),
+        Layer.provide(Other.layer, EventBus.layerWith({})),
+        Journal.layer
+      )
+      const running = yield* build(layer)
+      assert.deepStrictEqual(yield* Effect.provide(warnings, running.context), [])
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("the events of a boot", () => {
+  it.effect("are kept up to 10,000 of a kind, and what is dropped is journaled", () =>
+    Effect.gen(function* () {
+      const handled: Array<number> = []
+      class Eager extends Service.make<Eager>()("Eager", {
+        onStart: Effect.forEach(
+          Array.from({ length: 120_000 }, (_, n) => n),
+          (n) => EventBus.publish(Ping, { n }),
+          { discard: true }
+        )
+      }) {}
+      class Late extends Service.make<Late>()("Late", {
+        onStart: Effect.zipRight(
+          Eager,
+          Service.listen(Ping, ({ n }) => Effect.sync(() => void handled.push(n)))
+        )
+      }) {}
+      const layer = Late.layer.pipe(Layer.provide(Eager.layer), Layer.provide(EventBus.layer))
+      const journal = yield* Effect.provide(Journal.Journal, Journal.layer)
+      const fiber = yield* Effect.provideService(launch(layer), Journal.Journal, journal)
+      yield* TestClock.adjust("1 second")
+      assert.isAtLeast(handled.length, 5_000)
+      assert.isAtMost(handled.length, 10_000)
+      assert.deepStrictEqual(
+        handled,
+        Array.from({ length: handled.length }, (_, index) => 120_000 - handled.length + index)
+      )
+      const dropped = (yield* journal.recent).reduce(
+        (sum, entry) => (entry._tag === "EventsDropped" ? sum + entry.count : sum),
+        0
+      )
+      assert.strictEqual(dropped, 120_000 - handled.length)
+      fiber.unsafeInterruptAsFork(fiber.id())
+      yield* TestClock.adjust("1 second")
+    }).pipe(leavesNothing)
+  )
+})
+
+describe("events that are made at run time", () => {
+  it.effect("have metrics of a bounded number of names", () =>
+    Effect.gen(function* () {
+      class Many extends Service.make<Many>()("ManyEvents", {
+        onStart: Effect.forEach(
+          Array.from({ length: 80 }, (_, index) => Event.make(`made:${index}`, Schema.Void)),
+          (event) => Service.listen(event, () => Effect.void),
+          { discard: true }
+        )
+      }) {}
+      const running = yield* build(Layer.provide(Many.layer, EventBus.layer))
+      const labels = (yield* Metric.snapshot).flatMap(({ metricKey, metricState }) =>
+        metricKey.name === "effect_services_listener_handled" &&
+        MetricState.isCounterState(metricState) &&
+        metricKey.tags.some(({ value }) => value === "ManyEvents")
+          ? [metricKey.tags.find(({ key }) => key === "event")?.value]
+          : []
+      )
+      assert.lengthOf(new Set(labels), 51)
+      assert.include(labels, "other")
+      yield* running.stop
+    }).pipe(leavesNothing)
+  )
+})
