@@ -90,6 +90,36 @@ describe("the events of a boot", () => {
   )
 })
 
+describe("a backlog of published events", () => {
+  it.live("leaves the event loop its turns", () =>
+    Effect.gen(function* () {
+      let handled = 0
+      const busy = Effect.sync(() => {
+        const end = performance.now() + 0.1
+        while (performance.now() < end);
+        handled++
+      })
+      class Busy extends Service.make<Busy>()("Busy", {
+        onStart: Service.listen(Ping, () => busy, { capacity: 5_000 })
+      }) {}
+      const running = yield* build(Layer.provideMerge(Busy.layer, EventBus.layer))
+      yield* Effect.forEach(
+        Array.from({ length: 5_000 }, (_, n) => n),
+        (n) => Effect.provide(EventBus.publish(Ping, { n }), running.context),
+        { discard: true }
+      )
+      let turns = 0
+      while (handled < 5_000) {
+        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        turns++
+      }
+      // Half a second of handlers, in slices of 10 milliseconds and the handlers of a batch.
+      assert.isAtLeast(turns, 10)
+      yield* running.stop
+    })
+  )
+})
+
 describe("events that are made at run time", () => {
   it.effect("have metrics of a bounded number of names", () =>
     Effect.gen(function* () {

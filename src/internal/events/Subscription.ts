@@ -116,12 +116,11 @@ const subscribe = <A, B, E, R, R2>(
     )
     return {
       name,
-      cancel: Effect.flatMap(Work.current, (caller) => {
+      cancel: Effect.suspend(() => {
         listener.close()
         // A fiber of the service, so that interrupting the caller does not end it early.
         const ending = Runtime.runFork(service.runtime)(end)
-        // A handler that cancels its own listener would wait for itself.
-        return Work.isOf(caller, listener.source) ? Effect.void : Fiber.join(ending)
+        return Work.unlessCircular((caller) => Work.isOf(caller, listener.source), Fiber.join(ending))
       })
     }
   })

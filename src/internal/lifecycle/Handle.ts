@@ -10,7 +10,9 @@ export interface Handle {
   readonly name: string
   /**
    * Ends the work and waits until it has ended; a run in progress is
-   * interrupted. Called from within the work itself, it does not wait.
+   * interrupted, and what a listener has accepted is handled first. Called from
+   * within the work itself, or where the two would wait for each other, it does
+   * not wait.
    */
   readonly cancel: Effect.Effect<void>
 }
@@ -32,7 +34,7 @@ export const ofFiber = <A, E>(fiber: OwnedFiber<Exit.Exit<A, E>, any>): Spawned<
 })
 
 const cancel = (work: OwnedWork): Effect.Effect<void> =>
-  Effect.flatMap(Work.current, (caller) => {
+  Effect.suspend(() => {
     work.end(true)
-    return Work.isOf(caller, work.source) ? Effect.void : Effect.asVoid(work.await)
+    return Work.unlessCircular((caller) => Work.isOf(caller, work.source), Effect.asVoid(work.await))
   })

@@ -77,6 +77,45 @@ export const isWithin = (work: Work | undefined, owner: Owner.Owner): boolean =>
 }
 
 /**
+ * Waits for the end of some work, unless that waits for the caller: because it
+ * is what runs this, or because each waits for the other's end, be it by way of
+ * others. In a circle, the last one to ask does not wait.
+ */
+export const unlessCircular = <E>(
+  isAwaited: (work: Work | undefined) => boolean,
+  wait: Effect.Effect<void, E>
+): Effect.Effect<void, E> =>
+  Effect.flatMap(current, (caller) => {
+    if (isAwaited(caller) || (caller !== undefined && isCircular(caller, isAwaited, new Set())))
+      return Effect.void
+    if (caller === undefined) return wait
+    const waiting: Waiting = { caller, isAwaited }
+    return Effect.acquireUseRelease(
+      Effect.sync(() => waits.add(waiting)),
+      () => wait,
+      () => Effect.sync(() => waits.delete(waiting))
+    )
+  })
+
+/** Some work that waits for the end of other work. */
+interface Waiting {
+  readonly caller: Work
+  readonly isAwaited: (work: Work | undefined) => boolean
+}
+
+const waits = new Set<Waiting>()
+
+/** Whether some work waits, be it by way of others, for the end of the caller. */
+const isCircular = (caller: Work, isAwaited: Waiting["isAwaited"], seen: Set<Waiting>): boolean => {
+  for (const waiting of waits) {
+    if (seen.has(waiting) || !isAwaited(waiting.caller)) continue
+    seen.add(waiting)
+    if (waiting.isAwaited(caller) || isCircular(caller, waiting.isAwaited, seen)) return true
+  }
+  return false
+}
+
+/**
  * What the runs of some work begin with: the context and the FiberRefs of the
  * fiber that set the work up, taken once, since `Runtime.runFork` copies and
  * patches all of them at each fork.

@@ -184,7 +184,7 @@ class Handle implements Child<unknown> {
   get stop(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.#supervisor.stop(this.#child)
-      return this.unlessOwnWork(this.#child.terminated.await)
+      return this.unlessCircular(this.#child.terminated.await)
     })
   }
 
@@ -194,7 +194,7 @@ class Handle implements Child<unknown> {
       Lifetime.admits(this.#child.plan.parent, "children")
         ? Effect.zipRight(
             this.#supervisor.restart(this.#child),
-            this.unlessOwnWork(Effect.asVoid(this.awaitUp()))
+            this.unlessCircular(Effect.asVoid(this.awaitUp()))
           )
         : this.stopped()
     )
@@ -218,11 +218,12 @@ class Handle implements Child<unknown> {
     })
   }
 
-  /** Waits, unless the caller is work of the child or work that this waits for: that would deadlock. */
-  private unlessOwnWork<E>(waits: Effect.Effect<void, E>): Effect.Effect<void, E> {
-    return Effect.flatMap(Work.current, (caller) =>
-      this.#child.owner !== undefined && Work.isWithin(caller, this.#child.owner) ? Effect.void : waits
-    )
+  /** Waits, unless the child waits for the caller: that would deadlock. */
+  private unlessCircular<E>(wait: Effect.Effect<void, E>): Effect.Effect<void, E> {
+    return Work.unlessCircular((caller) => {
+      const { owner } = this.#child
+      return owner !== undefined && Work.isWithin(caller, owner)
+    }, wait)
   }
 
   private stopped(): ChildStoppedError {
