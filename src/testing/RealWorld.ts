@@ -155,6 +155,8 @@ const currentStep = (): string =>
 /** What Node says about its process. */
 interface NodeProcess {
   readonly getActiveResourcesInfo?: () => ReadonlyArray<string>
+  readonly stdout?: unknown
+  readonly stderr?: unknown
   readonly eventNames: () => ReadonlyArray<string | symbol>
   readonly listenerCount: (event: string | symbol) => number
 }
@@ -165,6 +167,8 @@ const nodeProcess = (): Partial<NodeProcess> | undefined =>
 /** The sockets, watchers, workers and listeners that the process holds, with the number of each. None where the runtime cannot tell. */
 export const resources = (): ReadonlyMap<string, number> => {
   const process = nodeProcess()
+  // Node opens these when they are first asked for, as by the first line that a logger writes.
+  void [process?.stdout, process?.stderr]
   const counts = new Map<string, number>()
   const add = (what: string, count: number) => counts.set(what, (counts.get(what) ?? 0) + count)
   // Not requests and timers: a test runner has some of its own, which come and go.
