@@ -371,3 +371,23 @@ describe("the exit code", () => {
     }).pipe(leavesNothing)
   )
 })
+
+describe("a child whose start hangs", () => {
+  it.effect("is not shown as clean", () =>
+    Effect.gen(function* () {
+      class Kid extends Service.make<Kid>()("Kid", { onStart: stubborn }) {}
+      class Parent extends Service.make<Parent>()("Parent", {
+        onStart: Service.spawn(Effect.orDie(Service.adopt(Kid)))
+      }) {}
+      const app = yield* running(Parent.layer)
+      app.stop("SIGTERM")
+      const report = yield* app.ended("1 minute")
+      assert.deepStrictEqual(lines(report), [
+        "Shop > Parent 0 5000 timedOut",
+        "Shop > Parent > Kid 5000 5000 timedOut"
+      ])
+      assert.include(App.renderStop(report), "hung in onStart, and was left after 5s")
+      yield* TestClock.adjust("1 hour")
+    }).pipe(leavesNothing)
+  )
+})

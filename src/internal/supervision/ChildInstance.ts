@@ -1,6 +1,7 @@
 /** One instance of an adopted layer: built below its parent, closed once. */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
@@ -227,13 +228,17 @@ export class ChildInstance implements Owner.Owner {
       const alive = () => Owner.unfinished(this.members).map(Owner.describe)
       const { buildFiber, members, scope } = this
       const isBuilding = this.buildExit === undefined && buildFiber !== undefined
+      const buildLimit = Math.min(Math.ceil(limitMillis / 3), maxBuildEndMillis)
       // First the interrupted build: a layer releases what it acquired only when its build has ended.
       const endBuild = !isBuilding
         ? Effect.void
-        : Shutdown.step(parent, `the start of child ${this.name()}`, Fiber.await(buildFiber), {
-            limitMillis: Math.min(Math.ceil(limitMillis / 3), maxBuildEndMillis),
-            alive
-          })
+        : Effect.zipRight(
+            Shutdown.step(parent, `the start of child ${this.name()}`, Fiber.await(buildFiber), {
+              limitMillis: buildLimit,
+              alive
+            }),
+            Effect.suspend(() => this.reportHungStarts(buildLimit))
+          )
       const release = Effect.suspend(() => {
         const stopReached = this.buildExit === undefined ? Owner.stopMembers(members) : Effect.void
         const closeScope = scope === undefined ? Effect.void : Scope.close(scope, Exit.void)
@@ -248,6 +253,23 @@ export class ChildInstance implements Owner.Owner {
       )
       return Effect.zipRight(endBuild, Effect.zipRight(release, stopRemaining))
     })
+  }
+
+  /** A service whose start hung does not stop cleanly, however soon it then stops. */
+  private reportHungStarts(millis: number): Effect.Effect<void> {
+    const hung = [...this.members].filter((member) => member.shown()._tag === "Starting")
+    return Effect.forEach(
+      this.buildExit === undefined ? hung : [],
+      ({ path }) =>
+        this.shared.journal.append({
+          _tag: "StopTimedOut",
+          service: path,
+          step: "onStart",
+          after: Duration.millis(millis),
+          alive: []
+        }),
+      { discard: true }
+    )
   }
 
   private endBuild(): void {
