@@ -20,7 +20,7 @@ interface Scenario {
   /** What the client has done when the signal comes. */
   readonly before: (client: Client, app: ReturnType<typeof start>) => Promise<unknown>
   /** What it does after that. */
-  readonly after?: (client: Client) => Promise<unknown>
+  readonly after?: (client: Client, app: ReturnType<typeof start>) => Promise<unknown>
   /** All that it has received in the end. */
   readonly received: RegExp
   /** What the app says about its requests. */
@@ -47,8 +47,8 @@ const scenarios: ReadonlyArray<Scenario> = [
   {
     name: "a request over a connection that was idle",
     before: async () => {},
-    after: async (client) => {
-      await sleep(50)
+    after: async (client, app) => {
+      await app.says(/App is stopping/)
       client.get("/fast")
     },
     received: answered,
@@ -176,7 +176,7 @@ const run = async (
     await app.says(/is stopping/)
     app.signal(signals[1])
   }
-  await Promise.all(clients.map(({ client, scenario }) => scenario.after?.(client)))
+  await Promise.all(clients.map(({ client, scenario }) => scenario.after?.(client, app)))
   const ended = await app.ended()
   const received = await Promise.all(
     clients.map(async ({ client, scenario }) => {
