@@ -1,14 +1,14 @@
 /**
  * Real processes and real sockets: `fixtures/http.ts` in each way of
- * @effect/platform, with its layers nested in each way, and clients of all kinds.
+ * @effect/platform, with its layers nested in each way, and clients of all kinds. Scenarios share
+ * a process, since each costs half a second of CPU.
  */
 import { setTimeout as sleep } from "node:timers/promises"
-import { describe, it } from "vitest"
+import { describe, type ExpectStatic, it } from "vitest"
 import { client } from "./client.ts"
 import { type Ended, patience, processesOf } from "./processes.ts"
 
 const start = processesOf("http.ts")
-const startLoad = processesOf("load.ts")
 
 type Client = Awaited<ReturnType<typeof client>>
 
@@ -20,35 +20,21 @@ interface Scenario {
   /** What the client has done when the signal comes. */
   readonly before: (client: Client, app: ReturnType<typeof start>) => Promise<unknown>
   /** What it does after that. */
-  readonly after?: (client: Client) => Promise<unknown>
+  readonly after?: (client: Client, app: ReturnType<typeof start>) => Promise<unknown>
   /** All that it has received in the end. */
   readonly received: RegExp
+  /** What the app says about its requests. */
   readonly said: ReadonlyArray<string>
+  /** The request takes so long that it must be under way for only a short time before the signal. */
+  readonly isSlow?: true
   /** What of it is cut. */
   readonly cut?: string
 }
 
+/** Marks a request, so that what the app says about it can be told from the rest. */
+const by = (scenario: string) => `x-scenario: ${scenario}\r\n`
+
 const scenarios: ReadonlyArray<Scenario> = [
-  {
-    name: "a slow request",
-    before: async (client, app) => {
-      client.get("/slow")
-      await app.says(/> request begins/)
-    },
-    received: answered,
-    said: ["request begins", "request ends", "pool closes"]
-  },
-  {
-    name: "a request queued behind a slow one",
-    before: async (client, app) => {
-      client.get("/slow")
-      client.get("/fast")
-      await app.says(/> request begins/)
-    },
-    received:
-      /^HTTP\/1.1 200 OK\r\n[^]*connection: keep-alive[^]*\r\n\r\nrowHTTP\/1.1 200 OK\r\n[^]*\r\n\r\nrow$/i,
-    said: ["request begins", "request ends", "pool closes"]
-  },
   {
     name: "a connection that is kept alive and idle",
     before: async (client) => {
@@ -56,39 +42,39 @@ const scenarios: ReadonlyArray<Scenario> = [
       await client.receives(/row$/)
     },
     received: /^HTTP\/1.1 200 OK\r\n[^]*connection: keep-alive[^]*\r\n\r\nrow$/i,
-    said: ["pool closes"]
+    said: []
   },
   {
     name: "a request over a connection that was idle",
     before: async () => {},
-    after: async (client) => {
-      await sleep(50)
+    after: async (client, app) => {
+      await app.says(/App is stopping/)
       client.get("/fast")
     },
     received: answered,
-    said: ["pool closes"]
+    said: []
   },
   {
     name: "a connection that sends nothing",
     before: async () => {},
     received: /^$/,
-    said: ["pool closes"]
+    said: []
   },
   {
     name: "server-sent events",
     before: async (client) => {
-      client.get("/events")
+      client.get("/events", by("server-sent events"))
       await client.receives(/data: row/)
     },
     received: /data: row\n\n\r\n(?:[^]*)0\r\n\r\n$/,
-    said: ["stream ends", "pool closes"]
+    said: ["stream ends"]
   },
   {
     name: "a WebSocket",
     before: async (client) => {
       client.get(
         "/socket",
-        "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        `${by("a WebSocket")}connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n`
       )
       await client.receives(/101 Switching Protocols/)
       // A text of two letters, "hi", masked with zeros.
@@ -97,40 +83,64 @@ const scenarios: ReadonlyArray<Scenario> = [
     },
     // The frame that closes.
     received: /hi row\u0088/,
-    said: ["stream ends", "pool closes"]
+    said: ["stream ends"]
+  },
+  {
+    name: "a slow request",
+    before: async (client, app) => {
+      client.get("/slow", by("a slow request"))
+      await app.says(/> a slow request: request begins/)
+    },
+    received: answered,
+    said: ["request begins", "request ends"],
+    isSlow: true
+  },
+  {
+    name: "a request queued behind a slow one",
+    before: async (client, app) => {
+      client.get("/slow", by("a request queued behind a slow one"))
+      client.get("/fast")
+      await app.says(/> a request queued behind a slow one: request begins/)
+    },
+    received:
+      /^HTTP\/1.1 200 OK\r\n[^]*connection: keep-alive[^]*\r\n\r\nrowHTTP\/1.1 200 OK\r\n[^]*\r\n\r\nrow$/i,
+    said: ["request begins", "request ends"],
+    isSlow: true
   },
   {
     name: "a body that trickles",
     before: async (client, app) => {
-      client.socket.write("POST /upload HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n")
+      client.socket.write(
+        `POST /upload HTTP/1.1\r\nhost: x\r\n${by("a body that trickles")}content-length: 100000\r\n\r\n`
+      )
       const trickle = setInterval(() => client.socket.write("x"), 20)
       client.socket.once("close", () => clearInterval(trickle))
-      await app.says(/> request begins/)
+      await app.says(/> a body that trickles: request begins/)
     },
     received: unavailable,
-    said: ["request begins", "pool closes"],
+    said: ["request begins"],
     cut: "POST /upload"
   },
   {
     name: "a client that never reads",
     before: async (client, app) => {
       client.socket.pause()
-      client.get("/big")
-      await app.says(/> request begins/)
+      client.get("/big", by("a client that never reads"))
+      await app.says(/> a client that never reads: request begins/)
       await sleep(100)
     },
     received: /^/,
-    said: ["request begins", "request is released", "pool closes"],
+    said: ["request begins", "request is released"],
     cut: "GET /big"
   },
   {
     name: "a handler that never ends",
     before: async (client, app) => {
-      client.get("/never/17?token=secret")
-      await app.says(/> request begins/)
+      client.get("/never/17?token=secret", by("a handler that never ends"))
+      await app.says(/> a handler that never ends: request begins/)
     },
     received: unavailable,
-    said: ["request begins", "request ends", "pool closes"],
+    said: ["request begins", "request ends"],
     cut: "GET /never/:id"
   }
 ]
@@ -144,94 +154,94 @@ const listening = async (app: ReturnType<typeof start>) => {
   return Number(/Listening on http:\/\/127.0.0.1:(\d+)/.exec(app.output())![1])
 }
 
+/** One process, with a client for each scenario: how it ended, and what each client received. */
 const run = async (
   app: ReturnType<typeof start>,
-  { after, before }: Pick<Scenario, "after" | "before">,
+  scenarios: ReadonlyArray<Scenario>,
   signals: readonly [NodeJS.Signals, NodeJS.Signals?]
-): Promise<Ended & { readonly received: string }> => {
-  const it = await client(await listening(app))
-  await before(it, app)
+): Promise<Ended & { readonly received: ReadonlyMap<Scenario, string> }> => {
+  const port = await listening(app)
+  const clients = await Promise.all(
+    scenarios.map(async (scenario) => ({ scenario, client: await client(port) }))
+  )
+  // The slow requests begin last, and together: they must not be over when the signal comes.
+  for (const isSlow of [false, true]) {
+    const now = clients.filter(({ scenario }) => (scenario.isSlow ?? false) === isSlow)
+    // oxlint-disable-next-line no-await-in-loop
+    await Promise.all(now.map(({ client, scenario }) => scenario.before(client, app)))
+  }
   app.signal(signals[0])
   if (signals[1] !== undefined) {
     // Two that come at once are one.
     await app.says(/is stopping/)
     app.signal(signals[1])
   }
-  await after?.(it)
+  await Promise.all(clients.map(({ client, scenario }) => scenario.after?.(client, app)))
   const ended = await app.ended()
-  it.socket.resume()
-  return { ...ended, received: await it.closed() }
+  const received = await Promise.all(
+    clients.map(async ({ client, scenario }) => {
+      client.socket.resume()
+      return [scenario, await client.closed()] as const
+    })
+  )
+  return { ...ended, received: new Map(received) }
 }
 
-describe.each(apps)("%s, %s", { timeout: patience * 3 }, (way, nesting) => {
-  describe.concurrent("SIGTERM", () => {
-    for (const scenario of scenarios) {
-      it(scenario.name, async ({ expect }) => {
-        const { code, output, received, said, took } = await run(
-          start(way, nesting, scenario.cut === undefined ? "{}" : '{"drainTimeout":"1 second"}'),
-          scenario,
-          ["SIGTERM"]
-        )
-        expect(received).toMatch(scenario.received)
-        expect(said).toEqual(scenario.said)
-        if (scenario.cut === undefined) {
-          expect(output).toMatch(/App stopped in .+, clean/)
-          expect(code).toBe(0)
-          // The slow request and some; less than the time for the drain, which is 10 seconds.
-          expect(took).toBeLessThan(8_000)
-        } else {
-          expect(output).toContain(
-            `App > HttpServer cut 1 request that had no answer after 1s: ${scenario.cut}`
-          )
-          expect(output).not.toContain("secret")
-          expect(code).toBe(1)
-          expect(took).toBeLessThan(8_000)
-        }
-      })
-    }
+/** What each client received, and what the app said about its requests; the pool closes once, after all of them. */
+const expectScenarios = (
+  expect: ExpectStatic,
+  scenarios: ReadonlyArray<Scenario>,
+  { received, said }: Awaited<ReturnType<typeof run>>
+) => {
+  for (const scenario of scenarios) {
+    const { name } = scenario
+    const own = said.filter((line) => line.startsWith(`${name}: `)).map((line) => line.slice(name.length + 2))
+    expect.soft(received.get(scenario), name).toMatch(scenario.received)
+    expect.soft(own, name).toEqual(scenario.said)
+  }
+  expect.soft(said.filter((line) => !line.includes(": "))).toEqual(["pool closes"])
+  expect.soft(said.at(-1)).toBe("pool closes")
+}
+
+const named = (scenarios: ReadonlyArray<Scenario>) => scenarios.map(({ name }) => name).join(", ")
+
+const clean = scenarios.filter(({ cut }) => cut === undefined)
+const cut = scenarios.filter(({ cut }) => cut !== undefined)
+// Without a slow request that keeps the server busy, the others alone decide how long the app lives.
+const quick = clean.filter(({ isSlow }) => isSlow === undefined)
+
+describe.concurrent.each(apps)("%s, %s", { timeout: patience * 3 }, (way, nesting) => {
+  for (const scenarios of [clean, quick]) {
+    it(`SIGTERM: ${named(scenarios)}`, async ({ expect }) => {
+      const ended = await run(start(way, nesting, "{}"), scenarios, ["SIGTERM"])
+      expectScenarios(expect, scenarios, ended)
+      expect(ended.output).toMatch(/App stopped in .+, clean/)
+      expect(ended.code).toBe(0)
+      // The slow request and some; less than the time for the drain, which is 10 seconds.
+      expect(ended.took).toBeLessThan(8_000)
+    })
+  }
+
+  it(`SIGTERM, and requests that the drain does not wait for: ${named(cut)}`, async ({ expect }) => {
+    const ended = await run(start(way, nesting, '{"drainTimeout":"1 second"}'), cut, ["SIGTERM"])
+    expectScenarios(expect, cut, ended)
+    const [, routes] = /App > HttpServer cut 3 requests that had no answer after 1s: ([^"\n]*)/.exec(
+      ended.output
+    )!
+    expect(routes!.split(", ").toSorted()).toEqual(cut.map(({ cut }) => cut).toSorted())
+    expect(ended.output).not.toContain("secret")
+    expect(ended.code).toBe(1)
+    expect(ended.took).toBeLessThan(8_000)
   })
 
-  describe.concurrent("SIGINT twice", () => {
-    for (const scenario of scenarios) {
-      it(scenario.name, async ({ expect }) => {
-        const { code, output, took } = await run(
-          start(way, nesting, '{"readinessDelay":"10 seconds"}'),
-          scenario,
-          ["SIGINT", "SIGINT"]
-        )
-        expect(output).toContain("SIGINT again: ending at once, while these had not stopped: App > ")
-        expect(code).toBe(1)
-        expect(took).toBeLessThan(8_000)
-      })
-    }
-  })
-})
-
-describe("under load", { timeout: patience * 10 }, () => {
-  it("answers each request that it has accepted, over 20 stops", async ({ expect }) => {
-    const totals = { answered: 0, refused: 0, failed: 0, handled: 0 }
-    const stopUnderLoad = async (round: number): Promise<void> => {
-      const app = start("HttpRouter", "pool-inside", '{"readinessDelay":"200 millis"}')
-      const load = startLoad(String(await listening(app)))
-      await load.says(/> loading/)
-      await sleep(200 + round * 7)
-      app.signal("SIGTERM")
-      const { code, output, said } = await app.ended()
-      const counts = JSON.parse((await load.ended()).said.at(-1)!) as Omit<typeof totals, "handled">
-      expect(output).toMatch(/App stopped in .+, clean/)
-      expect(code).toBe(0)
-      expect(counts.answered).toBeGreaterThan(20)
-      totals.answered += counts.answered
-      totals.refused += counts.refused
-      totals.failed += counts.failed
-      totals.handled += said.filter((line) => line === "handled").length
-      if (round < 20) await stopUnderLoad(round + 1)
-    }
-    await stopUnderLoad(1)
-    console.log(`20 stops under load: ${JSON.stringify(totals)}`)
-    expect(totals.failed).toBe(0)
-    expect(totals.answered).toBe(totals.handled)
-    // The load went on until nobody listened any more.
-    expect(totals.refused).toBeGreaterThan(0)
+  it(`SIGINT twice: ${named(scenarios)}`, async ({ expect }) => {
+    const { code, output, took } = await run(
+      start(way, nesting, '{"readinessDelay":"10 seconds"}'),
+      scenarios,
+      ["SIGINT", "SIGINT"]
+    )
+    expect(output).toContain("SIGINT again: ending at once, while these had not stopped: App > ")
+    expect(code).toBe(1)
+    expect(took).toBeLessThan(8_000)
   })
 })

@@ -2,11 +2,10 @@ import { assert, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import { promisify } from "node:util"
+import { bundled } from "./processes.ts"
 import "../examples/06-testing.ts"
 import "../examples/14-testing-an-app.ts"
 import "../examples/15-service-laws.ts"
-
-const arguments_ = ["--import=tsx", "--conditions=effect-services:source"]
 
 /** A log line as `INFO message`; times are noise. */
 const normalize = (output: string) =>
@@ -22,13 +21,15 @@ const normalize = (output: string) =>
 /** The others are tests, and run here. */
 const examples = readdirSync("examples").filter((file) => file.endsWith(".ts") && !/testing|laws/.test(file))
 
+const bundle = bundled(examples.map((file) => `examples/${file}`))
+
 describe.concurrent("examples", () => {
   for (const file of examples) {
     // They run in real time, and a stalled machine may cost one a tick.
     it(`${file} prints what it says`, { timeout: 40_000, retry: 2 }, async () => {
       const source = readFileSync(`examples/${file}`, "utf8")
       const [, code = "0", expected] = /\/\/ prints(?:, and exits with (\d))?:\n([^]*)/.exec(source)!
-      const run = promisify(execFile)("node", [...arguments_, `examples/${file}`], { timeout: 30_000 })
+      const run = promisify(execFile)("node", [bundle(file)], { timeout: 30_000 })
       const ended = await run.then(
         ({ stdout }) => ({ stdout, code: 0 }),
         (error: { readonly stdout: string; readonly code: unknown }) => error

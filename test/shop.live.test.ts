@@ -9,6 +9,7 @@ import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import { bundled } from "./processes.ts"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 const sample = join(root, "examples/shop/sample/orders.csv")
@@ -18,6 +19,8 @@ const badLines = [42, 88, 131, 176, 219, 260]
 /** For each wait: a start takes some seconds on a small machine, and more when the machine is busy. */
 const patience = 30_000
 
+const main = "examples/shop/main.ts"
+const shop = bundled([main])(main)
 const running = new Set<ChildProcess>()
 let dataDir = ""
 beforeEach(async () => {
@@ -29,15 +32,11 @@ afterEach(async () => {
 })
 
 const start = (env: Record<string, string>) => {
-  const child = spawn(
-    process.execPath,
-    ["--import", "tsx", "--conditions=effect-services:source", "examples/shop/main.ts"],
-    {
-      cwd: root,
-      env: { ...process.env, PORT: "0", DATA_DIR: dataDir, ...env },
-      stdio: ["ignore", "pipe", "pipe"]
-    }
-  )
+  const child = spawn(process.execPath, [shop], {
+    cwd: root,
+    env: { ...process.env, PORT: "0", DATA_DIR: dataDir, ...env },
+    stdio: ["ignore", "pipe", "pipe"]
+  })
   running.add(child)
   let log = ""
   child.stdout.on("data", (chunk) => (log += chunk))
