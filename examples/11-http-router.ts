@@ -42,7 +42,7 @@ const routes = HttpRouter.empty.pipe(
 const app = Visitor.layer("/dashboard/north", "/dashboard/west", "/ready").pipe(
   Layer.provide(HttpServer.serve(routes, named)),
   Layer.provide(Metrics.layer),
-  // With it, a stop loses no request, however the layers are nested.
+  // With it, a stop answers every request that it has accepted, however the layers are nested.
   Layer.provide(NodeHttp.layer(() => createServer(), { port: 0, host: "127.0.0.1" }))
 )
 NodeApp.runMain(app, { name: "Example" })
