@@ -222,17 +222,13 @@ class Topics implements Bus {
     Runtime.runFork(this.shared.runtime, effect)
   }
 
-  /** The topic of an event. `otherwise` stands for one that nobody has listened to yet. */
-  private topic(
-    where: string,
-    event: Event.Event<string, any>,
-    otherwise?: Topic.Topic | undefined
-  ): Topic.Topic {
+  /** The topic of an event: one that nobody has used yet is made where it is to be kept. */
+  private topic(where: string, event: Event.Event<string, any>, isKept = true): Topic.Topic {
     const known = this.topics.get(event)
     if (known !== undefined) return known
     EventCheck.check(where, event)
     if (this.names.has(event.name)) throw new DuplicateEventError({ event: event.name })
-    if (otherwise !== undefined) return otherwise
+    if (!isKept) return this.unheard
     if (this.topics.size >= this.sweepsAt) this.sweep()
     this.names.add(event.name)
     const topic = new Topic.Topic(event.name, this.shared)
@@ -258,7 +254,7 @@ class Topics implements Bus {
     deliver: (envelope: Delivery.Envelope, topic: Topic.Topic) => Effect.Effect<A>
   ): Effect.Effect<A> {
     return Effect.contextWithEffect((context: Context.Context<never>) => {
-      const topic = this.topic(`EventBus.${verb}`, event, this.holds === 0 ? this.unheard : undefined)
+      const topic = this.topic(`EventBus.${verb}`, event, this.holds > 0)
       const rejected = this.validate ? event.reject(payload) : undefined
       if (rejected !== undefined) return Effect.die(rejected)
       const envelope: Delivery.Envelope = {
