@@ -6,7 +6,6 @@ import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
 
 /** Whether a tracer may export spans: any but Effect's default. */
