@@ -18,7 +18,7 @@ import * as Owner from "./internal/lifecycle/Owner.ts"
 
 export { DuplicateEventError, EventBus } from "./internal/events/Bus.ts"
 export type { Receipt } from "./internal/events/Bus.ts"
-export type { Outcome } from "./internal/events/Delivery.ts"
+export type { Outcome } from "./internal/events/Handler.ts"
 
 /**
  * Runs all current listeners of an event, and waits until each has handled it.

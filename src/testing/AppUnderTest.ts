@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as App from "../App.ts"
 import * as EventCheck from "../internal/events/EventCheck.ts"
+import * as Handler from "../internal/events/Handler.ts"
 import { below } from "../internal/Format.ts"
 import * as Input from "../internal/Input.ts"
 import * as Latch from "../internal/Latch.ts"
@@ -141,12 +142,12 @@ const momentOf = (where: string, startsAt: DateTime.DateTime.Input): number => {
 const withSteps = (decorate: DecorateWork, bus: Bus.Bus): Bus.Bus => ({
   ...bus,
   listen: (events, spec) => {
-    const work = `listener ${EventCheck.namesOf(events)}`
+    const work = Handler.nameOf(EventCheck.namesOf(events))
     return bus.listen(events, {
       ...spec,
       handler: (payload, name) =>
         decorate(
-          { path: spec.service },
+          spec.lifetime,
           "handler",
           work,
           Effect.suspend(() => spec.handler(payload, name))

@@ -242,12 +242,11 @@ export const recording = (recorder: Recorder, bus: Bus.Bus): Bus.Bus => {
     listen: (events, spec) => {
       for (const event of events) {
         const known = recorder.listeners.get(event) ?? new Set()
-        recorder.listeners.set(event, known.add(spec.service))
+        recorder.listeners.set(event, known.add(spec.lifetime.path))
       }
       return bus.listen(events, {
         ...spec,
         answers: {
-          own: (listener) => spec.answers.own(listener),
           leaked: (event, cause) => spec.answers.leaked(event, cause),
           respond: (event) => {
             const respond = spec.answers.respond(event)
@@ -259,7 +258,7 @@ export const recording = (recorder: Recorder, bus: Bus.Bus): Bus.Bus => {
         handler: (payload, name) => {
           // The name is given to listeners of several events only. There is always a first.
           const event = events.find((one) => one.name === name) ?? events[0]!
-          const what = troubleOf(event, spec.service)
+          const what = troubleOf(event, spec.lifetime.path)
           switch (what?._tag) {
             case "Slow":
               return Effect.delay(spec.handler(payload, name), what.by)

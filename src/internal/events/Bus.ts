@@ -14,13 +14,13 @@ import type { OwnedListener } from "../lifecycle/Lifetime.ts"
 import type * as Owner from "../lifecycle/Owner.ts"
 import * as Work from "../lifecycle/Work.ts"
 import * as Spans from "../telemetry/Spans.ts"
-import * as Delivery from "./Delivery.ts"
-import { Dispatcher, type Ready } from "./Dispatcher.ts"
+import { Dispatcher, type Job } from "./Dispatcher.ts"
 import * as EventCheck from "./EventCheck.ts"
-import * as Listener from "./Listener.ts"
+import * as Handler from "./Handler.ts"
+import { type Delivery, Listener } from "./Listener.ts"
 import * as Topic from "./Topic.ts"
 
-/** The bus of this context. */
+/** The event bus that this context provides. */
 export class EventBus extends Context.Tag("effect-services/EventBus")<
   EventBus,
   {
@@ -36,7 +36,7 @@ export interface Receipt {
   readonly handled: number
   /** How many listeners failed or timed out. */
   readonly failed: number
-  readonly outcomes: ReadonlyArray<Delivery.Outcome>
+  readonly outcomes: ReadonlyArray<Handler.Outcome>
 }
 
 /** Two different events have one name, so listeners of one would miss the other. */
@@ -46,22 +46,22 @@ export class DuplicateEventError extends Data.TaggedError("DuplicateEventError")
   }
 }
 
-/** A bus, with what only the toolkit uses of it. */
+/** A bus, with the members that only the toolkit uses. */
 export interface Bus extends Context.Tag.Service<EventBus>, Owner.Bus {
-  /** Adds a listener of some events, which gets what was sent while the boot is held. */
+  /** Adds a listener of some events. During the boot, it also gets events sent earlier. */
   readonly listen: <A, E, R>(
     events: ReadonlyArray<Event.Event<string, A>>,
-    spec: Listener.Spec<A, E, R>
+    spec: Handler.Spec<A, E, R>
   ) => Effect.Effect<OwnedListener, never, R>
-  /** Keeps what is sent for listeners to come, until the returned function is called. */
+  /** Keeps events for listeners and streams to come, until the returned function is called. */
   readonly holdBoot: () => () => void
   /** Ends the streams. */
   readonly end: Effect.Effect<void>
 }
 
-/** The whole of a bus that is in the context. */
+/** A bus of the context, with its internal members. */
 export const whole = (bus: Context.Tag.Service<EventBus>): Bus =>
-  // Each is made by `make`, and those who decorate one keep its members.
+  // `make` makes every bus, and a decorator keeps the members that it does not replace.
   bus as Bus
 
 /** Makes a bus of an app. With `validate`, payloads are checked against the schemas of their events. */
@@ -115,19 +115,19 @@ class Topics implements Bus {
     this.unheard = new Topic.Topic("", this.shared)
   }
 
-  // Bound, as `{ ...bus }` is how a test decorates one.
+  // Bound, because a decorator copies them with `{ ...bus }`.
 
   readonly emit = (event: Event.Event<string, any>, payload: unknown): Effect.Effect<Receipt> =>
     this.send("emit", event, payload, (envelope, topic) => {
-      // All have accepted it before any handles it, and none waits for another.
-      const deliveries: Array<Delivery.Delivery> = []
-      const ready: Array<Ready> = []
+      // All listeners accept it before any handles it, and none waits for another.
+      const deliveries: Array<Delivery> = []
+      const jobs: Array<Job> = []
       for (const listener of topic.listeners) {
-        const { delivery, isNext } = listener.emit(envelope)
+        const { delivery, startsNow } = listener.accept(envelope)
         deliveries.push(delivery)
-        if (isNext) ready.push(delivery)
+        if (startsNow) jobs.push(delivery)
       }
-      this.shared.dispatcher.beginNow(ready)
+      this.shared.dispatcher.startAll(jobs)
       const pending = deliveries.filter(({ outcome }) => outcome === undefined)
       return pending.length === 0
         ? Effect.succeed(receipt(event.name, deliveries))
@@ -136,13 +136,13 @@ class Topics implements Bus {
 
   readonly publish = (event: Event.Event<string, any>, payload: unknown): Effect.Effect<void> =>
     this.send("publish", event, payload, (envelope, { mailboxes }) => {
-      // All mailboxes decide before the publisher waits for any, so a full one holds up no other.
+      // The event is offered to all mailboxes before the publisher waits for one, so a full one delays no other.
       const waits: Array<Effect.Effect<void>> = []
       const pulls: Array<Effect.Effect<void>> = []
       for (const mailbox of mailboxes) {
         const wait = mailbox.offer(envelope)
         if (wait !== undefined) waits.push(wait)
-        for (const subscriber of mailbox.subscribers) if (subscriber.isFree()) pulls.push(subscriber.pull)
+        for (const subscriber of mailbox.subscribers) if (subscriber.isReady) pulls.push(subscriber.pull)
       }
       const pulled =
         pulls.length === 0
@@ -159,9 +159,9 @@ class Topics implements Bus {
       if (this.hasEnded) return Stream.empty
       const live = yield* topic.streams.subscribe
       const boot = topic.boot.slice()
-      // What is sent between the two lines is in both, and comes first of all that is live.
+      // Events sent between the two lines above are in both, at the head of `live`.
       const both = new Set(boot)
-      const isNew = (sent: Delivery.Envelope) => {
+      const isNew = (sent: Handler.Envelope) => {
         if (both.has(sent)) return false
         both.clear()
         return true
@@ -173,14 +173,14 @@ class Topics implements Bus {
 
   readonly listen = <A, E, R>(
     events: ReadonlyArray<Event.Event<string, A>>,
-    spec: Listener.Spec<A, E, R>
+    spec: Handler.Spec<A, E, R>
   ): Effect.Effect<OwnedListener, never, R> =>
     Effect.map(Work.runtime<R>(), (runtime) => {
       const [first, ...rest] = Array.from(new Set(events), (event) => this.topic("Service.listen", event))
-      Delivery.validate("Service.listen", spec.options)
+      Handler.validate("Service.listen", spec.options)
       // `Service.listen` refuses an empty list.
       const topic = rest.length === 0 ? first! : Topic.joined([first!, ...rest], this.shared)
-      return new Listener.Listener(spec, topic, runtime)
+      return new Listener(spec, topic, runtime)
     })
 
   readonly holdBoot = () => {
@@ -203,7 +203,7 @@ class Topics implements Bus {
   }
 
   /** Warns, once for each event, when what nobody hears here has listeners on another bus of the app. */
-  private warnOfOther({ event, sender }: Delivery.Envelope): void {
+  private warnOfOther({ event, sender }: Handler.Envelope): void {
     if (this.warned.has(event.name)) return
     const listeners = [...this.buses].flatMap((bus) => bus.listenersOf(event))
     if (listeners.length === 0) return
@@ -246,18 +246,18 @@ class Topics implements Bus {
     this.sweepsAt = Math.max(sweepsFrom, 2 * this.topics.size)
   }
 
-  /** Checks an event, keeps it for the boot, and gives it to streams and the journal; then it is delivered. */
+  /** Checks an event, keeps it during the boot, gives it to streams and the journal, and delivers it. */
   private send<A>(
     verb: "emit" | "publish",
     event: Event.Event<string, any>,
     payload: unknown,
-    deliver: (envelope: Delivery.Envelope, topic: Topic.Topic) => Effect.Effect<A>
+    deliver: (envelope: Handler.Envelope, topic: Topic.Topic) => Effect.Effect<A>
   ): Effect.Effect<A> {
     return Effect.contextWithEffect((context: Context.Context<never>) => {
       const topic = this.topic(`EventBus.${verb}`, event, this.holds > 0)
       const rejected = this.validate ? event.reject(payload) : undefined
       if (rejected !== undefined) return Effect.die(rejected)
-      const envelope: Delivery.Envelope = {
+      const envelope: Handler.Envelope = {
         event,
         payload,
         span: Spans.current(context),
@@ -281,7 +281,7 @@ class Topics implements Bus {
 
   private journaled(
     kind: "EventEmitted" | "EventPublished",
-    { event, payload, sender }: Delivery.Envelope,
+    { event, payload, sender }: Handler.Envelope,
     topic: Topic.Topic
   ): Effect.Effect<void> {
     return this.shared.journal.append({
@@ -294,8 +294,8 @@ class Topics implements Bus {
   }
 }
 
-/** Waits until all of these have an outcome. */
-const outcomesOf = (pending: ReadonlyArray<Delivery.Delivery>): Effect.Effect<void> =>
+/** Waits until all these deliveries have an outcome. */
+const outcomesOf = (pending: ReadonlyArray<Delivery>): Effect.Effect<void> =>
   Effect.async<void>((resume) => {
     let left = 1
     const settled = () => {
@@ -304,15 +304,15 @@ const outcomesOf = (pending: ReadonlyArray<Delivery.Delivery>): Effect.Effect<vo
     for (const delivery of pending) {
       if (delivery.outcome !== undefined) continue
       left++
-      delivery.tell = settled
+      delivery.onOutcome = settled
     }
     settled()
   }, Latch.ours)
 
-const receipt = (event: string, deliveries: ReadonlyArray<Delivery.Delivery>): Receipt => {
+const receipt = (event: string, deliveries: ReadonlyArray<Delivery>): Receipt => {
   let handled = 0
   let failed = 0
-  const outcomes: Array<Delivery.Outcome> = []
+  const outcomes: Array<Handler.Outcome> = []
   for (const { outcome } of deliveries) {
     if (outcome === undefined) continue
     outcomes.push(outcome)

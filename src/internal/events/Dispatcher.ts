@@ -1,4 +1,4 @@
-/** Begins deliveries: emitted events at once, published ones in a later turn. */
+/** Starts deliveries: of emitted events at once, of published ones in a later turn. */
 import type * as Work from "../lifecycle/Work.ts"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -6,27 +6,31 @@ import * as Effect from "effect/Effect"
 import * as AsyncContext from "../AsyncContext.ts"
 import * as Monotonic from "../Monotonic.ts"
 
-/** Something that is ready to begin. */
-export interface Ready {
-  /** Begins it, and gives what is left to do for that, if anything. */
-  readonly begin: () => Effect.Effect<void> | undefined
+/** A delivery, or a consumer that has more to take. */
+export interface Job {
+  /** Starts it. Returns what the dispatcher must run before the next job, if anything. */
+  readonly start: () => Effect.Effect<void> | undefined
 }
 
-/** How long deliveries may go on in one turn before timers, sockets and signals get theirs. */
+/** How long a turn may last before the event loop runs its timers, sockets and signals: too short for anyone to notice. */
 const longestTurnMillis = 10
+
+/** The clock is read once per so many jobs, since a reading costs about as much as a small handler. */
+const jobsPerReading = 4
 
 export class Dispatcher {
   private readonly runtime: Work.RunRuntime<never>
   private readonly clock: Clock.Clock
-  /** That of the bus, whoever publishes what the turn is for. */
+  /** That of the bus, whoever publishes the event that starts a turn. */
   private readonly asyncContext = AsyncContext.capture()
-  private now: Array<Ready> | undefined = undefined
-  private later: Array<Ready> = []
-  /** What is taken first, in reverse: to shift a long array is dear. */
-  private batch: Array<Ready> = []
-  private isTurn = false
+  /** The jobs that `startAll` is starting. */
+  private starting: Array<Job> | undefined = undefined
+  private queue: Array<Job> = []
+  /** The head of the queue, last first: `shift` on a long array is slow. */
+  private head: Array<Job> = []
+  private hasTurn = false
   private turnEnds = 0
-  private begun = 0
+  private started = 0
 
   /** Turns are fibers of this runtime. */
   constructor(runtime: Work.RunRuntime<never>, clock: Clock.Clock) {
@@ -35,29 +39,29 @@ export class Dispatcher {
   }
 
   /**
-   * Begins all of these now, on the caller's stack. What one of them emits in
-   * turn begins after them: each event reaches all its listeners before what
-   * follows from it does, and the stack does not grow.
+   * Starts all of these jobs now, on the caller's stack. Jobs that a handler adds
+   * start after them: each event reaches all its listeners before the events that
+   * follow from it do, and the stack stays flat.
    */
-  beginNow(all: Array<Ready>): void {
-    if (this.now !== undefined) return void this.now.push(...all)
-    this.now = all
+  startAll(jobs: Array<Job>): void {
+    if (this.starting !== undefined) return void this.starting.push(...jobs)
+    this.starting = jobs
     let next = 0
     try {
-      // The array grows while they begin.
-      while (next < all.length) all[next++]!.begin()
+      // The array grows meanwhile. `next` is within it.
+      while (next < jobs.length) jobs[next++]!.start()
     } finally {
-      this.now = undefined
-      // Only where the stack is full, or a supervisor throws.
-      for (const ready of all.slice(next)) this.beginLater(ready)
+      this.starting = undefined
+      // Only after a stack overflow or a supervisor that throws.
+      for (const job of jobs.slice(next)) this.enqueue(job)
     }
   }
 
-  /** Begins this in a later turn, in order. One fiber takes the turn for all that is ready by then. */
-  beginLater(ready: Ready): void {
-    this.later.push(ready)
-    if (this.isTurn) return
-    this.isTurn = true
+  /** FIFO queue. One fiber, the turn, starts all jobs that are in it by then. */
+  enqueue(job: Job): void {
+    this.queue.push(job)
+    if (this.hasTurn) return
+    this.hasTurn = true
     this.asyncContext(() => this.runtime.fork(this.runtime.runtime.context, this.turn, { immediate: false }))
   }
 
@@ -65,8 +69,8 @@ export class Dispatcher {
     this.turnEnds = Monotonic.unsafeMillis(this.clock) + longestTurnMillis
     return Effect.whileLoop({
       while: () => {
-        this.isTurn = this.batch.length > 0 || this.later.length > 0
-        return this.isTurn
+        this.hasTurn = this.head.length > 0 || this.queue.length > 0
+        return this.hasTurn
       },
       body: () => this.next(),
       step: () => {}
@@ -74,23 +78,22 @@ export class Dispatcher {
   })
 
   private next(): Effect.Effect<void> {
-    if (++this.begun % 4 === 0) {
+    if (++this.started % jobsPerReading === 0) {
       const now = Monotonic.unsafeMillis(this.clock)
       if (now > this.turnEnds) {
         this.turnEnds = now + longestTurnMillis
         return this.clock.sleep(Duration.zero)
       }
     }
-    return this.take().begin() ?? Effect.void
+    return this.dequeue().start() ?? Effect.void
   }
 
-  /** The first that is ready. */
-  private take(): Ready {
-    if (this.batch.length === 0) {
-      this.batch = this.later.toReversed()
-      this.later = []
+  private dequeue(): Job {
+    if (this.head.length === 0) {
+      this.head = this.queue.toReversed()
+      this.queue = []
     }
-    // `turn` has looked.
-    return this.batch.pop()!
+    // `turn` has seen that there is one.
+    return this.head.pop()!
   }
 }

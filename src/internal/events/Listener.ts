@@ -1,204 +1,145 @@
-/** One listener of one event or several: delivers emitted events at once, and published ones from its mailbox. */
+/**
+ * A listener of one event or several, and its deliveries: each is one run of the
+ * handler, in a fiber of its own. Published events reach it through its `Consumer`.
+ */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Latch from "../Latch.ts"
 import * as Monotonic from "../Monotonic.ts"
-import type { OwnedListener } from "../lifecycle/Lifetime.ts"
+import * as Lifetime from "../lifecycle/Lifetime.ts"
 import * as Work from "../lifecycle/Work.ts"
 import type { ListenerStatus } from "../status/ServiceStatus.ts"
 import type * as Metrics from "../telemetry/Metrics.ts"
-import * as Delivery from "./Delivery.ts"
-import type { Dispatcher, Ready } from "./Dispatcher.ts"
-import * as Mailbox from "./Mailbox.ts"
+import { Consumer, type KeyQueue } from "./Consumer.ts"
+import type { Dispatcher, Job } from "./Dispatcher.ts"
+import * as Handler from "./Handler.ts"
+import type * as Mailbox from "./Mailbox.ts"
 
-/** Where a listener listens. */
+/** One topic, or several as one, as a listener sees it. */
 export interface Topic {
   /** The name of its event, or of several. */
   readonly event: string
   /** The listeners that emitted events go to. */
   readonly listeners: Record<"add" | "delete", (listener: Listener<any, any, any>) => unknown>
-  /** The mailbox of a listener with these settings. */
+  /** The mailbox for listeners with these settings. */
   readonly mailbox: (settings: Mailbox.Settings) => Mailbox.Mailbox
-  /** What was sent during the boot, before the listener was there. */
-  readonly boot: ReadonlyArray<Delivery.Envelope>
+  /** Events sent earlier in the boot. */
+  readonly boot: ReadonlyArray<Handler.Envelope>
   readonly dispatcher: Dispatcher
 }
 
-/** What `listen` needs to know of the service besides what is delivered. */
-export interface Spec<Payload, E, R> extends Delivery.Spec<Payload, E, R> {
-  readonly answers: Delivery.Answers<E, R> & {
-    /** Registers the listener. Throws when the service takes none any more. */
-    readonly own: (listener: OwnedListener) => void
-  }
-}
-
-export class Listener<Payload, E, R>
-  implements OwnedListener, Mailbox.Subscriber, Delivery.Recipient<Payload, E, R>, Ready
-{
-  readonly spec: Spec<Payload, E, R>
+export class Listener<Payload, E, R> implements Lifetime.OwnedListener {
+  readonly spec: Handler.Spec<Payload, E, R>
   readonly runtime: Work.RunRuntime<R>
-  readonly record: Counters
-  private readonly topic: Topic
-  private readonly subscription: Mailbox.Subscription
+  readonly counters: Counters
+  readonly topic: Topic
+  private readonly consumer: Consumer
   private state: "open" | "closed" | "abandoned" = "open"
-  /** One for all deliveries that the same work waits for: most are awaited by none. */
+  /** Shared by consecutive deliveries that the same work waits for. Most are awaited by none. */
   private work: Work.Work | undefined = undefined
-  /** How many deliveries have not ended, and those of them that wait, for something or for their turn. */
+  /** Deliveries that have not started. */
+  private queued = 0
+  /** Deliveries that have not ended. */
   private active = 0
-  private deliveries: Set<Delivery.Delivery> | undefined = undefined
-  private handledAtOnce: Delivery.Outcome | undefined = undefined
-  /** How many deliveries have not begun. */
-  private unbegun = 0
-  /** How many published events are being handled, or about to be. */
-  private consuming = 0
-  /** Published events that wait, in order. A `PubSub` shows nothing before it is taken. */
-  private waiting: Set<Delivery.Envelope> | undefined = undefined
-  /** Events to deliver before those of the mailbox: of the boot, or what the mailbox held when it was left. */
-  private backlog: Array<Delivery.Envelope> = []
-  /** Events whose ordering key is busy, by key. */
-  private busy: Map<unknown, Array<Delivery.Envelope>> | undefined = undefined
-  private heldCount = 0
-  /** Whether it waits for a turn of the dispatcher to take more. */
-  private isPulling = false
-  private backpressure: Mailbox.Backpressure | undefined = undefined
-  /** Opens when it is closed and has handled all. */
+  /** Those of them that do not end in the turn in which they were made. */
+  private suspended: Set<Delivery> | undefined = undefined
+  private handledAtOnce: Handler.Outcome | undefined = undefined
+  /** Opens when the listener is closed and has handled all it had accepted. */
   private finished: Latch.Latch | undefined = undefined
 
-  /** Subscribes. What was sent during the boot is handled first. */
-  constructor(spec: Spec<Payload, E, R>, topic: Topic, runtime: Work.RunRuntime<R>) {
+  /** Registers the listener with its service, and subscribes it. Throws `ServiceStoppedError`. */
+  constructor(spec: Handler.Spec<Payload, E, R>, topic: Topic, runtime: Work.RunRuntime<R>) {
+    const { lifetime } = spec
     this.spec = spec
     this.topic = topic
     this.runtime = runtime
-    this.record = new Counters(spec.lifetime, spec.lifetime.metrics.listener(topic.event))
-    // In one synchronous step, so that no event and no stop comes in between.
-    spec.answers.own(this)
+    this.counters = new Counters(lifetime, lifetime.metrics.listener(topic.event))
+    // One synchronous step, so that no event and no stop comes in between.
+    Lifetime.admit(lifetime, "listeners", Handler.nameOf(topic.event))
+    lifetime.listeners.add(this)
     topic.listeners.add(this)
-    const { capacity = 256, onFull = "wait" } = spec.options
-    this.subscription = topic.mailbox({ capacity, onFull }).subscribe(this)
-    if (topic.boot.length > 0) {
-      for (const envelope of topic.boot) this.expect(envelope)
-      this.backlog = topic.boot.toReversed()
-      this.pullLater()
-    }
+    this.consumer = new Consumer(this)
   }
 
   get source(): object {
     return this
   }
 
-  /** Accepts an emitted event. `isNext` tells whether the delivery is to begin now; otherwise it will in its turn. */
-  emit(envelope: Delivery.Envelope): { readonly delivery: Delivery.Delivery; readonly isNext: boolean } {
-    const isNext = this.unbegun === 0
-    const delivery = this.deliver(envelope, false, undefined)
-    // What was published to it before begins first.
-    if (!isNext) {
-      this.waits(delivery)
-      this.topic.dispatcher.beginLater(delivery)
-    }
-    return { delivery, isNext }
-  }
-
-  // As a subscriber of its mailbox.
-
-  expect(envelope: Delivery.Envelope): void {
-    this.waiting ??= new Set()
-    this.waiting.add(envelope)
-    if (!this.isFree()) this.record.queued(this.waiting.size)
-  }
-
-  lose(which: Delivery.Envelope | "oldest"): void {
-    const [oldest] = this.waiting ?? []
-    const envelope = which === "oldest" ? oldest : which
-    if (envelope === undefined) return
-    this.withdraw(envelope)
-    this.record.dropped(1)
-    this.spec.lifetime.run(this.reporting().lost)
-  }
-
-  withdraw(envelope: Delivery.Envelope): void {
-    if (this.waiting?.delete(envelope) !== true) return
-    // Of what is held back, the oldest goes first.
-    if (this.heldCount > 0) this.unhold(envelope)
-    this.record.queued(this.waiting.size)
-  }
-
-  held(): number {
-    return this.heldCount
-  }
-
-  isFull(capacity: number): boolean {
-    return (this.waiting?.size ?? 0) > capacity
-  }
-
-  isFree(): boolean {
-    return !this.isPulling && this.mayTake > 0 && this.state !== "abandoned"
-  }
-
-  waitsForRoom<A>(wait: Effect.Effect<A>): Effect.Effect<A> {
-    return this.reporting().waiting(wait)
-  }
-
-  get pull(): Effect.Effect<void> {
-    return Effect.suspend(
-      () => this.take((delivery) => this.topic.dispatcher.beginLater(delivery)) ?? Effect.void
-    )
-  }
-
-  /** A turn of the dispatcher. */
-  begin(): Effect.Effect<void> | undefined {
-    return this.take((delivery) => delivery.begin())
-  }
-
-  // As the recipient of its deliveries.
-
   get isAbandoned(): boolean {
     return this.state === "abandoned"
   }
 
-  begins(): void {
-    this.unbegun--
-  }
-
-  waits(delivery: Delivery.Delivery): void {
-    this.deliveries ??= new Set()
-    this.deliveries.add(delivery)
-  }
-
-  handledIn(millis: number): Delivery.Outcome {
-    const { service } = this.spec
-    // Most take no time.
-    if (millis > 0) return Delivery.handled(service, millis)
-    return (this.handledAtOnce ??= Delivery.handled(service, 0))
-  }
-
-  ended(delivery: Delivery.Delivery): void {
-    this.active--
-    this.deliveries?.delete(delivery)
-    if (delivery.isPublished) {
-      this.consuming--
-      this.free(delivery.key)
-      if ((this.waiting?.size ?? 0) > 0) this.pullLater()
+  /** Accepts an emitted event. Unless `startsNow`, its delivery is queued: events published earlier start first. */
+  accept(envelope: Handler.Envelope): { readonly delivery: Delivery; readonly startsNow: boolean } {
+    const startsNow = this.queued === 0
+    const delivery = this.deliver(envelope, envelope.sender, undefined)
+    if (!startsNow) {
+      this.suspends(delivery)
+      this.topic.dispatcher.enqueue(delivery)
     }
+    return { delivery, startsNow }
+  }
+
+  /** Makes the delivery of an event that has been accepted. A published one is in the queue of its ordering key. */
+  deliver(
+    envelope: Handler.Envelope,
+    awaitedBy: Work.Work | undefined,
+    published: KeyQueue | undefined
+  ): Delivery {
+    if (this.work === undefined || this.work.awaitedBy !== awaitedBy) {
+      const { owner, path } = this.spec.lifetime
+      this.work = new Work.Work(path, owner, this, awaitedBy)
+    }
+    this.active++
+    this.queued++
+    return new Delivery(this, envelope, this.work, published)
+  }
+
+  // For its deliveries.
+
+  starts(): void {
+    this.queued--
+  }
+
+  suspends(delivery: Delivery): void {
+    this.suspended ??= new Set()
+    this.suspended.add(delivery)
+  }
+
+  /** Counts a success, and returns its outcome. */
+  handled(millis: number): Handler.Outcome {
+    this.counters.handled()
+    // Most handlers take less than a millisecond: they share one outcome.
+    if (millis > 0) return handledIn(this.spec.lifetime.path, millis)
+    return (this.handledAtOnce ??= handledIn(this.spec.lifetime.path, 0))
+  }
+
+  ended(delivery: Delivery): void {
+    this.active--
+    this.suspended?.delete(delivery)
+    if (delivery.published !== undefined) this.consumer.ended(delivery.published)
     this.finishIfDone()
   }
 
-  // As owned by its service.
+  // For its service.
 
   close(): void {
     this.topic.listeners.delete(this)
     if (this.state !== "open") return
     this.state = "closed"
-    const left = this.subscription.leave().filter((envelope) => this.waiting?.has(envelope) === true)
-    this.backlog = [...left.toReversed(), ...this.backlog]
-    if (left.length > 0) this.pullLater()
+    this.consumer.close()
     this.finishIfDone()
   }
 
   get drain(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.close()
-      const isDone = this.isDone
-      return Effect.zipRight(isDone ? Effect.void : (this.finished ??= Latch.make()).await, this.reported)
+      const done = this.isDone ? Effect.void : (this.finished ??= Latch.make()).await
+      return Effect.zipRight(done, this.consumer.report(0))
     })
   }
 
@@ -206,186 +147,187 @@ export class Listener<Payload, E, R>
     return Effect.suspend(() => {
       this.close()
       const isCaller = Work.isOf(caller, this)
-      // Only once: a later call finds nothing left to count.
-      const unhandled =
-        this.state === "abandoned" ? 0 : (this.waiting?.size ?? 0) + (isCaller ? 0 : this.consuming)
+      const unhandled = this.isAbandoned ? 0 : this.consumer.abandon(isCaller)
       this.state = "abandoned"
-      this.waiting = undefined
-      this.backlog = []
-      this.busy = undefined
-      this.heldCount = 0
-      if (unhandled > 0) this.record.dropped(unhandled)
-      this.record.queued(0)
-      for (const delivery of this.deliveries ?? []) {
+      for (const delivery of this.suspended ?? []) {
         delivery.abandon()
         if (!isCaller) delivery.interrupt()
       }
-      const told = unhandled === 0 ? Effect.void : this.reporting().abandoned(unhandled)
-      return Effect.zipRight(this.reported, told)
+      return this.consumer.report(unhandled)
     })
   }
 
   unfinished(): ReadonlyArray<string> {
-    return this.isDone ? [] : [`listener ${this.topic.event}`]
+    return this.isDone ? [] : [Handler.nameOf(this.topic.event)]
   }
 
   status(): ListenerStatus {
-    const [oldest] = this.waiting ?? []
-    return this.record.status(this.topic.event, oldest?.at)
+    return this.counters.status(this.topic.event, this.consumer.oldestAt)
   }
 
-  private get isDone(): boolean {
-    return this.active === 0 && (this.waiting?.size ?? 0) === 0
-  }
-
-  private finishIfDone(): void {
+  finishIfDone(): void {
     if (this.state !== "open" && this.isDone) this.finished?.unsafeOpen()
   }
 
-  private pullLater(): void {
-    if (this.isPulling || this.mayTake <= 0 || this.state === "abandoned") return
-    this.isPulling = true
-    this.topic.dispatcher.beginLater(this)
+  private get isDone(): boolean {
+    return this.active === 0 && this.consumer.size === 0
+  }
+}
+
+/** The delivery of one event to one listener. */
+export class Delivery implements Job, Work.RunOwner {
+  /** The queue of a published event's ordering key. Undefined for an emitted event, whose emitter waits. */
+  readonly published: KeyQueue | undefined
+  /** Undefined until it is settled. */
+  outcome: Handler.Outcome | undefined = undefined
+  /** Called once, when the outcome is set. */
+  onOutcome: (() => void) | undefined = undefined
+  isInterrupted = false
+  private readonly listener: Listener<any, any, any>
+  private readonly envelope: Handler.Envelope
+  private readonly work: Work.Work
+  /** The outcome of the last attempt. */
+  private attempted: Handler.Outcome | undefined = undefined
+  private fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined = undefined
+
+  constructor(
+    listener: Listener<any, any, any>,
+    envelope: Handler.Envelope,
+    work: Work.Work,
+    published: KeyQueue | undefined
+  ) {
+    this.listener = listener
+    this.envelope = envelope
+    this.work = work
+    this.published = published
   }
 
-  /** How many published events it may take now. What an ordering key holds back is bounded by `capacity`. */
-  private get mayTake(): number {
-    const { capacity = 256, concurrency = 1 } = this.spec.options
-    return Math.min(concurrency - this.consuming, capacity - this.heldCount)
-  }
-
-  /** Takes what it may handle now, and has it begun. */
-  private take(begin: (delivery: Delivery.Delivery) => void): Effect.Effect<void> | undefined {
-    this.isPulling = false
-    this.consumeBacklog(begin)
-    if (this.mayTake <= 0 || this.subscription.isEmpty) return this.taken()
-    return Effect.map(this.subscription.take(Math.max(this.batchSize, this.mayTake)), (taken) => {
-      this.backlog = [...taken].toReversed()
-      this.consumeBacklog(begin)
-      // Of what was taken, some may have ended already, or be held back for its key.
-      if (this.backlog.length > 0 || !this.subscription.isEmpty) this.pullLater()
-      this.taken()
-    })
-  }
-
-  /** Handlers that do not wait are run in batches. What a batch leaves over has left the mailbox, which then has room for more. */
-  private get batchSize(): number {
-    const { capacity = 256, onFull = "wait", orderingKey } = this.spec.options
-    return onFull === "wait" && orderingKey === undefined ? Math.floor(capacity / 16) : 1
-  }
-
-  private consumeBacklog(begin: (delivery: Delivery.Delivery) => void): void {
-    while (this.mayTake > 0) {
-      const envelope = this.backlog.pop()
-      if (envelope === undefined) return
-      this.consume(envelope, begin)
-    }
-  }
-
-  private taken(): undefined {
-    this.record.queued(this.waiting?.size ?? 0)
-    this.finishIfDone()
+  /** Forks the run into the listener's service, and runs it until it first waits. */
+  start(): undefined {
+    const { listener } = this
+    const now = Monotonic.unsafeMillis(listener.spec.lifetime.clock)
+    listener.starts()
+    if (this.published !== undefined) listener.counters.waited(this.envelope.at, now)
+    const run = new Work.Run(this.work, listener.runtime.runtime.context, this)
+    const { context } = run
+    const fiber = listener.runtime.fork(context, this.handle(run, now))
+    const exit = fiber.unsafePoll()
+    if (exit !== null) return this.ended(exit)
+    this.fiber = fiber
+    listener.suspends(this)
+    fiber.addObserver((exit) => this.ended(exit))
     return undefined
   }
 
-  /** Begins with a published event, or holds it back while its key is busy. */
-  private consume(envelope: Delivery.Envelope, begin: (delivery: Delivery.Delivery) => void): void {
-    // Its publisher may have withdrawn it.
-    if (this.waiting?.has(envelope) !== true) return
-    const { orderingKey } = this.spec.options
-    if (orderingKey === undefined) return begin(this.published(envelope, undefined))
-    const key = keyOf(orderingKey, envelope)
-    const held = (this.busy ??= new Map()).get(key)
-    if (held === undefined) {
-      this.busy.set(key, [])
-      return begin(this.published(envelope, key))
-    }
-    held.push(envelope)
-    this.heldCount++
+  /** Interrupts the handler, or ends a delivery that has not started as soon as it does. Does not wait. */
+  interrupt(): void {
+    this.isInterrupted = true
+    this.fiber?.unsafeInterruptAsFork(FiberId.none)
   }
 
-  private published(envelope: Delivery.Envelope, key: unknown): Delivery.Delivery {
-    this.waiting?.delete(envelope)
-    this.consuming++
-    return this.deliver(envelope, true, key)
+  /** Settles the outcome, so that an emitter no longer waits for the handler. */
+  abandon(): void {
+    this.settleAs(interrupted(this.listener.spec.lifetime.path))
   }
 
-  /** The key is free: the next event that it held back follows. */
-  private free(key: unknown): void {
-    const held = this.busy?.get(key)
-    if (held === undefined) return
-    let next = held.shift()
-    while (next !== undefined && this.waiting?.has(next) !== true) next = held.shift()
-    if (next === undefined) return void this.busy?.delete(key)
-    this.heldCount--
-    this.topic.dispatcher.beginLater(this.published(next, key))
+  private ended(exit: Exit.Exit<unknown, unknown>): undefined {
+    const { answers, lifetime } = this.listener.spec
+    // The run answers failures of the handler: what is left is a failure of its cleanup after an interruption.
+    if (Exit.isFailure(exit) && !Cause.isInterruptedOnly(exit.cause))
+      lifetime.run(answers.leaked(this.envelope.event.name, exit.cause))
+    this.settleAs(this.attempted ?? interrupted(lifetime.path))
+    this.listener.ended(this)
+    return undefined
   }
 
-  private unhold(envelope: Delivery.Envelope): void {
-    for (const held of this.busy?.values() ?? []) {
-      const index = held.indexOf(envelope)
-      if (index < 0) continue
-      held.splice(index, 1)
-      this.heldCount--
-      return
-    }
+  private settleAs(outcome: Handler.Outcome): void {
+    if (this.outcome !== undefined) return
+    this.outcome = outcome
+    this.onOutcome?.()
   }
 
-  private deliver(envelope: Delivery.Envelope, isPublished: boolean, key: unknown): Delivery.Delivery {
-    const work = this.workFor(isPublished ? undefined : envelope.sender)
-    this.active++
-    this.unbegun++
-    return new Delivery.Delivery(this, envelope, work, isPublished, key)
+  private handle(run: Work.Run, startedAt: number): Effect.Effect<unknown, unknown, any> {
+    if (this.isInterrupted || this.listener.isAbandoned) return Effect.interrupt
+    return run.perform(Handler.effectOf(this.listener.spec, this.envelope), (exit) =>
+      this.settle(run, exit, startedAt, undefined)
+    )
   }
 
-  private workFor(awaitedBy: Work.Work | undefined): Work.Work {
-    if (this.work !== undefined && this.work.awaitedBy === awaitedBy) return this.work
-    const { owner } = this.spec.lifetime
-    return (this.work = new Work.Work(this.spec.service, owner, this, awaitedBy))
+  private settle(
+    run: Work.Run,
+    exit: Exit.Exit<unknown, any>,
+    startedAt: number,
+    responded: Handler.Respond<any, any> | undefined
+  ): Effect.Effect<unknown, unknown, any> {
+    const { counters, spec } = this.listener
+    const { clock } = spec.lifetime
+    const millis = Math.round(Monotonic.unsafeMillis(clock) - startedAt)
+    if (Exit.isSuccess(exit)) return this.handled(millis)
+    if (this.isInterrupted) return exit
+    const { cause } = exit
+    this.attempted = outcomeOf(spec.lifetime.path, millis, cause)
+    if (this.attempted._tag !== "Interrupted") counters.failed()
+    const respond = responded ?? spec.answers.respond(this.envelope.event.name)
+    return Effect.flatMap(run.afterwards(respond(cause, millis)), (isAgain) => {
+      if (!isAgain) return Effect.void
+      const again = Monotonic.unsafeMillis(clock)
+      return run.again(Handler.effectOf(spec, this.envelope), (next) =>
+        this.settle(run, next, again, respond)
+      )
+    })
   }
 
-  private reporting(): Mailbox.Backpressure {
-    return (this.backpressure ??= new Mailbox.Backpressure(this.spec.lifetime, this.topic.event))
-  }
-
-  private get reported(): Effect.Effect<void> {
-    return this.backpressure?.end ?? Effect.void
-  }
-}
-
-/** The key of an event or, where it cannot be computed, one of its own: the delivery then fails. */
-const keyOf = (orderingKey: (payload: any) => unknown, envelope: Delivery.Envelope): unknown => {
-  try {
-    return orderingKey(envelope.payload)
-  } catch {
-    return envelope
+  private handled(millis: number): Effect.Effect<void> {
+    const { event, payload } = this.envelope
+    const { owner, path } = this.listener.spec.lifetime
+    const { journal } = owner.shared
+    const outcome = this.listener.handled(millis)
+    this.attempted = outcome
+    if (!journal.reads("EventHandled")) return Effect.void
+    const { took } = outcome
+    return journal.append({ _tag: "EventHandled", service: path, event: event.name, took, payload })
   }
 }
 
-/** The counters of a listener, which its metrics follow. */
+/** The outcome of a handler that failed. */
+const outcomeOf = (service: string, millis: number, cause: Cause.Cause<unknown>): Handler.Outcome => {
+  const at = { service, took: Duration.millis(millis) }
+  if (Handler.isTimeout(cause)) return Handler.Outcome.TimedOut(at)
+  return Cause.isInterruptedOnly(cause)
+    ? Handler.Outcome.Interrupted(at)
+    : Handler.Outcome.Failed({ ...at, cause })
+}
+
+const handledIn = (service: string, millis: number): Handler.Outcome =>
+  Handler.Outcome.Handled({ service, took: Duration.millis(millis) })
+
+/** The outcome of a delivery that was interrupted, or did not start, because the service stops. */
+const interrupted = (service: string): Handler.Outcome =>
+  Handler.Outcome.Interrupted({ service, took: Duration.zero })
+
+/** The counters of a listener, and the metrics that follow them. */
 class Counters {
-  private readonly lifetime: Spec<any, any, any>["lifetime"]
+  private readonly lifetime: Lifetime.Lifetime
   private readonly metrics: Metrics.OfListener
   private countHandled = 0
   private countFailed = 0
   private countDropped = 0
   private countQueued = 0
 
-  constructor(lifetime: Spec<any, any, any>["lifetime"], metrics: Metrics.OfListener) {
+  constructor(lifetime: Lifetime.Lifetime, metrics: Metrics.OfListener) {
     this.lifetime = lifetime
     this.metrics = metrics
   }
 
   status(event: string, oldestAt: number | undefined): ListenerStatus {
-    const lag =
-      oldestAt === undefined ? 0 : this.waited(oldestAt, Monotonic.unsafeMillis(this.lifetime.clock))
+    const now = Monotonic.unsafeMillis(this.lifetime.clock)
     return {
       event,
       handled: this.countHandled,
       failed: this.countFailed,
       queued: this.countQueued,
       dropped: this.countDropped,
-      lag: Duration.millis(lag)
+      lag: Duration.millis(oldestAt === undefined ? 0 : lagOf(oldestAt, now))
     }
   }
 
@@ -414,15 +356,13 @@ class Counters {
     this.changed()
   }
 
-  taken(sentAt: number, now: number): void {
-    this.metrics.waited(this.waited(sentAt, now))
-  }
-
-  private waited(sentAt: number, now: number): number {
-    return Math.max(0, Math.round(now - sentAt))
+  waited(sentAt: number, now: number): void {
+    this.metrics.waited(lagOf(sentAt, now))
   }
 
   private changed(): void {
     this.lifetime.owner.shared.changes.note()
   }
 }
+
+const lagOf = (sentAt: number, now: number): number => Math.max(0, Math.round(now - sentAt))

@@ -15,7 +15,7 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Throttle from "../journal/Throttle.ts"
 import type { Lifetime } from "../lifecycle/Lifetime.ts"
-import type { Envelope } from "./Delivery.ts"
+import type { Envelope } from "./Handler.ts"
 
 /** How many events may wait, and what happens when as many do. */
 export interface Settings {
@@ -23,31 +23,31 @@ export interface Settings {
   readonly onFull: "wait" | "dropOldest" | "dropNewest"
 }
 
-/** A listener, as its mailbox sees it. */
+/** The consumer of a listener, as its mailbox sees it. */
 export interface Subscriber {
-  /** Events wait for their turn that it has taken already: they count for `capacity`. */
-  readonly held: () => number
-  /** An event waits for it. */
-  readonly expect: (envelope: Envelope) => void
-  /** An event that waited for it was dropped: the oldest, or this one. */
-  readonly lose: (envelope: Envelope | "oldest") => void
-  /** A publisher no longer waits for room for this event. */
-  readonly withdraw: (envelope: Envelope) => void
-  /** Takes what it can handle now. */
-  readonly pull: Effect.Effect<void>
+  /** How many events wait for it, in the mailbox or outside. */
+  readonly size: number
+  /** How many events it has taken and holds back for an ordering key: they count towards `capacity`. */
+  readonly heldBack: number
   /** Whether it can handle an event now. */
-  readonly isFree: () => boolean
-  /** Whether so many events wait for it. */
-  readonly isFull: (capacity: number) => boolean
-  /** Runs a publisher's wait, and reports one that takes long. */
-  readonly waitsForRoom: <A>(wait: Effect.Effect<A>) => Effect.Effect<A>
+  readonly isReady: boolean
+  /** An event is offered to it. */
+  readonly expect: (envelope: Envelope) => void
+  /** An event that waited for it is dropped: the oldest, or this one. */
+  readonly drop: (envelope: Envelope | "oldest") => void
+  /** The publisher was interrupted before there was room for this event. */
+  readonly withdraw: (envelope: Envelope) => void
+  /** Takes as many events as it can handle now. */
+  readonly pull: Effect.Effect<void>
+  /** Runs a publisher's wait for room, and reports a long one. */
+  readonly reportWait: <A>(wait: Effect.Effect<A>) => Effect.Effect<A>
 }
 
 export class Mailbox {
   readonly subscribers = new Set<Subscriber>()
   private readonly settings: Settings
   private readonly runtime: Runtime.Runtime<never>
-  /** Opened with the first event: most listeners only ever receive emitted ones. */
+  /** Made for the first published event: most listeners only receive emitted ones. */
   private pubsub: PubSub.PubSub<Envelope> | undefined = undefined
   private readonly unopened = new Set<Subscription>()
   /** Events whose publishers wait for room, in order. */
@@ -63,21 +63,22 @@ export class Mailbox {
   }
 
   /**
-   * Offers an event to the subscribers. Decided at once, in the order in which
-   * events are offered. Gives how to wait for room, if the publisher has to.
+   * Offers an event to all subscribers. Whether it is accepted, dropped or has to
+   * wait is decided synchronously, in the order of the calls. Returns the wait for
+   * room, if the publisher has to wait.
    */
   offer(envelope: Envelope): Effect.Effect<void> | undefined {
     if (this.subscribers.size === 0) return undefined
     for (const subscriber of this.subscribers) subscriber.expect(envelope)
     const pubsub = this.open()
-    const isFull = this.isFullWithHeld(pubsub)
+    const isFull = this.isFullWithHeldBack(pubsub)
     if (!isFull && pubsub.unsafeOffer(envelope)) return undefined
     switch (this.settings.onFull) {
       case "dropNewest":
-        for (const subscriber of this.subscribers) subscriber.lose(envelope)
+        for (const subscriber of this.subscribers) subscriber.drop(envelope)
         return undefined
       case "dropOldest":
-        for (const subscriber of this.subscribers) subscriber.lose("oldest")
+        for (const subscriber of this.subscribers) subscriber.drop("oldest")
         // A sliding PubSub takes it at once.
         Effect.runSync(PubSub.publish(pubsub, envelope))
         return undefined
@@ -105,38 +106,38 @@ export class Mailbox {
     return this.pubsub
   }
 
-  /** Whether what an ordering key holds back leaves no room, where a full mailbox drops. */
-  private isFullWithHeld(pubsub: PubSub.PubSub<Envelope>): boolean {
+  /** Whether the events that subscribers hold back leave no room. Only asked where a full mailbox drops events. */
+  private isFullWithHeldBack(pubsub: PubSub.PubSub<Envelope>): boolean {
     if (this.settings.onFull === "wait") return false
     let held = 0
-    for (const subscriber of this.subscribers) held = Math.max(held, subscriber.held())
+    for (const subscriber of this.subscribers) held = Math.max(held, subscriber.heldBack)
     if (held === 0) return false
     const size = pubsub.unsafeSize()
     return held + (size._tag === "Some" ? size.value : 0) >= this.settings.capacity
   }
 
-  /** The publisher's place in the queue of those that wait is taken now, and given up when it is interrupted. */
+  /** Queues the publisher now. Interrupting the returned wait withdraws the event. */
   private waitForRoom(pubsub: PubSub.PubSub<Envelope>, envelope: Envelope): Effect.Effect<void> {
     this.surplus.add(envelope)
     const publishing = Runtime.runFork(this.runtime, Effect.interruptible(PubSub.publish(pubsub, envelope)))
     publishing.addObserver(() => {
       this.surplus.delete(envelope)
-      for (const subscriber of this.subscribers) if (subscriber.isFree()) this.runPull(subscriber)
+      for (const subscriber of this.subscribers) if (subscriber.isReady) this.runPull(subscriber)
     })
     const withdraw = Effect.suspend(() => {
       for (const subscriber of this.subscribers) subscriber.withdraw(envelope)
       return Fiber.interrupt(publishing)
     })
     const wait = Effect.onInterrupt(Effect.asVoid(Fiber.await(publishing)), () => withdraw)
-    const full = [...this.subscribers].filter((subscriber) => subscriber.isFull(this.settings.capacity))
-    return full.reduce((effect, subscriber) => subscriber.waitsForRoom(effect), wait)
+    const full = [...this.subscribers].filter((subscriber) => subscriber.size > this.settings.capacity)
+    return full.reduce((effect, subscriber) => subscriber.reportWait(effect), wait)
   }
 
   private runPull({ pull }: Subscriber): void {
     Runtime.runFork(this.runtime, Effect.uninterruptible(pull))
   }
 
-  /** What a subscriber has not taken, also of what waits for room, which then does no more. */
+  /** Unsubscribes. Returns what the subscriber has not taken, with the events whose publishers still wait for room. */
   private leave(subscriber: Subscriber, subscription: Subscription): ReadonlyArray<Envelope> {
     this.subscribers.delete(subscriber)
     this.unopened.delete(subscription)
@@ -147,7 +148,7 @@ export class Mailbox {
 
 /** A listener's subscription to a mailbox. */
 export class Subscription {
-  /** Ends the subscription, and gives what it had accepted and not been taken. */
+  /** Ends the subscription, and returns the events that were not taken. */
   readonly leave: () => ReadonlyArray<Envelope>
   private readonly runtime: Runtime.Runtime<never>
   private queue: Queue.Dequeue<Envelope> | undefined = undefined
@@ -163,9 +164,9 @@ export class Subscription {
     this.queue = Effect.runSync(Scope.extend(PubSub.subscribe(pubsub), this.scope))
   }
 
-  /** Takes up to so many events, without waiting. */
-  take(most: number): Effect.Effect<Iterable<Envelope>> {
-    return this.queue === undefined ? noEvents : Queue.takeUpTo(this.queue, most)
+  /** Takes up to `max` events, without waiting. */
+  take(max: number): Effect.Effect<Iterable<Envelope>> {
+    return this.queue === undefined ? noEvents : Queue.takeUpTo(this.queue, max)
   }
 
   /** Whether there is nothing to take. */
@@ -185,10 +186,10 @@ export class Subscription {
 
 const noEvents = Effect.succeed<Iterable<Envelope>>([])
 
-/** A publisher that has waited this long is more than a burst: a third of the stop deadline of a service. */
+/** A wait this long is more than a burst: about a third of the default `stopTimeout`. */
 const longWait = Duration.seconds(3)
 
-/** Reports what the mailbox of one listener has no room for. */
+/** Reports the backpressure of one listener: dropped events, and publishers that wait long. */
 export class Backpressure {
   private readonly lifetime: Lifetime
   private readonly event: string
@@ -202,22 +203,22 @@ export class Backpressure {
     this.drops = Throttle.make((count) => this.dropped("queue full", count))
   }
 
-  /** An event was dropped from a full mailbox: the first is journaled at once, then a sum each second. */
+  /** Reports an event that was dropped because the mailbox is full: the first at once, then a sum each second. */
   get lost(): Effect.Effect<void> {
     return this.drops.add(1)
   }
 
-  /** Events were dropped because the service has stopped. */
+  /** Reports events that were dropped because the service has stopped. */
   abandoned(count: number): Effect.Effect<void> {
     return this.dropped("service stopped", count)
   }
 
-  /** Journals what is not journaled yet. */
+  /** Reports the drops since the last report. */
   get end(): Effect.Effect<void> {
     return this.drops.end
   }
 
-  /** Runs a wait for room, and journals once for as long as any publisher has waited long. */
+  /** Runs a wait for room. While waits overlap, only the first long one is reported. */
   waiting<A>(wait: Effect.Effect<A>): Effect.Effect<A> {
     return Effect.acquireUseRelease(
       Effect.suspend(() => {

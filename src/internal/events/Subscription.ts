@@ -1,4 +1,4 @@
-/** Listeners of a service. */
+/** `Service.listen`: how a service listens to events, and answers failures of its handlers. */
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -17,12 +17,11 @@ import * as Escalation from "../supervision/Escalation.ts"
 import * as Restarts from "../supervision/Restarts.ts"
 import * as Policy from "../supervision/Policy.ts"
 import * as Bus from "./Bus.ts"
-import type * as Delivery from "./Delivery.ts"
 import * as EventCheck from "./EventCheck.ts"
-import type * as Listener from "./Listener.ts"
+import * as Handler from "./Handler.ts"
 
 /** Options of `listen`. */
-export interface Options<E, out R = never, in Payload = any> extends Delivery.Options<Payload> {
+export interface Options<E, out R = never, in Payload = any> extends Handler.Options<Payload> {
   /** The policy for a handler that fails or exceeds its `timeout`. Defaults to `Failure.log`. */
   readonly onFailure?: Failure.Policy<Failures<E>, R> | undefined
 }
@@ -97,10 +96,9 @@ const subscribe = <A, B, E, R, R2>(
       R2
     >
     const names = EventCheck.namesOf(events)
-    const name = workOf(names)
+    const name = Handler.nameOf(names)
     const listener = yield* bus.listen<A, E, Exclude<R, Scope.Scope> | R2>(events, {
       lifetime: service,
-      service: service.path,
       options,
       // The cast splits `R` into the scope, if it has one, and the rest.
       handler: handler as (payload: A) => Effect.Effect<B, E, Exclude<R, Scope.Scope> | Scope.Scope>,
@@ -125,10 +123,8 @@ const subscribe = <A, B, E, R, R2>(
     }
   })
 
-type Answering<E, R> = Listener.Spec<never, E, R>["answers"]
-
-/** Registers a listener with its service and answers its failures. A class, to save memory with many listeners. */
-class Answers<E, R> implements Answering<E, R> {
+/** Answers the failures of a listener's handler by its policy. A class, to save memory with many listeners. */
+class Answers<E, R> implements Handler.Answers<E, R> {
   private readonly service: Lifetime.Lifetime
   private readonly event: string
   private readonly policy: Failure.Policy<E | Cause.TimeoutException, R>
@@ -144,19 +140,14 @@ class Answers<E, R> implements Answering<E, R> {
     this.policy = policy
   }
 
-  own(listener: Lifetime.OwnedListener): void {
-    Lifetime.admit(this.service, "listeners", workOf(this.event))
-    this.service.listeners.add(listener)
-  }
-
-  /** Makes the answer for one delivery: its own backoff, and the budget of the listener. */
+  /** Starts the answers for one delivery: backoff is per delivery, the budget per listener. */
   respond(event: string) {
     const { policy, service } = this
     this.budget ??= Restarts.budgetOf(policy)
     const answer = Restarts.answerOf(policy, this.budget)
     const delivery = {
       service,
-      work: workOf(this.event),
+      work: Handler.nameOf(this.event),
       answer,
       entry: (cause: Cause.Cause<unknown>, tag: Journal.Answered["answer"]) =>
         handlerFailed(service, event, cause, tag)
@@ -168,15 +159,12 @@ class Answers<E, R> implements Answering<E, R> {
   leaked(event: string, cause: Cause.Cause<unknown>): Effect.Effect<void> {
     return ServiceFailure.record(
       this.service,
-      workOf(this.event),
+      Handler.nameOf(this.event),
       cause,
       handlerFailed(this.service, event, cause, "Log")
     )
   }
 }
-
-/** Name of a listener's work. `event` may list several names. */
-const workOf = (event: string): string => `listener ${event}`
 
 const handlerFailed = (
   { path }: Lifetime.Lifetime,

@@ -1,4 +1,4 @@
-/** One event on a bus: its listeners, its mailboxes, its streams, and what was sent of it during the boot. */
+/** One event on a bus: its listeners, mailboxes and streams, and the events sent during the boot. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as PubSub from "effect/PubSub"
@@ -7,7 +7,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Journal from "../journal/Journal.ts"
 import * as Throttle from "../journal/Throttle.ts"
-import type { Envelope } from "./Delivery.ts"
+import type { Envelope } from "./Handler.ts"
 import type { Dispatcher } from "./Dispatcher.ts"
 import type * as Listener from "./Listener.ts"
 import { Mailbox, type Settings } from "./Mailbox.ts"
@@ -23,7 +23,7 @@ export class Topic implements Listener.Topic {
   readonly event: string
   readonly listeners = new Set<Listener.Listener<any, any, any>>()
   private keptOfBoot: Array<Envelope> = []
-  /** Those with subscribers, the shared one first. */
+  /** The shared one first, then those of single listeners. */
   readonly mailboxes = new Set<Mailbox>()
   readonly streams: Streams
   private readonly shared: Shared
@@ -84,7 +84,7 @@ const bootCapacity = 10_000
 
 const defaults: Settings = { capacity: 256, onFull: "wait" }
 
-/** Several topics as one, for a listener of several events: they share its mailbox, and so their order. */
+/** Several topics as one, for a listener of several events: one mailbox keeps their common order. */
 export const joined = (topics: ReadonlyArray<Topic>, shared: Shared): Listener.Topic => ({
   event: topics.map(({ event }) => event).join(", "),
   dispatcher: shared.dispatcher,
@@ -102,7 +102,7 @@ export const joined = (topics: ReadonlyArray<Topic>, shared: Shared): Listener.T
   boot: topics.flatMap(({ boot }) => boot).toSorted((one, other) => one.order - other.order)
 })
 
-/** How far a stream may fall behind: a burst of some seconds. */
+/** How many events a stream may fall behind: a burst of some seconds. */
 const streamCapacity = 4_096
 
 /** The streams of an event: a sliding `PubSub`, so a slow reader never slows a sender. */
@@ -114,20 +114,15 @@ class Streams {
     this.drops = dropsOf("EventBus.stream", event, journal)
   }
 
-  /** Whether anybody has read the event. */
-  get isRead(): boolean {
-    return this.pubsub !== undefined
-  }
-
-  /** Sends an event to those who read. Undefined when there is no more to do. */
+  /** Offers an event to the streams, at once. Returns the report of an event that was dropped, if any. */
   send(envelope: Envelope | typeof end): Effect.Effect<unknown> | undefined {
     if (this.pubsub === undefined || this.pubsub.unsafeOffer(envelope)) return undefined
-    // Full: the oldest event slides out, unread by the slowest reader.
+    // Full: a sliding PubSub drops the oldest event, which the slowest reader has not read.
     Effect.runSync(PubSub.publish(this.pubsub, envelope))
     return this.drops.add(1)
   }
 
-  /** Subscribes until the scope closes, or the stream has been read as far as its reader wants. */
+  /** Subscribes until the scope closes or the stream ends. */
   get subscribe(): Effect.Effect<Stream.Stream<Envelope>, never, Scope.Scope> {
     return Effect.gen(this, function* () {
       this.pubsub ??= yield* PubSub.sliding<Envelope | typeof end>(streamCapacity)
@@ -140,7 +135,7 @@ class Streams {
     })
   }
 
-  /** Ends the streams. What they have not read can still be read. */
+  /** Ends the streams once they have read what they still hold. */
   get end(): Effect.Effect<unknown> {
     return Effect.zipRight(
       this.drops.end,

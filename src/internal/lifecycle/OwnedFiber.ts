@@ -43,7 +43,7 @@ export const interruptAll = (service: Lifetime.Lifetime): Effect.Effect<void> =>
     }
   })
 
-export class OwnedFiber<A, R> implements Lifetime.OwnedWork, Work.Interrupter {
+export class OwnedFiber<A, R> implements Lifetime.OwnedWork, Work.RunOwner {
   readonly isRunning = true
   private readonly service: Lifetime.Lifetime
   private readonly spec: Spec<A, R>

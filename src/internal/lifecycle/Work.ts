@@ -41,7 +41,7 @@ export class Work {
   }
 }
 
-/** The work that runs in this context; undefined for what outlives the work that began it. */
+/** The work that runs in this context. Undefined for an effect that outlives the work that started it. */
 export class CurrentWork extends Context.Tag("effect-services/CurrentWork")<
   CurrentWork,
   Work | undefined
@@ -56,17 +56,17 @@ export const current: Effect.Effect<Work | undefined> = Effect.contextWith(
 export const of = (context: Context.Context<never>): Work | undefined =>
   Option.getOrUndefined(Context.getOption(context, CurrentWork))
 
-/** The context for what is not part of the work that begins it. */
+/** The context for an effect that is not part of the current work. */
 export const outside = <R>(context: Context.Context<R>): Context.Context<R> =>
   of(context) === undefined ? context : over(context, { keys: [CurrentWork.key], get: () => undefined })
 
-/** Whether some work, or any that waits for it, is of this source. */
+/** Whether some work, or work that waits for it, belongs to this source. */
 export const isOf = (work: Work | undefined, source: object): boolean => {
   for (let next = work; next !== undefined; next = next.awaitedBy) if (next.source === source) return true
   return false
 }
 
-/** Whether some work, or any that waits for it, is of a service below this owner. */
+/** Whether some work, or work that waits for it, belongs to a service below this owner. */
 export const isWithin = (work: Work | undefined, owner: Owner.Owner): boolean => {
   for (let next = work; next !== undefined; next = next.awaitedBy) {
     for (let above: Owner.Owner | undefined = next.owner; above !== undefined; above = above.parent) {
@@ -135,7 +135,7 @@ export class RunRuntime<in R> {
     })
   }
 
-  /** Forks a run in this context, uninterruptible, and runs it until it first waits, or begins with it in a later turn. */
+  /** Forks an uninterruptible run in this context, and runs it until it first waits, unless `immediate` is false. */
   fork<A, E, R2>(
     context: Context.Context<R2>,
     effect: Effect.Effect<A, E, R2>,
@@ -155,7 +155,7 @@ export class RunRuntime<in R> {
 
 const noFiberRefs = FiberRefs.empty()
 
-/** The runtime for work that this fiber sets up. What is set up in the same state shares one. */
+/** The runtime for work that this fiber sets up. Work set up in the same state shares one. */
 export const runtime = <R>(): Effect.Effect<RunRuntime<R>, never, R> =>
   Effect.withFiberRuntime((fiber) => {
     const { currentContext } = fiber
@@ -179,24 +179,29 @@ const lastOf = new WeakMap<
   { readonly fiberRefs: FiberRefs.FiberRefs; readonly made: RunRuntime<any> }
 >()
 
-/** A run: the work that it is, and the scope that it gets when it first asks for one. Most never do. */
-export class Run implements Entries {
+/** The task, listener or spawned effect that started a run, and may interrupt it. */
+export interface RunOwner {
+  /** Whether it has interrupted the run, at the stop of the service or by `cancel` of a handle. */
+  readonly isInterrupted: boolean
+}
+
+/** A run of some work. Its scope is made when it is first asked for: most runs never do. */
+export class Run implements OverlayEntries {
   readonly keys = ownKeys
   private readonly work: Work
   private readonly base: Context.Context<any>
   private scope: Scope.CloseableScope | undefined = undefined
   private exit: Exit.Exit<unknown, unknown> | undefined = undefined
+  private readonly owner: RunOwner
 
-  private readonly owner: Interrupter
-
-  /** A run of some work in a context, which `owner` may interrupt. */
-  constructor(work: Work, base: Context.Context<any>, owner: Interrupter) {
+  /** A run in a context, which `owner` may interrupt. */
+  constructor(work: Work, base: Context.Context<any>, owner: RunOwner) {
     this.work = work
     this.base = base
     this.owner = owner
   }
 
-  /** Whether its owner has interrupted it, which nobody needs to be told. */
+  /** Whether its owner has interrupted it: then the interruption is neither journaled nor answered. */
   get isInterrupted(): boolean {
     return this.owner.isInterrupted
   }
@@ -205,7 +210,7 @@ export class Run implements Entries {
     return key === Scope.Scope.key ? this.ownScope() : this.work
   }
 
-  /** The context of what runs: with the work and the run's scope. */
+  /** The context of the run, with its work and its scope. */
   get context(): Context.Context<any> {
     return over(this.base, this)
   }
@@ -225,7 +230,7 @@ export class Run implements Entries {
     }) as Effect.Effect<B, E2>
   }
 
-  /** As `perform`, in a scope of its own: for another attempt in the same fiber. */
+  /** As `perform`, for another attempt in the same fiber, with a scope of its own. */
   again<A, E, B, E2>(
     effect: Effect.Effect<A, E, any>,
     settle: (exit: Exit.Exit<A, E>) => Effect.Effect<B, E2, any>
@@ -234,7 +239,7 @@ export class Run implements Entries {
     return Effect.mapInputContext(next.perform(effect, settle), () => next.context)
   }
 
-  /** Runs what follows the effect, as the answer to its failure: it is of the same work, but not in the run's scope. */
+  /** Runs the answer to a failure of the effect: part of the same work, but outside the run's scope. */
   afterwards<A, E>(effect: Effect.Effect<A, E, any>): Effect.Effect<A, E> {
     return Effect.mapInputContext(effect, () =>
       over(this.base, { keys: [CurrentWork.key], get: () => this.work })
@@ -255,40 +260,34 @@ export class Run implements Entries {
   private ownScope(): Scope.CloseableScope {
     if (this.scope !== undefined) return this.scope
     this.scope = Effect.runSync(Scope.make())
-    // What a run left behind may ask for the scope after its end.
+    // A fiber that the run left behind may ask for the scope later.
     if (this.exit !== undefined) Effect.runSync(Scope.close(this.scope, this.exit))
     return this.scope
   }
 }
 
-/** What may interrupt a run: its service when it stops, or a handle's `cancel`. */
-export interface Interrupter {
-  readonly isInterrupted: boolean
-}
-
 const ownKeys = [Scope.Scope.key, CurrentWork.key]
 
-// A context with entries of its own over another one, without a copy. Effect copies the
-// whole context for each service it adds, which is too dear for what changes with every
-// event and tick.
+// A context laid over another one without a copy. Effect copies the whole context for
+// each service that it adds, which costs too much for every event and tick.
 
-/** Entries that lie over a context. */
-interface Entries {
+/** Services that lie over a context. */
+interface OverlayEntries {
   readonly keys: ReadonlyArray<string>
   /** The service of one of `keys`; may make it when it is first asked for. */
   readonly get: (key: string) => unknown
 }
 
 /** A context with these entries over it. They provide the services `I`. */
-const over = <R, I>(context: Context.Context<R>, entries: Entries): Context.Context<R | I> =>
+const over = <R, I>(context: Context.Context<R>, entries: OverlayEntries): Context.Context<R | I> =>
   Context.unsafeMake(new Overlay(context.unsafeMap, entries))
 
 /** Effect copies a context before it changes it, so an overlay is only ever read. */
 class Overlay implements Map<string, any> {
   private readonly below: ReadonlyMap<string, any>
-  private readonly own: Entries
+  private readonly own: OverlayEntries
 
-  constructor(below: ReadonlyMap<string, any>, entries: Entries) {
+  constructor(below: ReadonlyMap<string, any>, entries: OverlayEntries) {
     this.below = below
     this.own = entries
   }

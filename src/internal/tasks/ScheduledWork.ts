@@ -44,7 +44,7 @@ export const schedule = <R>(
     return work
   })
 
-class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Work.Interrupter {
+class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Work.RunOwner {
   private readonly service: Lifetime.Lifetime
   private readonly spec: Spec<R>
   private readonly runtime: Work.RunRuntime<R>
