@@ -199,7 +199,7 @@ class Topics implements Bus {
   readonly listenersOf = (event: object): ReadonlyArray<string> => {
     // Topics are found by the event itself, whatever it is.
     const topic = this.topics.get(event as Event.Event<string, any>)
-    return Array.from(topic?.listeners ?? [], ({ spec }) => spec.service)
+    return Array.from(topic?.listeners ?? [], ({ spec }) => spec.lifetime.path)
   }
 
   /** Warns, once for each event, when what nobody hears here has listeners on another bus of the app. */
@@ -268,7 +268,7 @@ class Topics implements Bus {
       const kept = this.holds > 0 ? topic.keep(envelope) : undefined
       if (kept !== undefined) this.run(kept)
       if (topic.listeners.size === 0 && this.buses.size > 1) this.warnOfOther(envelope)
-      const streamed = topic.streams.isRead ? topic.streams.send(envelope) : undefined
+      const streamed = topic.streams.send(envelope)
       const kind = verb === "emit" ? "EventEmitted" : "EventPublished"
       const journaled = this.shared.journal.reads(kind) ? this.journaled(kind, envelope, topic) : undefined
       if (streamed === undefined && journaled === undefined) return deliver(envelope, topic)

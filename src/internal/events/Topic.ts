@@ -114,6 +114,11 @@ class Streams {
     this.drops = dropsOf("EventBus.stream", event, journal)
   }
 
+  /** Whether anybody has read the event. */
+  get isRead(): boolean {
+    return this.pubsub !== undefined
+  }
+
   /** Offers an event to the streams, at once. Returns the report of an event that was dropped, if any. */
   send(envelope: Envelope | typeof end): Effect.Effect<unknown> | undefined {
     if (this.pubsub === undefined || this.pubsub.unsafeOffer(envelope)) return undefined
