@@ -53,7 +53,8 @@ it("only src/node imports Node modules", () => {
 
 it("nothing reaches into what Effect keeps to itself", () => {
   // `_tag`, `_op` and `_id` are how public data tells its kind.
-  const hidden = /[\])\w]\??\._(?!(?:tag|op|id)\b)[a-z]\w*|as unknown as|Object\.definePropert|\["_(?!tag\b)[a-z]/
+  const hidden =
+    /[\])\w]\??\._(?!(?:tag|op|id)\b)[a-z]\w*|as unknown as|Object\.definePropert|\["_(?!tag\b)[a-z]/
   const wrong = files.flatMap((file) =>
     readFileSync(file, "utf8")
       .split("\n")
