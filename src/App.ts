@@ -9,12 +9,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
 import * as Layer from "effect/Layer"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Latch from "./internal/Latch.ts"
 import * as AppEnd from "./internal/lifecycle/AppEnd.ts"
+import * as AppLoggers from "./internal/lifecycle/AppLoggers.ts"
 import * as ShutdownRecorder from "./internal/lifecycle/ShutdownRecorder.ts"
 import * as BootReport from "./internal/status/BootReport.ts"
 import * as Deadline from "./internal/lifecycle/Deadline.ts"
@@ -122,6 +124,8 @@ export const make = (options: Options = {}): App => {
   const snapshot = Effect.suspend(() =>
     registry === undefined ? Effect.succeedNone : Effect.asSome(registry.snapshot)
   )
+  // While it boots; later they are those of the fiber of the launch.
+  let bootLoggers: AppLoggers.AppLoggers | undefined
   let crashedBy: string | undefined
   let stopped: Omit<StopReport.Facts, "crash"> | undefined
   // A crash may come when all has stopped; the exit code must not be 0 then.
@@ -132,7 +136,11 @@ export const make = (options: Options = {}): App => {
     Effect.suspend(() => {
       crashedBy ??= kind
       stop(kind)
-      return launched?.append({ _tag: "AppCrashed", app: name, kind, cause: Cause.die(error) }) ?? Effect.void
+      if (launched === undefined) return Effect.void
+      const journaled = launched.append({ _tag: "AppCrashed", app: name, kind, cause: Cause.die(error) })
+      return bootLoggers === undefined
+        ? journaled
+        : Effect.locally(journaled, FiberRef.currentLoggers, bootLoggers.own)
     })
 
   const launch = <A, E, R>(layer: Layer.Layer<A, E, R>) =>
@@ -170,9 +178,13 @@ export const make = (options: Options = {}): App => {
         if (Option.isSome(outer)) shared.boot.onOpen.push(Bus.whole(outer.value).holdBoot())
 
         const scope = yield* Scope.make()
+        const loggers = yield* AppLoggers.make
+        bootLoggers = loggers
         // A fiber of its own, so that a start that cannot be interrupted does not hold up the stop.
         const boot = yield* Layer.makeMemoMap.pipe(
-          Effect.flatMap((memoMap) => Layer.buildWithMemoMap(layer, memoMap, scope)),
+          Effect.flatMap((memoMap) =>
+            Layer.buildWithMemoMap(layer, AppLoggers.noting(loggers, memoMap), scope)
+          ),
           Effect.provideService(Owner.Owner, owner),
           Effect.provide(
             Context.make(Journal.Journal, journal).pipe(
@@ -196,6 +208,8 @@ export const make = (options: Options = {}): App => {
           Owner.forgetStopped(shared, members)
           yield* Owner.become(shared, { _tag: "Running" })
           yield* Fiber.inheritAll(boot)
+          loggers.own = yield* FiberRef.get(FiberRef.currentLoggers)
+          bootLoggers = undefined
           const took = yield* Monotonic.since(shared.root.begunAt)
           const snapshot = yield* registry.snapshot
           const report = BootReport.make(snapshot, took)
@@ -208,7 +222,10 @@ export const make = (options: Options = {}): App => {
         const exit = isUp ? yield* Effect.exit(restore(keepAlive(Deferred.await(end)))) : booted
 
         const hasFailedToStart = Exit.isSuccess(exit) && exit.value._tag === "Booted"
+        // What a failed boot has built is undone already.
+        if (!isUp) yield* hasFailedToStart ? AppLoggers.outlive(loggers) : AppLoggers.use(loggers)
         const hasFailed = Exit.isSuccess(exit) && exit.value._tag !== "Asked"
+        bootLoggers = undefined
         ShutdownRecorder.beginStop(notes, yield* Monotonic.millis, hasFailed)
         yield* Owner.become(shared, { _tag: "Stopping", step: "services" })
         const cause = AppEnd.causeOf(exit)
@@ -238,6 +255,7 @@ export const make = (options: Options = {}): App => {
           yield* Scope.close(scope, Exit.void)
         })
         const ended = yield* Deadline.within(Effect.uninterruptible(all), stopTimeout)
+        yield* AppLoggers.outlive(loggers)
         if (Option.isNone(ended)) {
           const late = Owner.unfinished(members)
           if (!late.some(({ state }) => state === "Stopping"))

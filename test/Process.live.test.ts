@@ -1,9 +1,14 @@
 /** How a process ends: signals that arrive twice, output that nobody has read yet, exits by other code. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { describe, expect, it } from "vitest"
+import { afterAll, describe, expect, it } from "vitest"
 import { patience, processesOf } from "./processes.ts"
 
 const start = processesOf("apps.ts")
+const folder = mkdtempSync(join(tmpdir(), "effect-services-"))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** Starts an app, waits until it is up, sends it a signal, and waits until its service stops. */
 const stopping = async (name: string, signal: NodeJS.Signals) => {
@@ -120,4 +125,134 @@ describe("process.exit by other code", { timeout: patience * 3 }, () => {
     expect(output).toContain("App > Slow (stopping: onStop). The exit code is 1.\n")
     expect(code).toBe(1)
   })
+})
+
+describe("why an app fails", { timeout: patience * 3 }, () => {
+  /** The levels and texts of the log, from the first error on. */
+  const fromFirstError = (output: string) => {
+    const lines = Array.from(
+      output.matchAll(/ level=(\S+) .*?message=(?:"([^"\\]*(?:\\.[^"\\]*)*)"|(\S+))/g),
+      ([, level, quoted, bare]) =>
+        `${level} ${(quoted ?? bare)!.replace(/\d+ms/, "1ms").replaceAll('\\"', "'")}`
+    )
+    return lines.slice(lines.findIndex((line) => line.startsWith("ERROR")))
+  }
+
+  it("is said as an error before the rest of the stop, and nothing is called clean: a service that failed", async () => {
+    const app = start("failsWhenPoked")
+    await app.says(/Shop started in/)
+    app.signal("SIGUSR2")
+    const { code, output } = await app.ended()
+    expect(fromFirstError(output)).toEqual([
+      "ERROR Shop > Web failed, because rows failed",
+      "ERROR Shop > Web > rows failed, so the app was stopped: the table is gone",
+      "INFO Shop is stopping: Shop > Web > rows failed",
+      "INFO Shop > Web stopped in 1ms",
+      "INFO Shop > Db stopped in 1ms",
+      "INFO Shop stopped in 1ms, after a failure"
+    ])
+    expect(output).not.toMatch(/clean\b/)
+    expect(code).toBe(1)
+  })
+
+  it("is said as an error before the rest of the stop, and nothing is called clean: a start that failed", async () => {
+    const { code, output } = await start("failsToStart").ended()
+    expect(fromFirstError(output)).toEqual([
+      "ERROR Service 'App > Web' failed in onStart, so what it had begun was undone: no route to host",
+      "INFO App > Db stopped in 1ms",
+      "INFO App is stopping: it did not start",
+      "INFO App stopped in 1ms, after a failure"
+    ])
+    expect(output.indexOf("stopped in")).toBeGreaterThan(output.indexOf("no route to host"))
+    expect(output).not.toMatch(/clean\b/)
+    expect(code).toBe(1)
+  })
+
+  it("is said as an error before the rest of the stop, and nothing is called clean: an uncaught exception", async () => {
+    const app = start("throwsWhenPoked")
+    await app.says(/App started in/)
+    app.signal("SIGUSR2")
+    const { output } = await app.ended()
+    expect(fromFirstError(output)).toEqual([
+      "ERROR App crashed: uncaught exception",
+      "INFO App is stopping: uncaught exception",
+      "INFO App > Web stopped in 1ms",
+      "INFO App > Db stopped in 1ms",
+      "INFO App stopped in 1ms, after a failure"
+    ])
+    expect(output).not.toMatch(/clean\b/)
+  })
+})
+
+describe("the app's own logger", { timeout: patience * 3 }, () => {
+  /** The lines of the log that are JSON, and those that are not. */
+  const linesOf = (output: string) => {
+    const lines = output.split("\n").filter((line) => /^(?:\{|timestamp=)/.test(line))
+    const json = lines.filter((line) => line.startsWith("{")).map((line) => JSON.parse(line) as Line)
+    return { json: json.map(({ logLevel, message }) => `${logLevel} ${String(message)}`), lines }
+  }
+  interface Line {
+    readonly logLevel: string
+    readonly message: unknown
+  }
+
+  const boots: ReadonlyArray<readonly [what: string, app: string, arg: string, reason: RegExp]> = [
+    [
+      "a start that fails",
+      "failsWithJson",
+      "start",
+      /^ERROR Service "Shop > Web" failed in onStart.*no route/
+    ],
+    ["a layer that fails before any service", "failsWithJson", "layer", /^ERROR .*DATABASE_URL/]
+  ]
+  for (const [what, name, arg, reason] of boots) {
+    it(`tells of a boot that fails: ${what}`, async () => {
+      const { code, output } = await start(name, arg).ended()
+      const { json, lines } = linesOf(output)
+      expect(json.length).toBe(lines.length)
+      expect(json.filter((line) => line.startsWith("ERROR"))).toEqual([expect.stringMatching(reason)])
+      expect(json.at(-1)).toMatch(/^INFO Shop stopped in \S+, after a failure$/)
+      expect(code).toBe(1)
+    })
+  }
+
+  it("tells of a boot that fails beside it", async () => {
+    const { json } = linesOf((await start("failsBesideJson").ended()).output)
+    expect(json.at(-1)).toMatch(/^INFO Shop stopped in \S+, after a failure$/)
+  })
+
+  it("tells of a crash and of a signal in the boot", async () => {
+    for (const signal of ["SIGUSR2", "SIGTERM"] as const) {
+      const app = start("failsWithJson", "crash")
+      await app.says(/> Web starts/)
+      app.signal(signal)
+      const { json, lines } = linesOf((await app.ended()).output)
+      expect(json.length).toBe(lines.length)
+      const reason = signal === "SIGTERM" ? "SIGTERM" : "uncaught exception"
+      expect(json).toContain(`INFO Shop is stopping: ${reason}`)
+      if (signal === "SIGUSR2") expect(json).toContain("ERROR Shop crashed: uncaught exception")
+    }
+  })
+
+  const ends: ReadonlyArray<readonly [what: string, exitCode: number, text: RegExp]> = [
+    ["stops", 0, /Shop stopped in \S+, clean/],
+    ["hangs", 1, /Shop stopped in .*, not clean\n[^]*a layer that is no service hung/],
+    ["fails", 1, /Shop stopped in \S+, after a failure/]
+  ]
+  for (const [what, exitCode, text] of ends) {
+    it(`does not take with it how the app has stopped when its scope is closed: an app that ${what}`, async () => {
+      const file = join(folder, what)
+      const app = start("logsToAFile", what, file)
+      if (what !== "fails") {
+        await app.says(/> Web starts/)
+        await sleep(100)
+        app.signal("SIGTERM")
+      }
+      const { code, output } = await app.ended()
+      expect(output).toMatch(text)
+      if (what === "stops") expect(readFileSync(file, "utf8")).toContain("Shop is stopping: SIGTERM")
+      if (what === "fails") expect(readFileSync(file, "utf8")).toMatch(/level=ERROR .*no route to host/)
+      expect(code).toBe(exitCode)
+    })
+  }
 })

@@ -5,7 +5,10 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as App from "../App.ts"
+import { below } from "../internal/Format.ts"
 import * as Input from "../internal/Input.ts"
+import * as Journal from "../internal/journal/Journal.ts"
+import { StartError } from "../internal/lifecycle/StartError.ts"
 import * as Reason from "../internal/Reason.ts"
 import * as ServiceRegistry from "../ServiceRegistry.ts"
 import * as StopPlan from "../internal/status/StopPlan.ts"
@@ -49,17 +52,20 @@ export interface Options extends App.Options {
  *   second. `process.exit` by other code while the app runs exits at once, with
  *   a line on stderr that says so, and never with 0.
  *
- * The failure of an app is logged as one line; a defect is logged with its stack.
+ * Why an app fails is logged when its stop begins: as one line, a defect with its stack.
  */
 export const runMain = <A, E, R>(layer: Layer.Layer<A, E, R> & Complete<R>, options: Options = {}): void => {
   const app = App.make(options)
-  const { probeDir } = options
+  const { name = "App", probeDir } = options
   if (probeDir !== undefined) Input.name("NodeApp.runMain", "probeDir", probeDir)
   // `Complete` has checked that `R` is within `App.Provided`.
-  const launched = app.launch(layer as Layer.Layer<A, E, App.Provided>)
+  const launched = reasonFirst(name, app.launch(layer as Layer.Layer<A, E, App.Provided>))
   const probed = probeDir === undefined ? launched : ProbeFiles.beside(probeDir, app, launched)
-  const exit = ProcessExit.make(options.name ?? "App", app.unfinished)
-  const fiber = Effect.runFork(Effect.provide(Effect.tapErrorCause(probed, report), logger))
+  // A stop has said why it began.
+  const unlessStopped = (cause: Cause.Cause<unknown>) =>
+    Effect.flatMap(app.report, (stop) => (Option.isSome(stop) ? Effect.void : report(cause)))
+  const exit = ProcessExit.make(name, app.unfinished)
+  const fiber = Effect.runFork(Effect.provide(Effect.tapErrorCause(probed, unlessStopped), logger))
 
   let first: NodeJS.Signals | undefined
   let isRecent = true
@@ -130,13 +136,40 @@ const isRunning = ({ state }: ServiceRegistry.Snapshot): boolean => state._tag =
 /** As in Effect's own `runMain`: pretty at a terminal, one line per entry elsewhere. */
 const logger = process.stdout.isTTY ? Logger.pretty : Layer.empty
 
-/** Logs the failure of the app. An unclean stop is already in the journal. */
+/**
+ * Logs why the app fails before all that the stop says: a start that failed
+ * before what it had begun is undone, all else when the stop begins. A start
+ * that is tried again, as by `Layer.retry`, has failed as well.
+ */
+const reasonFirst = <A, E>(app: string, launched: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.flatMap(Journal.make, (journal) => {
+    const told = new Set<string>()
+    const tell = (cause: Cause.Cause<unknown>) => {
+      const reason = Reason.ofCause(cause)
+      if (told.has(reason)) return Effect.void
+      told.add(reason)
+      // A logger that throws must not interrupt the stop.
+      return Effect.exit(report(cause))
+    }
+    const append = (entry: Journal.Unstamped) => {
+      const cause = failureOf(app, entry)
+      const appended = journal.append(entry)
+      return cause === undefined ? appended : Effect.zipRight(tell(cause), appended)
+    }
+    return Effect.provideService(launched, Journal.Journal, { ...journal, append })
+  })
+
+/** What fails the app, or will unless it is handled: a child that does not start is the matter of the service that adopts it. */
+const failureOf = (app: string, entry: Journal.Unstamped): Cause.Cause<unknown> | undefined => {
+  if (entry._tag === "AppStopping") return entry.cause
+  if (entry._tag !== "StartFailed" || below(app, entry.service).includes(" > ")) return undefined
+  const error = new StartError(entry)
+  return Cause.isFailure(entry.cause) ? Cause.fail(error) : Cause.die(error)
+}
+
+/** Logs the failure of the app. */
 const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
-  const why = Cause.filter(
-    cause,
-    (part) => !(Cause.isFailType(part) && part.error instanceof App.UncleanStopError)
-  )
-  if (Cause.isInterruptedOnly(why)) return Effect.void
-  const reason = Reason.ofCause(why)
-  return Cause.isFailure(why) ? Effect.logError(reason) : Effect.logError(reason, why)
+  if (Cause.isInterruptedOnly(cause)) return Effect.void
+  const reason = Reason.ofCause(cause)
+  return Cause.isFailure(cause) ? Effect.logError(reason) : Effect.logError(reason, cause)
 }

@@ -154,9 +154,10 @@ const runSteps = (
       yield* Deadline.within(Owner.stopMembers(service.provided), lateStepMillis)
     }
     const took = Duration.millis(Math.round(Monotonic.unsafeMillis(service.clock) - startedAt))
+    const undone = service.startTook === undefined ? ({ isUndone: true } as const) : {}
     // Readers of the entry find the service gone.
     forget(service)
-    yield* journal.append({ _tag: "ServiceStopped", service: service.path, took })
+    yield* journal.append({ _tag: "ServiceStopped", service: service.path, took, ...undone })
   })
 
 /**

@@ -116,6 +116,12 @@ const uncleanReason = (
 /** Whether everything stopped in time and without failures, for whatever reason it stopped. */
 export const isClean = (report: StopReport): boolean => problemsOf(report).length === 0
 
+/** How it stopped, in words: `clean` only if nothing failed before either. */
+export const how = (report: StopReport): string => {
+  if (!isClean(report)) return "not clean"
+  return report.exitCode === 0 ? "clean" : "after a failure"
+}
+
 /** Describes aborted requests by route: `3 requests that had no answer after 20s: GET /a, 2 of POST /b`. */
 export const unanswered = (
   requests: ReadonlyArray<{ readonly route: string; readonly count: number }>,
@@ -152,7 +158,7 @@ const stillRunning = (alive: ReadonlyArray<string>): string =>
 export const render = (report: StopReport): string => {
   const { app, exitCode, exitReason, problems, reason, services, stopTimeout, took } = report
   const lines = [
-    `${app} stopped in ${duration(took)}, ${isClean(report) ? "clean" : "not clean"}`,
+    `${app} stopped in ${duration(took)}, ${how(report)}`,
     `  stopped because: ${truncate(reason, maxText)}`,
     `  deadline: ${duration(stopTimeout)}`,
     `  exit code: ${exitCode}, because ${truncate(exitReason, maxText)}`,
