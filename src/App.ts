@@ -254,7 +254,9 @@ export const make = (options: Options = {}): App => {
           }
           yield* Scope.close(scope, Exit.void)
         })
+        const begunAt = yield* Monotonic.millis
         const ended = yield* Deadline.within(Effect.uninterruptible(all), stopTimeout)
+        const took = yield* Monotonic.since(begunAt)
         yield* AppLoggers.outlive(loggers)
         if (Option.isNone(ended)) {
           const late = Owner.unfinished(members)
@@ -269,8 +271,14 @@ export const make = (options: Options = {}): App => {
           // What had to wait has not even been asked yet. It is too late for an order.
           const rest = Effect.forEach([...members], (member) => member.stop, { concurrency: "unbounded" })
           yield* Deadline.within(rest, lateStopMillis)
-        } else if (Exit.isFailure(ended.value)) {
-          notes.problems.push(`a finalizer failed: ${Reason.ofCause(ended.value.cause)}`)
+        } else {
+          if (Exit.isFailure(ended.value))
+            notes.problems.push(`a finalizer failed: ${Reason.ofCause(ended.value.cause)}`)
+          // The timer of the deadline was held up, too.
+          if (Duration.toMillis(took) > stopTimeout)
+            notes.problems.push(
+              `the stop took ${Duration.format(took)}, longer than its deadline: the event loop was blocked`
+            )
         }
         // Before the app is over, for which its services have to be: the end as they left it.
         const last = yield* registry.snapshot

@@ -256,3 +256,30 @@ describe("the app's own logger", { timeout: patience * 3 }, () => {
     })
   }
 })
+
+describe("a step that blocks the event loop past its deadline", { timeout: patience * 3 }, () => {
+  const texts: ReadonlyArray<readonly [where: string, text: RegExp]> = [
+    ["onStop", /Web .* timed out +took 1s \d+ms for onStop while stopping, longer than 1s: the event loop/],
+    [
+      "cleanup",
+      /Web .* timed out +took 1s \d+ms for a cleanup while stopping, longer than .*: the event loop/
+    ],
+    [
+      "finalizer",
+      /Web .* timed out +took 1s \d+ms for a cleanup while stopping, longer than .*: the event loop/
+    ],
+    ["layer", /the stop took 1s \d+ms, longer than its deadline: the event loop was blocked/]
+  ]
+  for (const [where, text] of texts) {
+    it(`is measured when it has ended, and is no clean stop: ${where}`, async () => {
+      const app = start("blocksPastADeadline", where)
+      await app.says(/App started in/)
+      app.signal("SIGTERM")
+      const { code, output, said } = await app.ended()
+      expect(said.at(-1)).toBe("Db is cleaned up")
+      expect(output).toMatch(text)
+      expect(output).toMatch(/App stopped in .*, not clean/)
+      expect(code).toBe(1)
+    })
+  }
+})

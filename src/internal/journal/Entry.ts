@@ -61,11 +61,15 @@ export type Entry = Data.TaggedEnum<{
   /** With `isUndone`, it had not been up: its start failed or was interrupted, which is told by what follows from it. */
   ServiceStopped: OfService & { readonly took: Duration.Duration; readonly isUndone?: true | undefined }
   StopStepFailed: OfService & { readonly step: string; readonly cause: Cause.Cause<unknown> }
-  /** A stop step exceeded its deadline. `alive` names the work still running. */
+  /**
+   * A stop step exceeded its deadline. `alive` names the work still running. With
+   * `took`, it has ended all the same: the event loop was blocked past the deadline.
+   */
   StopTimedOut: OfService & {
     readonly step: string
     readonly after: Duration.Duration
     readonly alive: ReadonlyArray<string>
+    readonly took?: Duration.Duration | undefined
   }
   /** A server serves for `readinessDelay` more, then accepts no new connections but still answers on open ones. */
   ServerDraining: OfService & {

@@ -95,8 +95,10 @@ const lines: {
   ],
   StopTimedOut: (entry) => [
     Error,
-    `${entry.service} hung in ${entry.step} while stopping; it was left after ${duration(entry.after)}` +
-      (entry.alive.length === 0 ? "" : `, with ${listed(entry.alive)} still running`)
+    entry.took === undefined
+      ? `${entry.service} hung in ${entry.step} while stopping; it was left after ${duration(entry.after)}` +
+        (entry.alive.length === 0 ? "" : `, with ${listed(entry.alive)} still running`)
+      : `${entry.service} ${StopReport.blocked(entry.took, entry.step, entry.after)}`
   ],
   ServerDraining: ({ readinessDelay, requests, service, streams }) => {
     const delay =

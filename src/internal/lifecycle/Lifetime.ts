@@ -106,6 +106,8 @@ export interface OwnedChild extends Pick<Owner.Member, "stopLimit" | "unfinished
 /** A cleanup of a service. */
 export interface Cleanup {
   isRunning: boolean
+  /** How long it has taken, in milliseconds, when it has ended. */
+  took: number
   /** Runs it, unless it has begun. */
   readonly run: Effect.Effect<void>
 }

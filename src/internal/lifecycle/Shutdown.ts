@@ -59,12 +59,37 @@ export const step = (
   Effect.suspend(() => {
     const limit = options.limitMillis ?? timeLeft(service)
     const decorated = service.owner.shared.around(service, options.kind ?? "wait", name, effect)
+    const timed = measure(service)
     return Effect.flatMap(within(service, decorated, limit), (ended) =>
       Option.isSome(ended)
-        ? stepEnded(service, name, ended.value)
+        ? Effect.zipRight(stepEnded(service, name, ended.value), stepMeasured(service, name, limit, timed()))
         : stepHung(service, name, limit, options.alive?.() ?? [])
     )
   })
+
+/**
+ * Gives how long something has taken, in milliseconds. Zero where services that
+ * the work built for itself may have had more time than the limit (`awaitWithin`).
+ */
+const measure = (service: Lifetime): (() => number) => {
+  if (service.provided.size > 0) return () => 0
+  const startedAt = Monotonic.unsafeMillis(service.clock)
+  return () => Monotonic.unsafeMillis(service.clock) - startedAt
+}
+
+/** A step that blocks the event loop holds up its timer, too. It has not been left, but it was late. */
+const stepMeasured = (service: Lifetime, name: string, limit: number, millis: number) => {
+  if (millis <= limit) return Effect.void
+  const [after, took] = [Duration.millis(limit), Duration.millis(Math.round(millis))]
+  return wentWrong(service, name, Cause.fail(`it took ${Duration.format(took)}`), {
+    _tag: "StopTimedOut",
+    service: service.path,
+    step: name,
+    after,
+    alive: [],
+    took
+  })
+}
 
 const stepEnded = (service: Lifetime, name: string, exit: Exit.Exit<unknown, unknown>) => {
   if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.void
@@ -171,12 +196,17 @@ export const addCleanup = (
 ): Effect.Effect<void> => {
   const own: Cleanup = {
     isRunning: false,
+    took: 0,
     run: Effect.suspend(() => {
       if (own.isRunning || !service.cleanups.has(own)) return Effect.void
       own.isRunning = true
+      const timed = measure(service)
       return Effect.ensuring(
         step(service, "a cleanup", cleanup, { kind: "stop" }),
-        Effect.sync(() => service.cleanups.delete(own))
+        Effect.sync(() => {
+          own.took = timed()
+          service.cleanups.delete(own)
+        })
       )
     })
   }
@@ -203,13 +233,20 @@ const stopListeners = (service: Lifetime, caller: Work.Work | undefined): Effect
 /** Closes the scope of what `onStart` acquired. All that was put straight into it shares the deadline. */
 const closeResources = (service: Lifetime): Effect.Effect<void> =>
   Effect.gen(function* () {
+    const [cleanups, firstLimit, timed] = [[...service.cleanups], timeLeft(service), measure(service)]
+    // Cleanups are measured each on its own.
+    const tookItself = () => timed() - cleanups.reduce((sum, { took }) => sum + took, 0)
     const closing = yield* Fork.now(Effect.uninterruptible(Scope.close(service.resources, Exit.void)))
     const exit = closing.unsafePoll()
-    if (exit !== null) return yield* stepEnded(service, "a cleanup", exit)
-    for (;;) {
+    const measured = Effect.suspend(() => stepMeasured(service, "a cleanup", firstLimit, tookItself()))
+    if (exit !== null) return yield* Effect.zipRight(stepEnded(service, "a cleanup", exit), measured)
+    for (let isFirst = true; ; isFirst = false) {
       const [left, limit] = [service.cleanups.size, timeLeft(service)]
       const ended = yield* awaitWithin(service, closing, limit)
-      if (Option.isSome(ended)) return yield* stepEnded(service, "a cleanup", ended.value)
+      if (Option.isSome(ended)) {
+        yield* stepEnded(service, "a cleanup", ended.value)
+        return yield* isFirst ? measured : Effect.void
+      }
       // A cleanup has a limit of its own.
       const isCleaning = [...service.cleanups].some(({ isRunning }) => isRunning)
       if (isCleaning || service.cleanups.size < left) continue
