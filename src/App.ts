@@ -170,6 +170,7 @@ export const make = (options: Options = {}): App => {
           offers: new Map(),
           labels: undefined,
           label: (service) => service,
+          isStopping: () => shared.root.state._tag !== "Starting" && shared.root.state._tag !== "Running",
           failed: (_, origin, cause) => Deferred.succeed(end, { _tag: "Failed", origin, cause }),
           stopAsked: (member) => Effect.sync(() => stop(`${member.path} asked for it`))
         }

@@ -157,6 +157,7 @@ class Answers<E, R> implements Answering<E, R> {
       service,
       work: workOf(this.event),
       answer,
+      isOwed: true,
       entry: (cause: Cause.Cause<unknown>, answered: Journal.Answered["answer"]) =>
         handlerFailed(service, event, cause, answered)
     }

@@ -42,6 +42,8 @@ export interface Owner {
   readonly labels: Labels | undefined
   /** What a service is called here. An adopted one bears the name it was adopted under. */
   readonly label: (name: string) => string
+  /** Whether the app, or a service above, has begun to stop. */
+  readonly isStopping: () => boolean
   /** Hears that a service failed. `origin` is the path down to the work that did. */
   readonly failed: (member: Member, origin: string, cause: Cause.Cause<unknown>) => Effect.Effect<void>
   /** Hears that a service asked to be stopped. Returns at once. */
@@ -64,6 +66,8 @@ export interface Shared {
   /** What a test puts around the work of services; nothing otherwise. */
   readonly around: TestHooks.DecorateWork
   readonly definitions: Definitions
+  /** Pauses before work or a child is begun again. Each is called when something begins to stop. */
+  readonly pauses: Set<() => void>
 }
 
 /** The app itself, or what stands for it where there is none. */
@@ -170,7 +174,8 @@ export const makeShared = (
         decorate,
         (): TestHooks.DecorateWork => (_service, _kind, _work, effect) => effect
       ),
-      definitions: new Map()
+      definitions: new Map(),
+      pauses: new Set()
     }
   })
 
@@ -182,11 +187,14 @@ export const forgetStopped = ({ root }: Shared, members: Set<Member>): void => {
 }
 
 /** The app comes into another state. */
-export const become = ({ changes, root }: Shared, state: State): Effect.Effect<void> =>
+export const become = ({ changes, pauses, root }: Shared, state: State): Effect.Effect<void> =>
   Effect.map(Effect.zip(Clock.currentTimeMillis, Monotonic.millis), ([now, monotonic]) => {
     root.state = state
     root.since = now
-    if (state._tag === "Stopping") root.stoppingAt = monotonic
+    if (state._tag === "Stopping") {
+      root.stoppingAt = monotonic
+      for (const wake of pauses) wake()
+    }
     changes.note()
   })
 
@@ -241,6 +249,7 @@ const standalone = (journal: Journal.Journal["Type"]): Effect.Effect<Owner> =>
       offers: new Map(),
       labels: undefined,
       label: (name: string) => name,
+      isStopping: () => false,
       // The journal has told of it already, and the scope belongs to somebody else.
       failed: () => Effect.void,
       stopAsked: ({ path }: Member) => journal.append({ _tag: "StopNotPossible", service: path })

@@ -312,6 +312,10 @@ class OwnerOfProvided implements Owner.Owner {
     return name
   }
 
+  isStopping(): boolean {
+    return Lifetime.isStopping(this.service)
+  }
+
   /** A start that fails, fails the work that provides the service, which may handle it. */
   failed(member: Owner.Member, origin: string, cause: Cause.Cause<unknown>): Effect.Effect<void> {
     return member.shown()._tag === "Starting"

@@ -135,7 +135,7 @@ const supervise = (
     const budget = Restarts.budgetOf(policy)
     // An array may have holes, which `map` passes over.
     const children = Array.from(members, (member) => stateOf(where, parent, member, policy))
-    Lifetime.admit(parent, "children", children.map(({ plan }) => plan.label("a child")).join(", "))
+    Lifetime.admitChildren(parent, () => children.map(({ plan }) => plan.label("a child")).join(", "))
 
     // Children that do not go down together have a supervisor each.
     const groups = strategy === "oneForOne" ? children.map((state) => [state]) : [children]

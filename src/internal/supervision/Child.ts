@@ -189,12 +189,12 @@ class Handle implements Child<unknown> {
   get restart(): Child<unknown>["restart"] {
     return Effect.suspend(() =>
       // A parent that stops its children begins none any more.
-      Lifetime.admits(this.#child.plan.parent, "children")
-        ? Effect.zipRight(
+      Lifetime.isStopping(this.#child.plan.parent)
+        ? this.stopped()
+        : Effect.zipRight(
             this.#supervisor.restart(this.#child),
             this.unlessWithin(Effect.asVoid(this.whenUp()))
           )
-        : this.stopped()
     )
   }
 

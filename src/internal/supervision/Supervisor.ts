@@ -151,8 +151,7 @@ export class Supervisor<in out R = any> implements Group<R> {
     const low = children.findLast(({ instance, wanted }) => instance !== undefined && wanted._tag !== "Up")
     if (low !== undefined) this.takeDown(low)
     for (const child of children) {
-      const isDown = child.wanted._tag === "Down" && child.instance === undefined
-      if (isDown && !child.plan.claim.isOver) ChildState.isOver(child)
+      if (isDownForGood(child)) ChildState.isOver(child)
     }
     if (this.isStarting) return Effect.succeed(false)
     const risen = children.find(
@@ -165,11 +164,15 @@ export class Supervisor<in out R = any> implements Group<R> {
       this.failure = undefined
       return Effect.as(respond(this, failure), true)
     }
-    if (!Lifetime.admits(parent, "children")) return Effect.succeed(false)
+    if (Lifetime.isStopping(parent)) {
+      for (const child of children)
+        if (child.wanted._tag === "Restart") ChildState.wantDown(child, ChildState.reasonOf(child))
+      return Effect.succeed(children.some(isDownForGood))
+    }
     const next = ChildState.nextOf(children)
     if (next === undefined) return Effect.succeed(false)
     const left = next.at - Monotonic.unsafeMillis(parent.clock)
-    const pause = Effect.raceFirst(Monotonic.sleep(left), this.wake.await)
+    const pause = Effect.raceFirst(Lifetime.pause(parent, left), this.wake.await)
     return Effect.as(left > 0 ? pause : this.beginAgain(next.child), true)
   }
 
@@ -188,7 +191,7 @@ export class Supervisor<in out R = any> implements Group<R> {
   /** In the next turn of the event loop: what fails at once and always must not keep the process from all else. */
   private beginAgain(child: ChildState.ChildState): Effect.Effect<void> {
     return Effect.flatMap(Monotonic.sleep(0), () => {
-      if (child.wanted._tag !== "Restart") return Effect.void
+      if (child.wanted._tag !== "Restart" || Lifetime.isStopping(this.parent)) return Effect.void
       ChildState.begins(child)
       this.resumed()
       return Effect.asVoid(Effect.provide(this.begin(child), runtimeOfRestarts(this.runtime)))
@@ -237,8 +240,9 @@ export class Supervisor<in out R = any> implements Group<R> {
     if (child.wanted._tag !== "Up") return
     this.failure ??= { ...failure, child, ranMillis }
     const batch = {}
+    const isRestarted = this.answer._tag === "Restart" && !Lifetime.isStopping(this.parent)
     for (const each of this.goingDownWith(child)) {
-      if (this.answer._tag === "Restart") ChildState.wantRestart(each, failure.reason, batch, undefined)
+      if (isRestarted) ChildState.wantRestart(each, failure.reason, batch, undefined)
       else ChildState.wantDown(each, each === child ? failure.reason : undefined)
     }
     this.kick()
@@ -256,6 +260,10 @@ export class Supervisor<in out R = any> implements Group<R> {
     if (answer._tag === "Restart") answer.restarts.resumed(Monotonic.unsafeMillis(parent.clock))
   }
 }
+
+/** It is to come up no more, is down, and has not been told of as over. */
+const isDownForGood = ({ instance, plan, wanted }: ChildState.ChildState): boolean =>
+  wanted._tag === "Down" && instance === undefined && !plan.claim.isOver
 
 /** A failure of a child that something is to be done about. */
 interface ChildFailure extends ChildInstance.Failure {
@@ -288,6 +296,7 @@ const respond = <R>(group: Group<R>, failed: ChildFailure): Effect.Effect<void> 
     group.kick()
   }
   if (answer._tag !== "Restart") return asWork(group, work, Escalation.conclude(parent, answer, failure))
+  if (Lifetime.isStopping(parent)) giveUp()
   if (undecided().length === 0) return Effect.void
   const decide = Effect.gen(function* () {
     const pause = yield* answer.restarts.next(cause, ranMillis)
