@@ -60,8 +60,8 @@ NodeApp.runMain(Layer.provide(Reports.layer, Database.layer), { name: "Example" 
 // INFO Example > Database > Connection stopped in 1ms
 // WARN Example > Database: child Connection failed again after 1 restart, and is given up
 // ERROR Example > Database failed, because child Connection failed
+// ERROR Example > Database > Connection > socket failed, so the app was stopped: connection reset
 // INFO Example is stopping: Example > Database > Connection > socket failed
 // INFO Example > Reports stopped in 1ms
 // INFO Example > Database stopped in 1ms
-// INFO Example stopped in 1ms, clean
-// ERROR Example > Database > Connection > socket failed, so the app was stopped: connection reset
+// INFO Example stopped in 1ms, after a failure

@@ -7,11 +7,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
 import * as Layer from "effect/Layer"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Latch from "./internal/Latch.ts"
+import * as AppLoggers from "./internal/lifecycle/AppLoggers.ts"
 import * as ShutdownRecorder from "./internal/lifecycle/ShutdownRecorder.ts"
 import * as BootReport from "./internal/status/BootReport.ts"
 import * as Deadline from "./internal/lifecycle/Deadline.ts"
@@ -139,6 +141,8 @@ export const make = (options: Options = {}): App => {
   const snapshot = Effect.suspend(() =>
     registry === undefined ? Effect.succeedNone : Effect.asSome(registry.snapshot)
   )
+  // While it boots; later they are those of the fiber of the launch.
+  let bootLoggers: AppLoggers.AppLoggers | undefined
   let crashedBy: string | undefined
   let stopped: Omit<StopReport.Facts, "crash"> | undefined
   // Made on demand: a crash may come after the stop, and the exit code must reflect it.
@@ -149,7 +153,11 @@ export const make = (options: Options = {}): App => {
     Effect.suspend(() => {
       crashedBy ??= kind
       stop(kind)
-      return launched?.append({ _tag: "AppCrashed", app: name, kind, cause: Cause.die(error) }) ?? Effect.void
+      if (launched === undefined) return Effect.void
+      const journaled = launched.append({ _tag: "AppCrashed", app: name, kind, cause: Cause.die(error) })
+      return bootLoggers === undefined
+        ? journaled
+        : Effect.locally(journaled, FiberRef.currentLoggers, bootLoggers.own)
     })
 
   const launch = <A, E, R>(layer: Layer.Layer<A, E, R>) =>
@@ -179,6 +187,7 @@ export const make = (options: Options = {}): App => {
           offers: new Map(),
           labels: undefined,
           label: (service) => service,
+          isStopping: () => shared.root.state._tag !== "Starting" && shared.root.state._tag !== "Running",
           failed: (_, origin, cause) => Deferred.succeed(end, { _tag: "Failed", origin, cause }),
           stopAsked: (member) => Effect.sync(() => stop(`${member.path} asked for it`))
         }
@@ -187,9 +196,13 @@ export const make = (options: Options = {}): App => {
         if (Option.isSome(outerBus)) shared.boot.onOpen.push(Bus.whole(outerBus.value).holdBoot())
 
         const scope = yield* Scope.make()
+        const loggers = yield* AppLoggers.make
+        bootLoggers = loggers
         // A fiber of its own, so that an uninterruptible start does not delay the stop.
         const boot = yield* Layer.makeMemoMap.pipe(
-          Effect.flatMap((memoMap) => Layer.buildWithMemoMap(layer, memoMap, scope)),
+          Effect.flatMap((memoMap) =>
+            Layer.buildWithMemoMap(layer, AppLoggers.noting(loggers, memoMap), scope)
+          ),
           Effect.provideService(Owner.Owner, owner),
           Effect.provide(
             Context.make(Journal.Journal, journal).pipe(
@@ -211,6 +224,8 @@ export const make = (options: Options = {}): App => {
           Owner.forgetStopped(shared, members)
           yield* Owner.become(shared, { _tag: "Running" })
           yield* Fiber.inheritAll(boot)
+          loggers.own = yield* FiberRef.get(FiberRef.currentLoggers)
+          bootLoggers = undefined
           const took = yield* Monotonic.since(shared.root.begunAt)
           const snapshot = yield* registry.snapshot
           const report = BootReport.make(snapshot, took)
@@ -223,7 +238,10 @@ export const make = (options: Options = {}): App => {
         const exit = isUp ? yield* Effect.exit(restore(keepAlive(Deferred.await(end)))) : booted
 
         const hasFailedToStart = Exit.isSuccess(exit) && exit.value._tag === "Booted"
+        // What a failed boot has built is undone already.
+        if (!isUp) yield* hasFailedToStart ? AppLoggers.outlive(loggers) : AppLoggers.use(loggers)
         const hasFailed = Exit.isSuccess(exit) && exit.value._tag !== "Asked"
+        bootLoggers = undefined
         ShutdownRecorder.beginStop(records, yield* Monotonic.millis, hasFailed)
         yield* Owner.become(shared, { _tag: "Stopping", step: "services" })
         const cause = causeOf(exit)
@@ -252,7 +270,10 @@ export const make = (options: Options = {}): App => {
           }
           yield* Scope.close(scope, Exit.void)
         })
+        const begunAt = yield* Monotonic.millis
         const ended = yield* Deadline.within(Effect.uninterruptible(stopAll), stopTimeout)
+        const took = yield* Monotonic.since(begunAt)
+        yield* AppLoggers.outlive(loggers)
         if (Option.isNone(ended)) {
           const late = Owner.unfinished(members)
           if (!late.some(({ state }) => state === "Stopping"))
@@ -266,8 +287,14 @@ export const make = (options: Options = {}): App => {
           // Services behind the hung one have not been asked to stop. No time is left for an order.
           const stopRest = Effect.forEach([...members], (member) => member.stop, { concurrency: "unbounded" })
           yield* Deadline.within(stopRest, lateStopMillis)
-        } else if (Exit.isFailure(ended.value)) {
-          records.problems.push(`a finalizer failed: ${Reason.ofCause(ended.value.cause)}`)
+        } else {
+          if (Exit.isFailure(ended.value))
+            records.problems.push(`a finalizer failed: ${Reason.ofCause(ended.value.cause)}`)
+          // The timer of the deadline was held up, too.
+          if (Duration.toMillis(took) > stopTimeout)
+            records.problems.push(
+              `the stop took ${Duration.format(took)}, longer than its deadline: the event loop was blocked`
+            )
         }
         // Taken before the state changes, as the last status of the services.
         const last = yield* registry.snapshot

@@ -96,7 +96,7 @@ describe("NodeApp.runMain", { timeout: patience * 3 }, () => {
     const { code, errors, output, said } = await runAndSend("throwsWhileStopping", "SIGTERM")
     expect(said).toEqual([...started, ...stopped])
     expect(errors.join()).toMatch(/uncaught exception.*thrown while stopping/)
-    expect(output).toMatch(/App stopped in \S+, clean/)
+    expect(output).toMatch(/App stopped in \S+, after a failure/)
     expect(code).toBe(1)
   })
 

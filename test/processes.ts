@@ -77,11 +77,11 @@ export const processesOf = (fixture: string) => {
         changed()
       })
     }
+    child.on("exit", () => (took = performance.now() - signalled))
     // `close` and not `exit`: all output has come then.
     child.on("close", () => {
       running.delete(kill)
       exited = true
-      took = performance.now() - signalled
       changed()
     })
 
@@ -107,6 +107,13 @@ export const processesOf = (fixture: string) => {
       says: (line: RegExp) => until(`it said ${line}`, () => line.test(output)),
       /** Nobody reads what it says any more. */
       stopReading: () => void child.stdout.destroy(),
+      /** Reads nothing for so many milliseconds, or until the process has ended. */
+      readLater: (millis?: number) => {
+        const resume = () => void child.stdout.resume()
+        child.stdout.pause()
+        child.on("exit", resume)
+        if (millis !== undefined) setTimeout(resume, millis)
+      },
       signal: (signal: NodeJS.Signals) => {
         if (signalled === 0) signalled = performance.now()
         child.kill(signal)

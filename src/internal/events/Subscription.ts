@@ -149,6 +149,7 @@ class Answers<E, R> implements Handler.Answers<E, R> {
       service,
       work: Handler.nameOf(this.event),
       answer,
+      isOwed: true,
       entry: (cause: Cause.Cause<unknown>, tag: Journal.Answered["answer"]) =>
         handlerFailed(service, event, cause, tag)
     }

@@ -40,7 +40,7 @@ export type Entry = Data.TaggedEnum<{
   }
   ServiceStarting: OfService
   ServiceStarted: OfService & { readonly took: Duration.Duration }
-  StartFailed: OfService & { readonly step: string; readonly cause: Cause.Cause<unknown> }
+  StartFailed: OfService & { readonly step: "onStart" | "startTimeout"; readonly cause: Cause.Cause<unknown> }
   /** A failure of work or of a child failed the service. `origin` is the path to the first failure. */
   ServiceFailed: OfService & {
     readonly work: string
@@ -58,13 +58,18 @@ export type Entry = Data.TaggedEnum<{
     readonly origin: string | undefined
   }
   ServiceStopping: OfService
-  ServiceStopped: OfService & { readonly took: Duration.Duration }
+  /** With `isUndone`, it had not been up: its start failed or was interrupted, which is told by what follows from it. */
+  ServiceStopped: OfService & { readonly took: Duration.Duration; readonly isUndone?: true | undefined }
   StopStepFailed: OfService & { readonly step: string; readonly cause: Cause.Cause<unknown> }
-  /** A stop step exceeded its deadline. `alive` names the work still running. */
+  /**
+   * A stop step exceeded its deadline. `alive` names the work still running. With
+   * `took`, it has ended all the same: the event loop was blocked past the deadline.
+   */
   StopTimedOut: OfService & {
     readonly step: string
     readonly after: Duration.Duration
     readonly alive: ReadonlyArray<string>
+    readonly took?: Duration.Duration | undefined
   }
   /** A server serves for `readinessDelay` more, then accepts no new connections but still answers on open ones. */
   ServerDraining: OfService & {

@@ -73,7 +73,7 @@ const lines: {
   AppStopping: (entry) => [Info, `${entry.app} is stopping: ${entry.reason}`],
   AppStopped: ({ app, report }) =>
     StopReport.isClean(report)
-      ? [Info, `${app} stopped in ${duration(report.took)}, clean`]
+      ? [Info, `${app} stopped in ${duration(report.took)}, ${StopReport.how(report)}`]
       : [Error, StopReport.render(report)],
   ServiceStarting: (entry) => [Debug, `${entry.service} is starting`],
   ServiceStarted: (entry) => [Info, `${entry.service} started in ${duration(entry.took)}`],
@@ -85,15 +85,20 @@ const lines: {
       ? [Info, `${entry.service} restarts, as asked`]
       : [Warning, `${entry.service} restarts ${after(entry)}, because ${entry.origin} failed`],
   ServiceStopping: (entry) => [Debug, `${entry.service} is stopping`],
-  ServiceStopped: (entry) => [Info, `${entry.service} stopped in ${duration(entry.took)}`],
+  ServiceStopped: (entry) => [
+    entry.isUndone === true ? Debug : Info,
+    `${entry.service} stopped in ${duration(entry.took)}`
+  ],
   StopStepFailed: (entry) => [
     Error,
     `${entry.service} failed in ${entry.step} while stopping, and went on to the next step`
   ],
   StopTimedOut: (entry) => [
     Error,
-    `${entry.service} hung in ${entry.step} while stopping; it was left after ${duration(entry.after)}` +
-      (entry.alive.length === 0 ? "" : `, with ${listed(entry.alive)} still running`)
+    entry.took === undefined
+      ? `${entry.service} hung in ${entry.step} while stopping; it was left after ${duration(entry.after)}` +
+        (entry.alive.length === 0 ? "" : `, with ${listed(entry.alive)} still running`)
+      : `${entry.service} ${StopReport.blocked(entry.took, entry.step, entry.after)}`
   ],
   ServerDraining: ({ readinessDelay, requests, service, streams }) => {
     const delay =

@@ -106,6 +106,8 @@ export interface OwnedChild extends Pick<Owner.Member, "stopLimit" | "unfinished
 /** A cleanup of a service. */
 export interface Cleanup {
   isRunning: boolean
+  /** How long it has taken, in milliseconds, when it has ended. */
+  took: number
   /** Runs it, unless it has begun. */
   readonly run: Effect.Effect<void>
 }
@@ -326,6 +328,7 @@ export const become = (service: Lifetime, state: State): void => {
     service.since = service.clock.unsafeCurrentTimeMillis()
     const after = state._tag === "Stopped" ? undefined : state._tag.toLowerCase()
     service.metrics.moved(before.toLowerCase(), after)
+    if (state._tag === "Stopping") for (const wake of service.owner.shared.pauses) wake()
   }
   service.owner.shared.changes.note()
 }
@@ -347,8 +350,32 @@ export const admit = (service: Lifetime, kind: Step, work: string): void => {
 }
 
 /** Whether the step that ends this kind of work has not begun. */
-export const admits = ({ state }: Lifetime, kind: Step): boolean =>
+const admits = ({ state }: Lifetime, kind: Step): boolean =>
   state._tag !== "Stopped" && (state._tag !== "Stopping" || steps.indexOf(state.step) < steps.indexOf(kind))
+
+/** Whether its stop, or that of what it belongs to, has begun. */
+export const isStopping = ({ owner, state }: Lifetime): boolean =>
+  state._tag === "Stopping" || state._tag === "Stopped" || owner.isStopping()
+
+/** Throws `ServiceStoppedError` when a stop has begun: a child that starts then would only be stopped. */
+export const admitChildren = (service: Lifetime, children: () => string): void => {
+  if (isStopping(service)) throw new ServiceStoppedError({ service: service.path, work: children() })
+}
+
+/** Waits before something is begun again, until a stop begins. Gives whether the time has passed. */
+export const pause = (service: Lifetime, millis: number): Effect.Effect<boolean> =>
+  Effect.suspend(() => {
+    if (isStopping(service)) return Effect.succeed(false)
+    const woken = Latch.make()
+    const wake = () => {
+      if (isStopping(service)) woken.unsafeOpen()
+    }
+    const { pauses } = service.owner.shared
+    pauses.add(wake)
+    return Effect.raceFirst(Effect.as(Monotonic.sleep(millis), true), Effect.as(woken.await, false)).pipe(
+      Effect.ensuring(Effect.sync(() => pauses.delete(wake)))
+    )
+  })
 
 /** Registers work of a service. Throws `ServiceStoppedError` when it takes none any more. */
 export const own = (service: Lifetime, work: OwnedWork): void => {

@@ -42,6 +42,8 @@ export interface Owner {
   readonly labels: Labels | undefined
   /** The label of a service: its name, with the name it was adopted under. */
   readonly label: (name: string) => string
+  /** Whether the app, or a service above, has begun to stop. */
+  readonly isStopping: () => boolean
   /** Receives the failure of a service. `origin` is the path to the work that failed. */
   readonly failed: (member: Member, origin: string, cause: Cause.Cause<unknown>) => Effect.Effect<void>
   /** Receives the stop request of a service. Does not wait for the stop. */
@@ -66,6 +68,8 @@ export interface Shared {
   readonly definitions: Definitions
   /** The event buses of the app. More than one is mostly a mistake. */
   readonly buses: Set<Bus>
+  /** Pauses before work or a child is begun again. Each is called when something begins to stop. */
+  readonly pauses: Set<() => void>
 }
 
 /** An event bus, as the other buses of the app see it. */
@@ -181,7 +185,8 @@ export const makeShared = (
         (): TestHooks.DecorateWork => (_service, _kind, _work, effect) => effect
       ),
       definitions: new Map(),
-      buses: new Set()
+      buses: new Set(),
+      pauses: new Set()
     }
   })
 
@@ -193,11 +198,14 @@ export const forgetStopped = ({ root }: Shared, members: Set<Member>): void => {
 }
 
 /** Changes the state of the app. */
-export const become = ({ changes, root }: Shared, state: State): Effect.Effect<void> =>
+export const become = ({ changes, pauses, root }: Shared, state: State): Effect.Effect<void> =>
   Effect.map(Effect.zip(Clock.currentTimeMillis, Monotonic.millis), ([now, monotonic]) => {
     root.state = state
     root.since = now
-    if (state._tag === "Stopping") root.stoppingAt = monotonic
+    if (state._tag === "Stopping") {
+      root.stoppingAt = monotonic
+      for (const wake of pauses) wake()
+    }
     changes.note()
   })
 
@@ -252,6 +260,7 @@ const standalone = (journal: Journal.Journal["Type"]): Effect.Effect<Owner> =>
       offers: new Map(),
       labels: undefined,
       label: (name: string) => name,
+      isStopping: () => false,
       // Already in the journal. The scope is not this owner's to close.
       failed: () => Effect.void,
       stopAsked: ({ path }: Member) => journal.append({ _tag: "StopNotPossible", service: path })

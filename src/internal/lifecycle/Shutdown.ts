@@ -59,12 +59,37 @@ export const step = (
   Effect.suspend(() => {
     const limit = options.limitMillis ?? timeLeft(service)
     const decorated = service.owner.shared.around(service, options.kind ?? "wait", name, effect)
+    const timed = measure(service)
     return Effect.flatMap(within(service, decorated, limit), (ended) =>
       Option.isSome(ended)
-        ? stepEnded(service, name, ended.value)
+        ? Effect.zipRight(stepEnded(service, name, ended.value), stepMeasured(service, name, limit, timed()))
         : stepHung(service, name, limit, options.alive?.() ?? [])
     )
   })
+
+/**
+ * Gives how long something has taken, in milliseconds. Zero where services that
+ * the work built for itself may have had more time than the limit (`awaitWithin`).
+ */
+const measure = (service: Lifetime): (() => number) => {
+  if (service.provided.size > 0) return () => 0
+  const startedAt = Monotonic.unsafeMillis(service.clock)
+  return () => Monotonic.unsafeMillis(service.clock) - startedAt
+}
+
+/** A step that blocks the event loop holds up its timer, too. It has not been left, but it was late. */
+const stepMeasured = (service: Lifetime, name: string, limit: number, millis: number) => {
+  if (millis <= limit) return Effect.void
+  const [after, took] = [Duration.millis(limit), Duration.millis(Math.round(millis))]
+  return wentWrong(service, name, Cause.fail(`it took ${Duration.format(took)}`), {
+    _tag: "StopTimedOut",
+    service: service.path,
+    step: name,
+    after,
+    alive: [],
+    took
+  })
+}
 
 const stepEnded = (service: Lifetime, name: string, exit: Exit.Exit<unknown, unknown>) => {
   if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.void
@@ -154,9 +179,10 @@ const runSteps = (
       yield* Deadline.within(Owner.stopMembers(service.provided), lateStepMillis)
     }
     const took = Duration.millis(Math.round(Monotonic.unsafeMillis(service.clock) - startedAt))
+    const undone = service.startTook === undefined ? ({ isUndone: true } as const) : {}
     // Readers of the entry find the service gone.
     forget(service)
-    yield* journal.append({ _tag: "ServiceStopped", service: service.path, took })
+    yield* journal.append({ _tag: "ServiceStopped", service: service.path, took, ...undone })
   })
 
 /**
@@ -170,12 +196,17 @@ export const addCleanup = (
 ): Effect.Effect<void> => {
   const own: Cleanup = {
     isRunning: false,
+    took: 0,
     run: Effect.suspend(() => {
       if (own.isRunning || !service.cleanups.has(own)) return Effect.void
       own.isRunning = true
+      const timed = measure(service)
       return Effect.ensuring(
         step(service, "a cleanup", cleanup, { kind: "stop" }),
-        Effect.sync(() => service.cleanups.delete(own))
+        Effect.sync(() => {
+          own.took = timed()
+          service.cleanups.delete(own)
+        })
       )
     })
   }
@@ -202,25 +233,34 @@ const stopListeners = (service: Lifetime, caller: Work.Work | undefined): Effect
 /** Closes the scope of what `onStart` acquired. All that was put straight into it shares the deadline. */
 const closeResources = (service: Lifetime): Effect.Effect<void> =>
   Effect.gen(function* () {
+    const [cleanups, limit, timed] = [[...service.cleanups], timeLeft(service), measure(service)]
     const closing = yield* Fork.now(Effect.uninterruptible(Scope.close(service.resources, Exit.void)))
-    yield* closed(service, closing)
+    if (yield* closedInTime(service, closing)) {
+      // Cleanups are measured each on its own.
+      const took = timed() - cleanups.reduce((sum, cleanup) => sum + cleanup.took, 0)
+      yield* stepMeasured(service, "a cleanup", limit, took)
+    }
     // Those below a finalizer that hung, and one whose registration was interrupted.
     for (const { run } of [...service.cleanups].toReversed()) yield* run
   })
 
-/** Waits until the resources are closed, or one that is no cleanup hangs. */
-const closed = (service: Lifetime, closing: Fiber.RuntimeFiber<void>): Effect.Effect<void> =>
+/** Waits until the resources are closed, or one that is no cleanup hangs. Gives whether they closed within the first limit. */
+const closedInTime = (
+  service: Lifetime,
+  closing: Fiber.RuntimeFiber<void>,
+  isFirst = true
+): Effect.Effect<boolean> =>
   Effect.suspend(() => {
     const exit = closing.unsafePoll()
-    if (exit !== null) return stepEnded(service, "a cleanup", exit)
+    if (exit !== null) return Effect.as(stepEnded(service, "a cleanup", exit), isFirst)
     const [left, limit] = [service.cleanups.size, timeLeft(service)]
     return Effect.flatMap(awaitWithin(service, closing, limit), (ended) => {
-      if (Option.isSome(ended)) return stepEnded(service, "a cleanup", ended.value)
+      if (Option.isSome(ended)) return Effect.as(stepEnded(service, "a cleanup", ended.value), isFirst)
       // A cleanup has a limit of its own.
       const isCleaning = [...service.cleanups].some(({ isRunning }) => isRunning)
       return isCleaning || service.cleanups.size < left
-        ? closed(service, closing)
-        : stepHung(service, "a cleanup", limit, [])
+        ? closedInTime(service, closing, false)
+        : Effect.as(stepHung(service, "a cleanup", limit, []), false)
     })
   })
 

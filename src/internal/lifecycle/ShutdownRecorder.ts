@@ -145,7 +145,7 @@ const problemOf = (entry: Journal.Unstamped): Problem | undefined => {
     case "StopStepFailed":
       return { _tag: "StepFailed", step: entry.step, reason: Reason.ofCause(entry.cause) }
     case "StopTimedOut":
-      return { _tag: "StepHung", step: entry.step, after: entry.after, alive: entry.alive }
+      return { _tag: "StepHung", step: entry.step, after: entry.after, alive: entry.alive, took: entry.took }
     case "RequestsCut":
       return { _tag: "RequestsCut", after: entry.after, requests: entry.requests }
     case "ServiceFailed":

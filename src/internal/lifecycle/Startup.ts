@@ -320,6 +320,10 @@ class OwnerOfProvided implements Owner.Owner {
     return name
   }
 
+  isStopping(): boolean {
+    return Lifetime.isStopping(this.service)
+  }
+
   /** Fails this service. A failed start needs no answer here: it fails the work that provides the service. */
   failed(member: Owner.Member, origin: string, cause: Cause.Cause<unknown>): Effect.Effect<void> {
     return member.shown()._tag === "Starting"

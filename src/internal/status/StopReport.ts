@@ -45,11 +45,12 @@ export type Outcome = "clean" | "failed" | "timedOut" | "abandoned"
 export type Problem = Data.TaggedEnum<{
   /** A step failed; the stop continued with the next step. */
   StepFailed: { readonly step: string; readonly reason: string }
-  /** A step exceeded its deadline and was abandoned. */
+  /** A step exceeded its deadline and was abandoned; with `took`, it blocked the event loop and has ended late. */
   StepHung: {
     readonly step: string
     readonly after: Duration.Duration
     readonly alive: ReadonlyArray<string>
+    readonly took?: Duration.Duration | undefined
   }
   /** A server aborted requests that had no response in time. */
   RequestsCut: {
@@ -116,6 +117,12 @@ const uncleanReason = (
 /** Whether everything stopped in time and without failures, for whatever reason it stopped. */
 export const isClean = (report: StopReport): boolean => problemsOf(report).length === 0
 
+/** How it stopped, in words: `clean` only if nothing failed before either. */
+export const how = (report: StopReport): string => {
+  if (!isClean(report)) return "not clean"
+  return report.exitCode === 0 ? "clean" : "after a failure"
+}
+
 /** Describes aborted requests by route: `3 requests that had no answer after 20s: GET /a, 2 of POST /b`. */
 export const unanswered = (
   requests: ReadonlyArray<{ readonly route: string; readonly count: number }>,
@@ -126,6 +133,10 @@ export const unanswered = (
   return `${counted(total, "request")} that had no answer after ${duration(after)}: ${listed(routes)}`
 }
 
+/** Describes a step whose deadline passed while the event loop was blocked. */
+export const blocked = (took: Duration.Duration, step: string, after: Duration.Duration): string =>
+  `took ${duration(took)} for ${step} while stopping, longer than ${duration(after)}: the event loop was blocked`
+
 /** All problems of the app and its services, one line each. */
 export const problemsOf = ({ problems, services }: StopReport): ReadonlyArray<string> => [
   ...problems,
@@ -135,8 +146,10 @@ export const problemsOf = ({ problems, services }: StopReport): ReadonlyArray<st
 /** The predicate of a sentence whose subject is the service. */
 const describe = Problem.$match({
   StepFailed: ({ reason, step }) => `failed in ${step}: ${reason}`,
-  StepHung: ({ after, alive, step }) =>
-    `hung in ${step}, and was left after ${duration(after)}${stillRunning(alive)}`,
+  StepHung: ({ after, alive, step, took }) =>
+    took === undefined
+      ? `hung in ${step}, and was left after ${duration(after)}${stillRunning(alive)}`
+      : blocked(took, step, after),
   RequestsCut: ({ after, requests }) => `cut ${unanswered(requests, after)}`,
   WorkFailed: ({ reason, work }) => `failed, because ${work} failed: ${reason}`,
   StartHung: ({ after }) =>
@@ -152,7 +165,7 @@ const stillRunning = (alive: ReadonlyArray<string>): string =>
 export const render = (report: StopReport): string => {
   const { app, exitCode, exitReason, problems, reason, services, stopTimeout, took } = report
   const lines = [
-    `${app} stopped in ${duration(took)}, ${isClean(report) ? "clean" : "not clean"}`,
+    `${app} stopped in ${duration(took)}, ${how(report)}`,
     `  stopped because: ${truncate(reason, maxText)}`,
     `  deadline: ${duration(stopTimeout)}`,
     `  exit code: ${exitCode}, because ${truncate(exitReason, maxText)}`,

@@ -136,7 +136,7 @@ const supervise = (
     const budget = Restarts.budgetOf(policy)
     // `Array.from` and not `map`, which would skip the holes of an array.
     const children = Array.from(members, (member) => stateOf(where, parent, member, policy))
-    Lifetime.admit(parent, "children", children.map(({ plan }) => plan.label("a child")).join(", "))
+    Lifetime.admitChildren(parent, () => children.map(({ plan }) => plan.label("a child")).join(", "))
 
     // With `oneForOne`, each child has a supervisor of its own.
     const groups = strategy === "oneForOne" ? children.map((state) => [state]) : [children]

@@ -190,13 +190,13 @@ class Handle implements Child<unknown> {
 
   get restart(): Child<unknown>["restart"] {
     return Effect.suspend(() =>
-      // A parent that stops its children starts none.
-      Lifetime.admits(this.#child.plan.parent, "children")
-        ? Effect.zipRight(
+      // A parent that stops starts no children.
+      Lifetime.isStopping(this.#child.plan.parent)
+        ? this.stopped()
+        : Effect.zipRight(
             this.#supervisor.restart(this.#child),
             this.unlessCircular(Effect.asVoid(this.awaitUp()))
           )
-        : this.stopped()
     )
   }
 

@@ -97,6 +97,10 @@ export class ChildInstance implements Owner.Owner {
     return this.plan.label(service)
   }
 
+  isStopping(): boolean {
+    return Lifetime.isStopping(this.plan.parent)
+  }
+
   failed(member: Owner.Member, origin: string, cause: Cause.Cause<unknown>): Effect.Effect<void> {
     return Effect.sync(() => {
       // A failure during the close is part of the stop.

@@ -7,14 +7,17 @@ import type * as Failure from "../../Failure.ts"
 import type * as Journal from "../journal/Journal.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type * as Restarts from "./Restarts.ts"
-import type { Lifetime } from "../lifecycle/Lifetime.ts"
+import { ServiceStoppedError } from "../lifecycle/Errors.ts"
+import * as Lifetime from "../lifecycle/Lifetime.ts"
 import * as ServiceFailure from "../lifecycle/ServiceFailure.ts"
 
 /** Work with its policy. */
 export interface Answered<in E, out R> {
-  readonly service: Lifetime
+  readonly service: Lifetime.Lifetime
   readonly work: string
   readonly answer: Restarts.Answer<E, R>
+  /** Whether it is run again although a stop has begun: an event that was accepted. */
+  readonly isOwed?: boolean | undefined
   /** Makes the journal entry of a failure. Defaults to `TaskFailed`. */
   readonly entry?:
     | ((cause: Cause.Cause<unknown>, answer: Journal.Answered["answer"]) => Journal.Unstamped)
@@ -28,7 +31,7 @@ export interface Answered<in E, out R> {
  * Run it uninterruptibly: the pause and the policy's own effects stay interruptible.
  */
 export const respond = <E, R>(
-  { answer, entry, service, work }: Answered<E, R>,
+  { answer, entry, isOwed = false, service, work }: Answered<E, R>,
   cause: Cause.Cause<E>,
   ranMillis: number,
   onPause: (millis: number) => void = () => {}
@@ -41,9 +44,12 @@ export const respond = <E, R>(
     entry?.(cause, applied) ?? ServiceFailure.taskFailed(service, work, cause, applied)
   )
   if (Cause.isInterruptedOnly(cause)) return Effect.as(recorded, false)
+  // Work that asked for a child when the stop had begun ends with it.
+  if (Lifetime.isStopping(service) && isRefused(cause)) return Effect.as(recorded, false)
   const failed = { work, cause }
   if (answer._tag !== "Restart")
     return Effect.as(Effect.zipRight(recorded, conclude(service, answer, failed)), false)
+  if (!isOwed && Lifetime.isStopping(service)) return Effect.as(recorded, false)
   const { restarts } = answer
   const next = Effect.interruptible(restarts.next(cause, ranMillis))
   return Effect.flatMap(Effect.zipRight(recorded, next), (pause) => {
@@ -56,8 +62,15 @@ export const respond = <E, R>(
         ? { _tag: "WorkRetrying", ...repeated, attempt: restarts.attempts() + 1 }
         : { _tag: "WorkRestarting", ...repeated, restarts: restarts.count() }
     )
-    return Effect.as(Effect.zipRight(repeating, Effect.interruptible(Monotonic.sleep(millis))), true)
+    const paused = isOwed ? Effect.as(Monotonic.sleep(millis), true) : Lifetime.pause(service, millis)
+    return Effect.zipRight(repeating, Effect.interruptible(paused))
   })
+}
+
+/** Whether all that went wrong is that the service takes no children any more. */
+const isRefused = (cause: Cause.Cause<unknown>): boolean => {
+  const errors = [...Cause.failures(cause), ...Cause.defects(cause)]
+  return errors.length > 0 && errors.every((error) => error instanceof ServiceStoppedError)
 }
 
 /** A failure to answer. */
@@ -70,7 +83,7 @@ export interface Failed<E> {
 
 /** Applies a policy that does not run the work again. */
 export const conclude = <E, R>(
-  service: Lifetime,
+  service: Lifetime.Lifetime,
   policy: Failure.Final<E, R>,
   { cause, origin, work }: Failed<E>
 ): Effect.Effect<void, never, R> => {
@@ -99,7 +112,7 @@ export const conclude = <E, R>(
 
 /** Records that the restart intensity is exceeded, and applies `onExhausted`. */
 export const exhausted = <E, R>(
-  service: Lifetime,
+  service: Lifetime.Lifetime,
   { onExhausted, policy, restarts }: Extract<Restarts.Answer<E, R>, { readonly _tag: "Restart" }>,
   failed: Failed<E>
 ): Effect.Effect<void, never, R> => {

@@ -163,8 +163,7 @@ export class Supervisor<in out R = any> {
     )
     if (toClose !== undefined) this.closeInstance(toClose)
     for (const child of children) {
-      const isDown = child.desired._tag === "Down" && child.instance === undefined
-      if (isDown && !child.plan.claim.isOver) ChildState.terminate(child)
+      if (isDownForGood(child)) ChildState.terminate(child)
     }
     if (this.isStarting) return Effect.succeed(false)
     const restarted = children.find(
@@ -177,11 +176,15 @@ export class Supervisor<in out R = any> {
       this.failure = undefined
       return Effect.as(this.applyPolicy(failure), true)
     }
-    if (!Lifetime.admits(parent, "children")) return Effect.succeed(false)
+    if (Lifetime.isStopping(parent)) {
+      for (const child of children)
+        if (child.desired._tag === "Restart") ChildState.requestStop(child, ChildState.reasonOf(child))
+      return Effect.succeed(children.some(isDownForGood))
+    }
     const next = ChildState.nextRestart(children)
     if (next === undefined) return Effect.succeed(false)
     const left = next.at - Monotonic.unsafeMillis(parent.clock)
-    const pause = Effect.raceFirst(Monotonic.sleep(left), this.changed.await)
+    const pause = Effect.raceFirst(Lifetime.pause(parent, left), this.changed.await)
     return Effect.as(left > 0 ? pause : this.restartInstance(next.child), true)
   }
 
@@ -200,7 +203,7 @@ export class Supervisor<in out R = any> {
   /** Starts the next instance, in a later turn of the event loop: a child that always fails at once must not block it. */
   private restartInstance(child: ChildState.ChildState): Effect.Effect<void> {
     return Effect.flatMap(Monotonic.sleep(0), () => {
-      if (child.desired._tag !== "Restart") return Effect.void
+      if (child.desired._tag !== "Restart" || Lifetime.isStopping(this.parent)) return Effect.void
       ChildState.beginRestart(child)
       this.endPause()
       return Effect.asVoid(Effect.provide(this.startInstance(child), this.detachedRuntime()))
@@ -249,8 +252,9 @@ export class Supervisor<in out R = any> {
     if (child.desired._tag !== "Up") return
     this.failure ??= { ...failure, child, ranMillis }
     const batch = {}
+    const isRestarted = this.answer._tag === "Restart" && !Lifetime.isStopping(this.parent)
     for (const each of this.affectedBy(child)) {
-      if (this.answer._tag === "Restart") ChildState.requestRestart(each, failure.reason, batch, undefined)
+      if (isRestarted) ChildState.requestRestart(each, failure.reason, batch, undefined)
       else ChildState.requestStop(each, each === child ? failure.reason : undefined)
     }
     this.reconcile()
@@ -277,11 +281,12 @@ export class Supervisor<in out R = any> {
     if (answer._tag !== "Restart") return this.forkPolicy(work, Escalation.conclude(parent, answer, failure))
     const undecided = () =>
       children.filter(({ desired }) => desired._tag === "Restart" && desired.notBefore === undefined)
-    if (undecided().length === 0) return Effect.void
     const stopUndecided = () => {
       for (const each of undecided()) ChildState.requestStop(each, each === child ? reason : undefined)
       this.reconcile()
     }
+    if (Lifetime.isStopping(parent)) stopUndecided()
+    if (undecided().length === 0) return Effect.void
     const decide = Effect.gen(this, function* () {
       const pause = yield* answer.restarts.next(cause, ranMillis)
       if (Option.isNone(pause)) {
@@ -336,6 +341,10 @@ export class Supervisor<in out R = any> {
     if (answer._tag === "Restart") answer.restarts.resumed(Monotonic.unsafeMillis(parent.clock))
   }
 }
+
+/** It is to come up no more, is down, and has not been terminated. */
+const isDownForGood = ({ desired, instance, plan }: ChildState.ChildState): boolean =>
+  desired._tag === "Down" && instance === undefined && !plan.claim.isOver
 
 interface ChildFailure extends ChildInstance.Failure {
   readonly child: ChildState.ChildState
