@@ -90,6 +90,58 @@ describe("the events of a boot", () => {
   )
 })
 
+describe("a listener that drops from a full queue", () => {
+  it.effect("is not mistaken by events of the boot: what was published is handled or counted", () =>
+    Effect.gen(function* () {
+      const handled: Array<number> = []
+      const publish = (from: number, to: number) =>
+        Effect.forEach(
+          Array.from({ length: to - from }, (_, index) => from + index),
+          (n) => EventBus.publish(Ping, { n }),
+          { discard: true }
+        )
+      class First extends Service.make<First>()("First", { onStart: publish(0, 5) }) {}
+      class Slow extends Service.make<Slow>()("Slow", {
+        onStart: Effect.zipRight(
+          First,
+          Service.listen(
+            Ping,
+            ({ n }) =>
+              Effect.delay(
+                Effect.sync(() => handled.push(n)),
+                "20 millis"
+              ),
+            { capacity: 2, onFull: "dropOldest" }
+          )
+        ),
+        stopTimeout: "3 seconds"
+      }) {}
+      class Last extends Service.make<Last>()("Last", { onStart: Effect.zipRight(Slow, publish(10, 16)) }) {}
+      const layer = Last.layer.pipe(
+        Layer.provide(Slow.layer),
+        Layer.provide(First.layer),
+        Layer.provide(EventBus.layer)
+      )
+      const journal = yield* Effect.provide(Journal.Journal, Journal.layer)
+      const fiber = yield* Effect.provideService(launch(layer), Journal.Journal, journal)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(handled, [0, 1, 2, 3, 4, 14, 15])
+      fiber.unsafeInterruptAsFork(fiber.id())
+      yield* TestClock.adjust("10 seconds")
+      const entries = yield* journal.recent
+      const dropped = entries.reduce(
+        (sum, each) => (each._tag === "EventsDropped" ? sum + each.count : sum),
+        0
+      )
+      assert.strictEqual(dropped, 4)
+      assert.notInclude(
+        entries.map(({ _tag }) => _tag),
+        "StopTimedOut"
+      )
+    }).pipe(leavesNothing)
+  )
+})
+
 describe("a backlog of published events", () => {
   it.live("leaves the event loop its turns", () =>
     Effect.gen(function* () {

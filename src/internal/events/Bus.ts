@@ -150,7 +150,7 @@ class Topics implements Bus {
           : Effect.uninterruptible(Effect.forEach(pulls, (pull) => pull, { discard: true }))
       return waits.length === 0
         ? pulled
-        : Effect.zipRight(pulled, Effect.all(waits, { concurrency: "unbounded", discard: true }))
+        : Effect.zipRight(pulled, Effect.all(waits, { concurrency: waits.length, discard: true }))
     })
 
   readonly stream = (event: Event.Event<string, any>) =>

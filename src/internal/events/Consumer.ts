@@ -21,9 +21,11 @@ const unordered: KeyQueue = { key: undefined, held: [] }
 export class Consumer implements Mailbox.Subscriber, Job {
   private readonly listener: Listener<any, any, any>
   private readonly subscription: Mailbox.Subscription
-  /** Events that wait for their delivery, in order. A `PubSub` does not show what it holds. */
+  /** Events of the boot that wait for their delivery, last first. None of them is ever dropped. */
+  private fromBoot: Array<Envelope> = []
+  /** Other events that wait for their delivery, in order. A `PubSub` does not show what it holds. */
   private waiting: Set<Envelope> | undefined = undefined
-  /** Those of them that are no longer in the mailbox, or never were, last first. */
+  /** Those of them that are no longer in the mailbox, last first. */
   private prefetched: Array<Envelope> = []
   private keyQueues: Map<unknown, KeyQueue> | undefined = undefined
   /** How many events are held back in `keyQueues`. */
@@ -41,8 +43,8 @@ export class Consumer implements Mailbox.Subscriber, Job {
     const { capacity = 256, onFull = "wait" } = spec.options
     this.subscription = topic.mailbox({ capacity, onFull }).subscribe(this)
     if (topic.boot.length === 0) return
-    for (const envelope of topic.boot) this.expect(envelope)
-    this.prefetched = topic.boot.toReversed()
+    this.fromBoot = topic.boot.toReversed()
+    listener.counters.queued(this.size)
     this.schedule()
   }
 
@@ -51,7 +53,7 @@ export class Consumer implements Mailbox.Subscriber, Job {
   expect(envelope: Envelope): void {
     this.waiting ??= new Set()
     this.waiting.add(envelope)
-    if (!this.isReady) this.listener.counters.queued(this.waiting.size)
+    if (!this.isReady) this.listener.counters.queued(this.size)
   }
 
   drop(which: Envelope | "oldest"): void {
@@ -66,7 +68,7 @@ export class Consumer implements Mailbox.Subscriber, Job {
   withdraw(envelope: Envelope): void {
     if (this.waiting?.delete(envelope) !== true) return
     if (this.held > 0) this.unhold(envelope)
-    this.listener.counters.queued(this.waiting.size)
+    this.listener.counters.queued(this.size)
   }
 
   get heldBack(): number {
@@ -74,7 +76,7 @@ export class Consumer implements Mailbox.Subscriber, Job {
   }
 
   get size(): number {
-    return this.waiting?.size ?? 0
+    return this.fromBoot.length + (this.waiting?.size ?? 0)
   }
 
   get isReady(): boolean {
@@ -101,7 +103,7 @@ export class Consumer implements Mailbox.Subscriber, Job {
   /** When the oldest event that waits was sent. */
   get oldestAt(): number | undefined {
     const [oldest] = this.waiting ?? []
-    return oldest?.at
+    return (this.fromBoot.at(-1) ?? oldest)?.at
   }
 
   /** A delivery has ended. */
@@ -121,6 +123,7 @@ export class Consumer implements Mailbox.Subscriber, Job {
   /** Discards all events that wait. Returns how many are unhandled, with those in progress unless the caller is one. */
   abandon(isCaller: boolean): number {
     const unhandled = this.size + (isCaller ? 0 : this.active)
+    this.fromBoot = []
     this.waiting = undefined
     this.prefetched = []
     this.keyQueues = undefined
@@ -174,9 +177,11 @@ export class Consumer implements Mailbox.Subscriber, Job {
 
   private consumePrefetched(start: (delivery: Delivery) => void): void {
     while (this.demand > 0) {
-      const envelope = this.prefetched.pop()
+      const ofBoot = this.fromBoot.pop()
+      const envelope = ofBoot ?? this.prefetched.pop()
       if (envelope === undefined) return
-      this.consume(envelope, start)
+      // Its publisher may have withdrawn it.
+      if (ofBoot !== undefined || this.waiting?.has(envelope) === true) this.consume(envelope, start)
     }
   }
 
@@ -188,8 +193,6 @@ export class Consumer implements Mailbox.Subscriber, Job {
 
   /** Starts the delivery of an event, or holds it back while its key is busy. */
   private consume(envelope: Envelope, start: (delivery: Delivery) => void): void {
-    // Its publisher may have withdrawn it.
-    if (this.waiting?.has(envelope) !== true) return
     const { orderingKey } = this.listener.spec.options
     if (orderingKey === undefined) return start(this.deliver(envelope, unordered))
     const key = keyOf(orderingKey, envelope)
