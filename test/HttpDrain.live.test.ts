@@ -176,7 +176,7 @@ const run = async (
     await app.says(/is stopping/)
     app.signal(signals[1])
   }
-  await Promise.all(clients.map(({ client, scenario }) => scenario.after?.(client, app)))
+  await Promise.all(clients.map(async ({ client, scenario }) => scenario.after?.(client, app)))
   const ended = await app.ended()
   const received = await Promise.all(
     clients.map(async ({ client, scenario }) => {
@@ -228,7 +228,7 @@ describe.concurrent.each(apps)("%s, %s", { timeout: patience * 3 }, (way, nestin
     const [, routes] = /App > HttpServer cut 3 requests that had no answer after 1s: ([^"\n]*)/.exec(
       ended.output
     )!
-    expect(routes!.split(", ").toSorted()).toEqual(cut.map(({ cut }) => cut).toSorted())
+    expect(new Set(routes!.split(", "))).toEqual(new Set(cut.map(({ cut }) => cut)))
     expect(ended.output).not.toContain("secret")
     expect(ended.code).toBe(1)
     expect(ended.took).toBeLessThan(8_000)

@@ -7,22 +7,22 @@ import * as VirtualTime from "../src/testing/VirtualTime.ts"
 import { advance, leavesNothing, policies as usual } from "./support.ts"
 
 /**
- * Any graph of services, each with children and cleanups, with random delays
- * and failures in start and stop, and children that break and restart: whatever
- * happens, what was acquired is released once, dependents before dependencies,
- * children before cleanups, and no child lives twice at the same
- * time, whatever its parent asks of it.
+ * A random graph of services, each with children and cleanups, random delays,
+ * failures in start and stop, and children that crash and restart. Invariants:
+ * each resource is released exactly once, dependents stop before dependencies,
+ * children before cleanups of their parent, and a child has at most one
+ * instance at a time, whatever its parent requests.
  */
 interface Node {
   readonly needs: ReadonlyArray<number>
   readonly startMillis: number
   readonly stopMillis: number
   readonly fails: "no" | "start" | "stop" | "hang"
-  /** Breaks so long after its start, each time; nothing where it never does. */
-  readonly breaksAfter: number | undefined
+  /** Crashes this many milliseconds after each start. Undefined if it never does. */
+  readonly crashesAfter: number | undefined
   readonly onFailure: keyof typeof policies
-  /** What its parent asks of it meanwhile. */
-  readonly asked: ReadonlyArray<{ readonly at: number; readonly what: "restart" | "stop" | "current" }>
+  /** What its parent requests of it, and when. */
+  readonly requests: ReadonlyArray<{ readonly at: number; readonly what: "restart" | "stop" | "current" }>
   readonly children: ReadonlyArray<Node>
 }
 
@@ -31,15 +31,15 @@ const policies = {
   giveUp: Failure.restart({ backoff: Schedule.recurs(1), onExhausted: Failure.log })
 }
 
-const trouble = FastCheck.constantFrom("no", "no", "no", "no", "no", "start", "stop", "hang" as const)
+const failureMode = FastCheck.constantFrom("no", "no", "no", "no", "no", "start", "stop", "hang" as const)
 const leaf = FastCheck.record({
   needs: FastCheck.constant<ReadonlyArray<number>>([]),
   startMillis: FastCheck.nat(50),
   stopMillis: FastCheck.nat(50),
-  fails: trouble,
-  breaksAfter: FastCheck.option(FastCheck.integer({ min: 1, max: 60 }), { nil: undefined }),
+  fails: failureMode,
+  crashesAfter: FastCheck.option(FastCheck.integer({ min: 1, max: 60 }), { nil: undefined }),
   onFailure: FastCheck.constantFrom(...Object.keys(policies)),
-  asked: FastCheck.array(
+  requests: FastCheck.array(
     FastCheck.record({
       at: FastCheck.integer({ min: 1, max: 150 }),
       what: FastCheck.constantFrom("restart", "restart", "stop", "current" as const)
@@ -52,36 +52,36 @@ const node = FastCheck.record({
   needs: FastCheck.uniqueArray(FastCheck.nat(5), { maxLength: 3 }),
   startMillis: FastCheck.nat(50),
   stopMillis: FastCheck.nat(50),
-  fails: trouble,
-  // Only children do: at the top, that would end most runs at once.
-  breaksAfter: FastCheck.constant(undefined),
+  fails: failureMode,
+  // Only children crash: a crash at the top would end most runs immediately.
+  crashesAfter: FastCheck.constant(undefined),
   onFailure: FastCheck.constant("log"),
-  asked: FastCheck.constant<Node["asked"]>([]),
+  requests: FastCheck.constant<Node["requests"]>([]),
   children: FastCheck.array(leaf, { maxLength: 3 })
 }) as FastCheck.Arbitrary<Node>
 const graph = FastCheck.record({
   nodes: FastCheck.array(node, { minLength: 1, maxLength: 6 }),
   stopAt: FastCheck.nat(200),
-  /** Without, in the usual order; with, in a random one, with interruptions anywhere. */
+  /** If given, fibers yield at random points and run in random order. */
   seed: FastCheck.option(FastCheck.integer({ min: 1, max: 2_000_000_000 }), { nil: undefined })
 })
 
-/** Cases in which the laws were once broken. */
-const found = (JSON.parse(readFileSync("test/fixtures/law-cases.json", "utf8")) as ReadonlyArray<any>).map(
-  ({ graph }) => [graph] as any
-)
+/** Cases in which an invariant was once violated. */
+const regressions = (
+  JSON.parse(readFileSync("test/fixtures/law-cases.json", "utf8")) as ReadonlyArray<any>
+).map(({ graph }) => [graph] as any)
 
 it.effect.prop(
-  "whatever fails, hangs or breaks, and whenever it stops: all is released once, dependents first, children before cleanups",
+  "whatever fails, hangs or crashes, and whenever it stops: every resource is released once, dependents first, children before cleanups",
   [graph],
   ([{ nodes, seed, stopAt }]) =>
     Effect.gen(function* () {
       const events: Array<string> = []
-      const note = (event: string) => Effect.sync(() => void events.push(event))
+      const record = (event: string) => Effect.sync(() => void events.push(event))
 
       const start = (name: string, node: Node): Effect.Effect<void, unknown, Service.Scope> =>
         Effect.gen(function* () {
-          yield* Effect.acquireRelease(note(`+${name}`), () => note(`-${name}`))
+          yield* Effect.acquireRelease(record(`+${name}`), () => record(`-${name}`))
           for (const [index, child] of node.children.entries()) {
             const childName = `${name}.${index}`
             class Child extends Service.make<Child>()(childName, {
@@ -92,17 +92,17 @@ it.effect.prop(
               onFailure: policies[child.onFailure],
               currentTimeout: 50
             })
-            for (const { at, what } of child.asked) {
+            for (const { at, what } of child.requests) {
               yield* Service.timeout(Effect.exit<unknown, unknown, never>(handle[what]), at)
             }
           }
           yield* Service.interval(Effect.fail("tick"), "1 second")
-          if (node.breaksAfter !== undefined) {
-            yield* Service.timeout(Effect.die("breaks"), node.breaksAfter, { onFailure: Failure.escalate })
+          if (node.crashesAfter !== undefined) {
+            yield* Service.timeout(Effect.die("crash"), node.crashesAfter, { onFailure: Failure.escalate })
           }
           yield* Effect.sleep(node.startMillis)
           if (node.fails === "start") return yield* Effect.fail(`${name} does not start`)
-          yield* note(`up ${name}`)
+          yield* record(`up ${name}`)
         }) as Effect.Effect<void, unknown, Service.Scope>
       const stop = (node: Node) =>
         Effect.zipRight(
@@ -131,8 +131,8 @@ it.effect.prop(
       fiber.unsafeInterruptAsFork(fiber.id())
       advance(time, 600_000)
       assert.isNotNull(fiber.unsafePoll(), "ends")
-      // A fiber that waits for time is one that was left.
-      assert.strictEqual(time.sleepers(), 0, "nobody is left")
+      // A fiber that still sleeps has outlived the app.
+      assert.strictEqual(time.sleepers(), 0, "no fiber is left")
 
       const at = (event: string) => events.indexOf(event)
       const acquired = new Set(events.filter((event) => event.startsWith("+")).map((event) => event.slice(1)))
@@ -141,20 +141,20 @@ it.effect.prop(
         assert.deepStrictEqual(
           lives,
           lives.map((_, index) => `${index % 2 === 0 ? "+" : "-"}${name}`),
-          "one life after another"
+          "one instance after another"
         )
         assert.strictEqual(lives.length % 2, 0, "each released once")
 
         const [parent, index] = name.split(".")
         if (index !== undefined) {
-          assert.isBelow(at(`+${parent}`), at(`+${name}`), "children within the life of their parent")
+          assert.isBelow(at(`+${parent}`), at(`+${name}`), "children start within their parent")
           assert.isBelow(
             events.lastIndexOf(`-${name}`),
             at(`-${parent}`),
             "children before cleanups of the parent"
           )
         } else {
-          assert.strictEqual(lives.length, 2, "services of the app live once")
+          assert.strictEqual(lives.length, 2, "services of the app start once")
           for (const need of needsOf[Number(name.slice(1))]!) {
             assert.isBelow(at(`up s${need}`), at(`+${name}`), "starts after what it needs")
             assert.isAtLeast(at(`up s${need}`), 0, "what it needs is up")
@@ -165,8 +165,9 @@ it.effect.prop(
       for (const [index, { children }] of nodes.entries()) {
         for (const [older, child] of children.entries()) {
           const younger = children[older + 1]
-          // Others may be down already when their parent stops.
-          const isQuiet = ({ asked, breaksAfter }: Node) => asked.length === 0 && breaksAfter === undefined
+          // Other children may have stopped before their parent.
+          const isQuiet = ({ requests, crashesAfter }: Node) =>
+            requests.length === 0 && crashesAfter === undefined
           if (!isQuiet(child) || younger === undefined || !isQuiet(younger)) continue
           const [first, then] = [`-s${index}.${older + 1}`, `-s${index}.${older}`]
           if (at(first) >= 0) assert.isBelow(at(first), at(then), "children in reverse order")
@@ -178,7 +179,7 @@ it.effect.prop(
     fastCheck: {
       ...(process.env["LAW_RUNS"] === undefined ? { seed: 1 } : {}),
       numRuns: Number(process.env["LAW_RUNS"] ?? 300),
-      examples: found
+      examples: regressions
     },
     timeout: 120_000
   }
