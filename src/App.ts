@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Fork from "./internal/Fork.ts"
 import * as Latch from "./internal/Latch.ts"
 import * as AppEnd from "./internal/lifecycle/AppEnd.ts"
 import * as ShutdownRecorder from "./internal/lifecycle/ShutdownRecorder.ts"
@@ -180,6 +181,7 @@ export const make = (options: Options = {}): App => {
             )
           ),
           Effect.interruptible,
+          Fork.told,
           Effect.forkDaemon
         )
         const booted = yield* Effect.exit(

@@ -62,12 +62,31 @@ const letters = "aB3dE5gH7jK9mN1pQ2rS4tU6"
 const tokens: ReadonlyArray<string> = [
   `AKIA${letters.toUpperCase().slice(0, 16)}`,
   `ASIA${letters.toUpperCase().slice(0, 16)}`,
-  ...["ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "xoxa-", "xoxr-"].map(
-    (prefix) => prefix + letters
-  ),
-  ...["sk-", "sk-proj-", "sk-ant-api03-", "AIza", "npm_", "dop_v1_", "hf_", "ya29.", "sk_live_", "whsec_"].map(
-    (prefix) => prefix + letters
-  ),
+  ...[
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "ghu_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "xoxa-",
+    "xoxr-"
+  ].map((prefix) => prefix + letters),
+  ...[
+    "sk-",
+    "sk-proj-",
+    "sk-ant-api03-",
+    "AIza",
+    "npm_",
+    "dop_v1_",
+    "hf_",
+    "ya29.",
+    "sk_live_",
+    "whsec_"
+  ].map((prefix) => prefix + letters),
   `SG.${letters}.${letters}`,
   `eyJ${letters}.${letters}.${letters}`
 ].map((token) => (token.startsWith("dop") ? token.toLowerCase() : token))

@@ -5,7 +5,9 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as App from "../App.ts"
+import * as Fork from "../internal/Fork.ts"
 import * as Input from "../internal/Input.ts"
+import * as Printable from "../internal/Printable.ts"
 import * as Reason from "../internal/Reason.ts"
 import * as ServiceRegistry from "../ServiceRegistry.ts"
 import * as StopPlan from "../internal/status/StopPlan.ts"
@@ -117,9 +119,12 @@ const logger = process.stdout.isTTY ? Logger.pretty : Layer.empty
 const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   const why = Cause.filter(
     cause,
-    (part) => !(Cause.isFailType(part) && part.error instanceof App.UncleanStopError)
+    (part) => !(Cause.isFailType(part) && Reason.isA(part.error, App.UncleanStopError))
   )
   if (Cause.isInterruptedOnly(why)) return Effect.void
   const reason = Reason.ofCause(why)
-  return Cause.isFailure(why) ? Effect.logError(reason) : Effect.logError(reason, why)
+  const logged = Cause.isFailure(why)
+    ? Effect.logError(reason)
+    : Effect.logError(reason, Printable.ofCause(why))
+  return Effect.zipRight(logged, Fork.unlogged)
 }

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import type * as Event from "../../Event.ts"
+import * as Fork from "../Fork.ts"
 import * as Input from "../Input.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type { Lifetime } from "../lifecycle/Lifetime.ts"
@@ -226,10 +227,10 @@ export class Delivery implements Ready, Work.Interrupter {
     const { clock } = spec.lifetime
     const millis = Math.round(Monotonic.unsafeMillis(clock) - startedAt)
     if (Exit.isSuccess(exit)) return this.handled(millis)
-    if (this.isInterrupted) return exit
+    if (this.isInterrupted) return Fork.told(exit)
     const { cause } = exit
     const at = { service: spec.service, took: Duration.millis(millis) }
-    this.outcome = Cause.contains(cause, timedOut)
+    this.outcome = hasTimedOut(cause)
       ? Outcome.TimedOut(at)
       : Cause.isInterruptedOnly(cause)
         ? Outcome.Interrupted(at)
@@ -303,12 +304,25 @@ const within = <A, E, R>(
     Effect.timeoutFail({ duration: timeout, onTimeout: () => tookTooLong }),
     Effect.tapError((error) => {
       const late: Exit.Exit<unknown, unknown> = exit
-      if (error !== tookTooLong || Exit.isSuccess(late) || Cause.isInterruptedOnly(late.cause))
-        return Effect.void
+      if (!isTimeout(error) || Exit.isSuccess(late) || Cause.isInterruptedOnly(late.cause)) return Effect.void
       return leaked(late.cause)
     })
   )
 }
 
 const tookTooLong = new Cause.TimeoutException("the handler passed its timeout")
-const timedOut = Cause.fail(tookTooLong)
+
+/** `Cause.contains` compares by `Equal`, which asks the error, and that may throw. */
+const hasTimedOut = (cause: Cause.Cause<unknown>): boolean => {
+  for (const error of Cause.failures(cause)) if (isTimeout(error)) return true
+  return false
+}
+
+/** Whether it is `tookTooLong`, which Effect wraps where it fails inside a span. */
+const isTimeout = (error: unknown): boolean => {
+  try {
+    return Cause.originalError(error) === tookTooLong
+  } catch {
+    return false
+  }
+}

@@ -3,7 +3,9 @@ import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Printable from "../Printable.ts"
 import * as Reason from "../Reason.ts"
+import { StartError } from "./StartError.ts"
 
 /** A service of the app failed, and nothing was to handle it. The app has stopped. */
 export class ServiceFailedError extends Data.TaggedError("ServiceFailedError")<{
@@ -68,8 +70,31 @@ export const causeOf = <E>(
 /** How the app ends: interrupted, when nothing went wrong. */
 export const outcome = <E>(cause: Cause.Cause<E> | undefined, problems: ReadonlyArray<string>) =>
   Effect.fiberIdWith((id): Effect.Effect<never, E | UncleanStopError> => {
-    const why = cause ?? Cause.interrupt(id)
+    const why = cause === undefined ? Cause.interrupt(id) : printable(cause)
     return Effect.failCause(
       problems.length === 0 ? why : Cause.sequential(why, Cause.fail(new UncleanStopError({ problems })))
     )
   })
+
+/**
+ * As it is, if it can be printed. Effect's `runPromise` and a fiber that nobody
+ * observes print what they fail with; where that throws, the promise is never
+ * settled, or the process ends without a reason. `Cause.originalError` gives what
+ * an error stands for, and the journal has it.
+ */
+const printable = <E>(cause: Cause.Cause<E>): Cause.Cause<E> => {
+  if (Printable.isPrintable(cause)) return cause
+  const rebuilt = (error: unknown) => {
+    if (Reason.isA(error, StartError))
+      return new StartError({
+        service: error.service,
+        step: error.step,
+        cause: Printable.ofCause(error.cause)
+      })
+    if (Reason.isA(error, ServiceFailedError))
+      return new ServiceFailedError({ origin: error.origin, cause: Printable.ofCause(error.cause) })
+    return undefined
+  }
+  // An error of the layer that cannot be printed is given as one that can: no type says that.
+  return Printable.ofCause(cause, rebuilt) as Cause.Cause<E>
+}

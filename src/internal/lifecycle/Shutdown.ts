@@ -202,7 +202,9 @@ const stopListeners = (service: Lifetime, caller: Work.Work | undefined): Effect
 /** Closes the scope of what `onStart` acquired. All that was put straight into it shares the deadline. */
 const closeResources = (service: Lifetime): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const closing = yield* Fork.now(Effect.uninterruptible(Scope.close(service.resources, Exit.void)))
+    const closing = yield* Fork.now(
+      Fork.told(Effect.uninterruptible(Scope.close(service.resources, Exit.void)))
+    )
     const exit = closing.unsafePoll()
     if (exit !== null) return yield* stepEnded(service, "a cleanup", exit)
     for (;;) {
@@ -258,7 +260,9 @@ const within = <A, E>(
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
   service.provided.size === 0
     ? Deadline.within(work, limit)
-    : Effect.flatMap(Fork.now(Effect.interruptible(work)), (fiber) => awaitWithin(service, fiber, limit))
+    : Effect.flatMap(Fork.now(Fork.told(Effect.interruptible(work))), (fiber) =>
+        awaitWithin(service, fiber, limit)
+      )
 
 /**
  * As `Deadline.awaitWithin`. Services that the work built for itself, as with

@@ -215,9 +215,14 @@ const run = <A, E, R>(
         fiberRefs: Lifetime.fiberRefsOf(service, ambient.fiberRefs),
         runtimeFlags: ambient.runtimeFlags
       })
-      const fiber = Fork.unsafeNow(runtime, restore(onStart))
+      const fiber = Fork.unsafeNow(runtime, Fork.told(restore(onStart)))
       // As if `onStart` had run in this fiber, but without the service's name in its logs.
-      const inherited = Fork.inherit(fiber, runtime, FiberRef.currentLogAnnotations)
+      const inherited = Fork.inherit(
+        fiber,
+        runtime,
+        FiberRef.currentLogAnnotations,
+        FiberRef.unhandledErrorLogLevel
+      )
       const exit = fiber.unsafePoll()
       if (exit !== null) return Effect.as(inherited, Option.some(exit))
       const interrupt = () => fiber.unsafeInterruptAsFork(fiber.id())

@@ -123,7 +123,7 @@ export class ChildInstance implements Owner.Owner {
         context.set(Layer.CurrentMemoMap.key, memoMap)
         const built = Effect.interruptible(Startup.build(this.plan.layer, memoMap, scope))
         const runtime = Runtime.make({ ...ambient, context: Context.unsafeMake<any>(context) })
-        const fiber = Fork.unsafeNow(runtime, built)
+        const fiber = Fork.unsafeNow(runtime, Fork.told(built))
         this.building = fiber
         this.begun = runtime
         // It may have been given up before it first waited.

@@ -16,6 +16,7 @@ import type * as Failure from "../../Failure.ts"
 import * as Fork from "../Fork.ts"
 import * as Latch from "../Latch.ts"
 import * as Monotonic from "../Monotonic.ts"
+import * as Reason from "../Reason.ts"
 import { ServiceStoppedError } from "../lifecycle/Errors.ts"
 import * as Lifetime from "../lifecycle/Lifetime.ts"
 import * as OwnedFiber from "../lifecycle/OwnedFiber.ts"
@@ -350,7 +351,7 @@ const asWork = <R>({ parent, runtime }: Group<R>, work: string, effect: Effect.E
     Effect.asVoid,
     // A parent that stops stops its children, too.
     Effect.catchAllDefect((defect) =>
-      defect instanceof ServiceStoppedError ? Effect.void : Effect.die(defect)
+      Reason.isA(defect, ServiceStoppedError) ? Effect.void : Effect.die(defect)
     )
   )
 }
