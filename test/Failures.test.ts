@@ -265,10 +265,10 @@ const toldOf = (failing: Effect.Effect<never, unknown>) =>
   })
 
 describe("The text of a failure", () => {
-  const controls = [
-    ..."\r\u0007\u001B\u0000\u007F\u0085\u009B\u2028\u2029\u061C\u200E\u200F",
-    ..."\u202A\u202B\u202C\u202D\u202E\u2066\u2067\u2068\u2069"
-  ]
+  const controls = (
+    "\r\u0007\u001B\u0000\u007F\u0085\u009B\u2028\u2029\u061C\u200E\u200F" +
+    "\u202A\u202B\u202C\u202D\u202E\u2066\u2067\u2068\u2069"
+  ).split("")
   const forged = `x${controls.map((it) => `${it}timestamp=2000 level=INFO `).join("")}\ntimestamp=2000 level=INFO forged`
 
   const evil = (): Error => {

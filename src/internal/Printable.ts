@@ -22,7 +22,9 @@ export const ofCause = (
   const failures = [...Cause.failures(cause)].slice(0, maxErrors)
   const defects = [...Cause.defects(cause)].slice(0, maxErrors)
   const parts = [
-    ...failures.map((error) => Cause.fail(instead(error) ?? standIn(error, [sayingOf(error)]))),
+    ...failures.map((error) =>
+      Cause.fail(instead(error) ?? new StandIn(error, { message: sayingOf(error) }))
+    ),
     ...defects.map((defect) => Cause.die(instead(defect) ?? withStack(defect, [])))
   ]
   const [first, ...others] = parts
@@ -71,17 +73,17 @@ const maxCauses = 5
 const maxFrames = 50
 const maxFrame = 500
 
-const withStack = (defect: unknown, above: ReadonlyArray<unknown>): Error => {
-  const message = Reason.messageOf(defect) ?? sayingOf(defect)
-  const error = standIn(defect, [message, ...framesOf(defect)])
+const withStack = (defect: unknown, above: ReadonlyArray<unknown>): StandIn => {
   const cause = Reason.read(defect, "cause")
   const within = [...above, defect]
-  if (typeof cause === "object" && cause !== null && within.length <= maxCauses && !within.includes(cause))
-    hidden(error, "cause", withStack(cause, within))
-  const span = spanOf(defect)
-  // `Cause.pretty` adds the spans in which the defect was made.
-  if (span !== undefined) hidden(error, spanSymbol, span)
-  return error
+  const isShown =
+    typeof cause === "object" && cause !== null && within.length <= maxCauses && !within.includes(cause)
+  return new StandIn(defect, {
+    message: Reason.messageOf(defect) ?? sayingOf(defect),
+    frames: framesOf(defect),
+    cause: isShown ? withStack(cause, within) : undefined,
+    span: spanOf(defect)
+  })
 }
 
 /** Its reason; with the fields of an error that says no more than its tag. */
@@ -92,19 +94,6 @@ const sayingOf = (error: unknown): string => {
     ? reason
     : cut(`${reason} ${fields}`, Reason.maxLength)
 }
-
-const standIn = (original: unknown, [message = "", ...frames]: ReadonlyArray<string>): Error => {
-  const error = new Error(message)
-  const name = nameOf(original)
-  // As those of any error: no fields.
-  hidden(error, "name", name)
-  hidden(error, "stack", [`${name}: ${message}`, ...frames].join("\n"))
-  hidden(error, originalSymbol, original)
-  return error
-}
-
-const hidden = (error: Error, key: PropertyKey, value: unknown): void =>
-  void Object.defineProperty(error, key, { value, enumerable: false, configurable: true, writable: true })
 
 const nameOf = (error: unknown): string => {
   const name = Reason.read(error, "name")
@@ -139,3 +128,33 @@ const spanOf = (defect: unknown): Tracer.AnySpan | undefined => {
 /** Where Effect keeps the span of an error, and the error behind another, as `Cause.originalError` reads it. */
 const spanSymbol = Symbol.for("effect/SpanAnnotation")
 const originalSymbol = Symbol.for("effect/OriginalAnnotation")
+
+/** A plain error that prints as another one should. */
+class StandIn extends Error {
+  readonly [originalSymbol]: unknown
+  /** `Cause.pretty` adds the spans in which a defect was made. */
+  readonly [spanSymbol]: Tracer.AnySpan | undefined
+  readonly #name: string
+
+  constructor(
+    original: unknown,
+    shown: {
+      readonly message: string
+      readonly frames?: ReadonlyArray<string>
+      readonly cause?: StandIn | undefined
+      readonly span?: Tracer.AnySpan | undefined
+    }
+  ) {
+    const { cause, frames = [], message, span } = shown
+    super(message, cause === undefined ? undefined : { cause })
+    this.#name = nameOf(original)
+    this.stack = [`${this.#name}: ${message}`, ...frames].join("\n")
+    this[originalSymbol] = original
+    this[spanSymbol] = span
+  }
+
+  // Not a field, which a logger would print.
+  override get name(): string {
+    return this.#name
+  }
+}
