@@ -1,12 +1,13 @@
 /**
- * Logs what fails again and again: the first at once, then one line each second
- * with the count and the last reason, until a second passes without one. The
- * journal keeps each entry, since readers count them.
+ * Logs what fails again and again: the first at once, and the first of another
+ * reason, then one line each second with the count and the last reason, until a
+ * second passes without one. The journal keeps each entry, since readers count them.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { Entry } from "./Entry.ts"
+import * as Reason from "../Reason.ts"
 import * as EntryText from "./EntryText.ts"
 import * as Throttle from "./Throttle.ts"
 
@@ -24,11 +25,16 @@ interface Repeated {
   last: Entry
   /** When the entries that are summed began. */
   since: number
+  /** The reasons that were logged at once. */
+  readonly reasons: Set<string>
   readonly throttle: Throttle.Throttle
 }
 
 /** How many different failures are summed at a time. Those beyond are logged one by one. */
 const capacity = 1_000
+
+/** How many reasons are logged at once: an error with a number in it has a new one each time. */
+const maxReasons = 3
 
 /** Nothing has failed yet. */
 export const make = (): Log => {
@@ -38,6 +44,7 @@ export const make = (): Log => {
     const repeated: Repeated = {
       last: entry,
       since: entry.at,
+      reasons: new Set(),
       throttle: Throttle.make(
         (count) =>
           Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -80,7 +87,13 @@ export const make = (): Log => {
       if (!EntryText.isLogged(entry, fiber)) return ended
       const key = keyOf(entry)
       if (key !== undefined && (all.has(key) || all.size < capacity)) {
-        const repeated = all.get(key) ?? begin(key, entry)
+        const known = all.get(key)
+        const repeated = known ?? begin(key, entry)
+        const { reasons } = repeated
+        const reason = "cause" in entry && entry.cause !== undefined ? Reason.ofCause(entry.cause) : ""
+        const isNews = reasons.size < maxReasons && !reasons.has(reason)
+        if (isNews) reasons.add(reason)
+        if (isNews && known !== undefined) return unfailing(EntryText.log(entry))
         repeated.last = entry
         return repeated.throttle.add(1)
       }
