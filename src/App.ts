@@ -12,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import * as Fork from "./internal/Fork.ts"
 import * as Latch from "./internal/Latch.ts"
 import * as AppLoggers from "./internal/lifecycle/AppLoggers.ts"
 import * as ShutdownRecorder from "./internal/lifecycle/ShutdownRecorder.ts"
@@ -22,6 +23,8 @@ import * as Input from "./internal/Input.ts"
 import * as Journal from "./internal/journal/Journal.ts"
 import * as Monotonic from "./internal/Monotonic.ts"
 import * as Owner from "./internal/lifecycle/Owner.ts"
+import * as Printable from "./internal/Printable.ts"
+import { StartError } from "./internal/lifecycle/StartError.ts"
 import * as Reason from "./internal/Reason.ts"
 import * as ServiceRegistry from "./ServiceRegistry.ts"
 import * as Registry from "./internal/status/Registry.ts"
@@ -210,6 +213,7 @@ export const make = (options: Options = {}): App => {
             )
           ),
           Effect.interruptible,
+          Fork.told,
           Effect.forkDaemon
         )
         const booted = yield* Effect.exit(
@@ -369,8 +373,31 @@ const causeOf = <E>(exit: Exit.Exit<End | Booted<E>>): Cause.Cause<E | ServiceFa
 /** The exit of `launch`: interrupted, when nothing went wrong. */
 const outcome = <E>(cause: Cause.Cause<E> | undefined, problems: ReadonlyArray<string>) =>
   Effect.fiberIdWith((id): Effect.Effect<never, E | UncleanStopError> => {
-    const why = cause ?? Cause.interrupt(id)
+    const why = cause === undefined ? Cause.interrupt(id) : printable(cause)
     return Effect.failCause(
       problems.length === 0 ? why : Cause.sequential(why, Cause.fail(new UncleanStopError({ problems })))
     )
   })
+
+/**
+ * As it is, if it can be printed. Effect's `runPromise` and a fiber that nobody
+ * observes print what they fail with; where that throws, the promise is never
+ * settled, or the process ends without a reason. `Cause.originalError` gives what
+ * an error stands for, and the journal has it.
+ */
+const printable = <E>(cause: Cause.Cause<E>): Cause.Cause<E> => {
+  if (Printable.isPrintable(cause)) return cause
+  const rebuilt = (error: unknown) => {
+    if (Reason.isA(error, StartError))
+      return new StartError({
+        service: error.service,
+        step: error.step,
+        cause: Printable.ofCause(error.cause)
+      })
+    if (Reason.isA(error, ServiceFailedError))
+      return new ServiceFailedError({ origin: error.origin, cause: Printable.ofCause(error.cause) })
+    return undefined
+  }
+  // An error of the layer that cannot be printed is given as one that can: no type says that.
+  return Printable.ofCause(cause, rebuilt) as Cause.Cause<E>
+}

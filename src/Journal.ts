@@ -7,6 +7,9 @@
  *
  * Frequent entries, one for each event and each successful tick, are counted by
  * the `ServiceRegistry` and recorded only while a `Journal.streamOf` reads them.
+ * An entry of a failure has its cause as it is. The log has one that every logger
+ * can print, and sums failures of the same work once a second; the journal does not.
+ *
  * Event payloads are included only for readers that ask for them. A cause may
  * still quote a payload; `Redacted` values stay redacted.
  */

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
+import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 
@@ -28,6 +29,17 @@ export const unsafeNow = <A, E, R>(
     depth--
   }
 }
+
+/**
+ * For a fiber whose failure is told by what awaits it. Effect logs it as well, at
+ * Debug, and where the log cannot print the failure, that throws, and the fiber
+ * never ends. So this fiber does not log.
+ */
+export const told = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.tapErrorCause(effect, () => unlogged)
+
+/** From now on, Effect does not log how this fiber fails. */
+export const unlogged: Effect.Effect<void> = FiberRef.set(FiberRef.unhandledErrorLogLevel, Option.none())
 
 /** How many of these forks are on the stack now. */
 let depth = 0

@@ -17,11 +17,48 @@ export const below = (app: string, path: string): string =>
   path.startsWith(`${app} > `) ? path.slice(app.length + 3) : path
 
 /** One line of at most `limit` characters. Untrusted text, such as a file name, may contain line breaks. */
-export const truncate = (text: string, limit: number): string => {
-  // oxlint-disable-next-line no-control-regex
-  const line = text.replaceAll(/[\s\u0000-\u001F\u007F-\u009F]+/g, " ").trim()
-  return line.length <= limit ? line : `${line.slice(0, limit - 1)}…`
-}
+export const truncate = (text: string, limit: number): string =>
+  // Cut before as well, with room for blanks: a name may be of any length.
+  cut(
+    cut(text, 10 * limit)
+      .replaceAll(blank, " ")
+      .trim(),
+    limit
+  )
+
+/** At most `limit` characters; the last is an ellipsis if there were more. */
+export const cut = (text: string, limit: number): string =>
+  text.length <= limit ? text : `${text.slice(0, limit - 1)}…`
+
+/**
+ * The text in one line: each line break, with the blanks around it, becomes a
+ * space, and so does each other character that could change how a terminal or a
+ * log viewer shows the rest of the line.
+ */
+export const inOneLine = (text: string): string =>
+  text.search(control) === -1
+    ? text
+    : text
+        .split(control)
+        .map((part) => part.trim())
+        .filter((part) => part !== "")
+        .join(" ")
+
+/** The text with a space for each run of control characters; with `lines`, line breaks stay. */
+export const withoutControls = (text: string, kept?: "lines"): string =>
+  text.replaceAll(kept === undefined ? control : controlInLine, " ")
+
+// All of these are single classes: linear, whatever the text. A pattern such as /\s*\n\s*/ is not.
+
+/** Marks that change the direction of writing, or separate lines. */
+const marks = "\\u007F-\\u009F\\u061C\\u200E\\u200F\\u2028-\\u202E\\u2066-\\u2069"
+
+/** The controls C0 and C1, such as line breaks, ESC and BEL, and `marks`. */
+const control = new RegExp(`[\\u0000-\\u001F${marks}]+`, "g")
+
+const controlInLine = new RegExp(`[\\u0000-\\u0009\\u000B-\\u001F${marks}]+`, "g")
+
+const blank = new RegExp(`[\\s\\u0000-\\u001F${marks}]+`, "g")
 
 /** Units for relative times, largest first. */
 export const units = [

@@ -8,6 +8,7 @@
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { cut, withoutControls } from "./Format.ts"
 
 /** An invalid option or argument. */
 export class InputError extends Data.TaggedError("InputError")<{
@@ -38,7 +39,8 @@ export const positiveMillis = (where: string, input: string, value: unknown): nu
 /** Like `positiveMillis`, but accepts zero. */
 export const millisOrZero = (where: string, input: string, value: unknown): number => {
   // `Duration.decode` turns negative input into zero.
-  const isBelow = typeof value === "number" ? !(value >= 0) : String(value).trim().startsWith("-")
+  const isBelow =
+    typeof value === "number" ? !(value >= 0) : attempt(() => String(value).trim().startsWith("-")) !== false
   const isZero =
     !isBelow && attempt(() => Duration.toMillis(Duration.decode(value as Duration.DurationInput))) === 0
   return isZero ? 0 : positiveMillis(where, input, value)
@@ -52,8 +54,7 @@ export const name = (where: string, input: string, value: unknown): string => {
   if (typeof value !== "string" || value.trim() === "") {
     throw new InputError({ where, input, expected: "a name that is not empty", actual: value })
   }
-  // oxlint-disable-next-line no-control-regex
-  return value.replaceAll(/[\n\r\u0000-\u001F\u007F-\u009F\u2028\u2029]+/g, " ")
+  return withoutControls(value)
 }
 
 /** A positive integer. Throws `InputError` otherwise. */
@@ -119,9 +120,10 @@ const attempt = <A>(f: () => A): A | undefined => {
 }
 
 const show = (value: unknown): string => {
-  if (typeof value === "string") return `"${value}"`
-  if (Duration.isDuration(value)) return Duration.format(value)
+  // It may be any text or object, also one of those that cannot be printed.
+  if (typeof value === "string") return `"${withoutControls(cut(value, 200))}"`
   if (typeof value === "function") return "a function"
   if (typeof value === "bigint") return `${value}n`
-  return value !== null && typeof value === "object" ? "an object" : String(value)
+  if (value === null || typeof value !== "object") return String(value)
+  return attempt(() => (Duration.isDuration(value) ? Duration.format(value) : undefined)) ?? "an object"
 }

@@ -6,9 +6,11 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as App from "../App.ts"
 import { below } from "../internal/Format.ts"
+import * as Fork from "../internal/Fork.ts"
 import * as Input from "../internal/Input.ts"
 import * as Journal from "../internal/journal/Journal.ts"
 import { StartError } from "../internal/lifecycle/StartError.ts"
+import * as Printable from "../internal/Printable.ts"
 import * as Reason from "../internal/Reason.ts"
 import * as ServiceRegistry from "../ServiceRegistry.ts"
 import * as StopPlan from "../internal/status/StopPlan.ts"
@@ -171,5 +173,8 @@ const failureOf = (app: string, entry: Journal.Unstamped): Cause.Cause<unknown> 
 const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   if (Cause.isInterruptedOnly(cause)) return Effect.void
   const reason = Reason.ofCause(cause)
-  return Cause.isFailure(cause) ? Effect.logError(reason) : Effect.logError(reason, cause)
+  const logged = Cause.isFailure(cause)
+    ? Effect.logError(reason)
+    : Effect.logError(reason, Printable.ofCause(cause))
+  return Effect.zipRight(logged, Fork.unlogged)
 }

@@ -16,6 +16,7 @@ import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import * as Lifetime from "../internal/lifecycle/Lifetime.ts"
 import * as Monotonic from "../internal/Monotonic.ts"
+import * as Reason from "../internal/Reason.ts"
 import type { Exchange } from "./Connections.ts"
 
 /**
@@ -35,8 +36,7 @@ export const recorded =
             if (!isFailure) return Effect.void
             exchange.isFailureRecorded = true
             const route = routeOf(exchange, fiber)
-            // Without the response that the platform adds to the cause.
-            const why = Option.getOrElse(HttpServerError.causeResponseStripped(cause)[1], () => cause)
+            const why = withoutResponse(cause)
             Lifetime.noteFailure(service, route, why)
             return Effect.flatMap(Monotonic.since(start), (took) =>
               service.owner.shared.journal.append({
@@ -70,12 +70,28 @@ export const routeOf = (
     )
   })
   // Without the query, which may hold personal data.
-  return `${request.method} ${Option.getOrElse(route, () => request.url?.split("?")[0] ?? "")}`
+  return Reason.lineOf(
+    `${request.method} ${Option.getOrElse(route, () => request.url?.split("?")[0] ?? "")}`,
+    longestRoute
+  )
 }
+
+/** A path that no route has matched may be as long as a request line. */
+const longestRoute = 500
 
 const routeOfSpan = (span: Tracer.AnySpan): Option.Option<string> => {
   const route = span._tag === "Span" ? span.attributes.get("http.route") : undefined
   return typeof route === "string" ? Option.some(route) : Option.none()
+}
+
+/** Without the response that the platform adds to a cause. */
+const withoutResponse = (cause: Cause.Cause<unknown>): Cause.Cause<unknown> => {
+  try {
+    return Option.getOrElse(HttpServerError.causeResponseStripped(cause)[1], () => cause)
+  } catch {
+    // Of a defect that cannot be asked what it is.
+    return cause
+  }
 }
 
 /** What the platform answers when nothing says how to answer. */
@@ -84,12 +100,13 @@ const unmapped = HttpServerResponse.empty({ status: 500 })
 const isUnexpected = (exchange: Exchange, cause: Cause.Cause<unknown>): Effect.Effect<boolean> => {
   const answers = [
     ...Array.from(Cause.failures(cause), (error) =>
-      answerOf(exchange, error, HttpServerRespondable.toResponseOrElse)
+      Effect.suspend(() => answerOf(exchange, error, HttpServerRespondable.toResponseOrElse))
     ),
     ...Array.from(Cause.defects(cause), (defect) =>
-      answerOf(exchange, defect, HttpServerRespondable.toResponseOrElseDefect)
+      Effect.suspend(() => answerOf(exchange, defect, HttpServerRespondable.toResponseOrElseDefect))
     )
-  ]
+    // A value that cannot even be asked what it is has no answer.
+  ].map(Effect.catchAllCause(() => Effect.succeed(unmapped)))
   return Effect.map(Effect.all(answers), (responses) => responses.includes(unmapped))
 }
 

@@ -152,15 +152,25 @@ const within = <A, E, R>(
     Effect.timeoutFail({ duration: timeout, onTimeout: () => tookTooLong }),
     Effect.tapError((error) => {
       const late: Exit.Exit<unknown, unknown> = exit
-      if (error !== tookTooLong || Exit.isSuccess(late) || Cause.isInterruptedOnly(late.cause))
-        return Effect.void
+      if (!isTimeout(error) || Exit.isSuccess(late) || Cause.isInterruptedOnly(late.cause)) return Effect.void
       return leaked(late.cause)
     })
   )
 }
 
-/** Whether a handler failed because it passed its timeout. */
-export const isTimeout = (cause: Cause.Cause<unknown>): boolean => Cause.contains(cause, timedOut)
+/** Whether a handler failed because it passed its timeout. `Cause.contains` would compare by `Equal`, which may throw. */
+export const hasTimedOut = (cause: Cause.Cause<unknown>): boolean => {
+  for (const error of Cause.failures(cause)) if (isTimeout(error)) return true
+  return false
+}
 
 const tookTooLong = new Cause.TimeoutException("the handler passed its timeout")
-const timedOut = Cause.fail(tookTooLong)
+
+/** Whether it is `tookTooLong`, which Effect wraps where it fails inside a span. */
+const isTimeout = (error: unknown): boolean => {
+  try {
+    return Cause.originalError(error) === tookTooLong
+  } catch {
+    return false
+  }
+}

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as Fork from "../Fork.ts"
 import * as Latch from "../Latch.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Lifetime from "../lifecycle/Lifetime.ts"
@@ -263,7 +264,7 @@ export class Delivery implements Job, Work.RunOwner {
     const { clock } = spec.lifetime
     const millis = Math.round(Monotonic.unsafeMillis(clock) - startedAt)
     if (Exit.isSuccess(exit)) return this.handled(millis)
-    if (this.isInterrupted) return exit
+    if (this.isInterrupted) return Fork.told(exit)
     const { cause } = exit
     this.attempted = outcomeOf(spec.lifetime.path, millis, cause)
     if (this.attempted._tag !== "Interrupted") counters.failed()
@@ -292,7 +293,7 @@ export class Delivery implements Job, Work.RunOwner {
 /** The outcome of a handler that failed. */
 const outcomeOf = (service: string, millis: number, cause: Cause.Cause<unknown>): Handler.Outcome => {
   const at = { service, took: Duration.millis(millis) }
-  if (Handler.isTimeout(cause)) return Handler.Outcome.TimedOut(at)
+  if (Handler.hasTimedOut(cause)) return Handler.Outcome.TimedOut(at)
   return Cause.isInterruptedOnly(cause)
     ? Handler.Outcome.Interrupted(at)
     : Handler.Outcome.Failed({ ...at, cause })

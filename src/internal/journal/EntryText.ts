@@ -12,31 +12,62 @@ import * as Option from "effect/Option"
 import * as BootReport from "../status/BootReport.ts"
 import * as StopPlan from "../status/StopPlan.ts"
 import * as StopReport from "../status/StopReport.ts"
-import { counted, duration, listed } from "../Format.ts"
+import { counted, cut, duration, inOneLine, listed, withoutControls } from "../Format.ts"
+import * as Printable from "../Printable.ts"
+import * as Reason from "../Reason.ts"
 import type { Answered, Entry, Sent, Unstamped } from "./Entry.ts"
 
 /** Renders an entry as text. */
-export const format = (entry: Unstamped): string => line(entry)[1]
+export const format = (entry: Unstamped): string => textOf(entry, line(entry)[1])
 
 /** Whether a kind of entry exists. */
 export const isKind = (kind: string): kind is Entry["_tag"] => Object.hasOwn(lines, kind)
 
-/** Logs an entry at its level. Undefined if the fiber does not log that level. */
-export const log = (
+/** Whether the fiber logs an entry. */
+export const isLogged = (entry: Entry, fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean =>
+  LogLevel.lessThanEqual(fiber.getFiberRef(FiberRef.currentMinimumLogLevel), line(entry)[0])
+
+/** Logs an entry at its level, if the fiber logs that level. */
+export const log = (entry: Entry): Effect.Effect<void> =>
+  annotated(entry, (level) => {
+    const text = format(entry)
+    return hasCause(entry)
+      ? Effect.logWithLevel(level, text, Printable.ofCause(entry.cause))
+      : Effect.logWithLevel(level, text)
+  })
+
+/** Logs that entries like this, the last of them, were appended so many times in so many milliseconds. */
+export const logRepeated = (entry: Entry, count: number, millis: number): Effect.Effect<void> =>
+  annotated(entry, (level) => {
+    const reason = "cause" in entry && entry.cause !== undefined ? Reason.ofCause(entry.cause) : undefined
+    const last = reason === undefined ? "" : `, the last: ${reason}`
+    const text = `${format(entry)} (${count} times more in ${duration(Duration.millis(millis))}${last})`
+    return Effect.logWithLevel(level, text)
+  })
+
+/** With the path of the service, and nothing where the fiber does not log the level. */
+const annotated = (
   entry: Entry,
-  fiber: Fiber.RuntimeFiber<unknown, unknown>
-): Effect.Effect<void> | undefined => {
-  const [level, message] = line(entry)
-  if (LogLevel.greaterThan(fiber.getFiberRef(FiberRef.currentMinimumLogLevel), level)) return undefined
-  const logged = hasCause(entry)
-    ? Effect.logWithLevel(level, message, entry.cause)
-    : Effect.logWithLevel(level, message)
-  if (!("service" in entry)) return logged
-  // Usually the service itself logs, and is annotated already.
-  const annotated = HashMap.get(fiber.getFiberRef(FiberRef.currentLogAnnotations), "service")
-  const isAnnotated = Option.isSome(annotated) && annotated.value === entry.service
-  return isAnnotated ? logged : Effect.annotateLogs(logged, "service", entry.service)
-}
+  logged: (level: LogLevel.LogLevel) => Effect.Effect<void>
+): Effect.Effect<void> =>
+  Effect.withFiberRuntime((fiber) => {
+    if (!isLogged(entry, fiber)) return Effect.void
+    const [level] = line(entry)
+    if (!("service" in entry)) return logged(level)
+    // Usually the service itself logs, and is annotated already.
+    const annotation = HashMap.get(fiber.getFiberRef(FiberRef.currentLogAnnotations), "service")
+    const isAnnotated = Option.isSome(annotation) && annotation.value === entry.service
+    return isAnnotated ? logged(level) : Effect.annotateLogs(logged(level), "service", entry.service)
+  })
+
+/** Names may come from outside, such as the route of a request that nothing has matched. */
+const textOf = ({ _tag }: Unstamped, text: string): string =>
+  _tag === "AppStopped" || _tag === "StopPlanTooLong"
+    ? withoutControls(text, "lines")
+    : inOneLine(cut(text, maxLine))
+
+/** The longest line without its cause: a reason, and room for paths. */
+const maxLine = 2 * Reason.maxLength
 
 /** Logs a cause once, with its origin, and not again for each service that fails because of it. */
 const hasCause = (entry: Entry): entry is Extract<Entry, { readonly cause: Cause.Cause<unknown> }> => {

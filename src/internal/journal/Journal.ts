@@ -9,6 +9,7 @@ import * as Stream from "effect/Stream"
 import * as Input from "../Input.ts"
 import { type Entry, type Frequent, frequent, type Unstamped } from "./Entry.ts"
 import * as EntryText from "./EntryText.ts"
+import * as Repeats from "./Repeats.ts"
 
 export type { Answered, Entry, Unstamped } from "./Entry.ts"
 export { format } from "./EntryText.ts"
@@ -53,6 +54,7 @@ interface Reader {
 export const make: Effect.Effect<Journal["Type"]> = Effect.sync(() => {
   const entries: Array<Entry> = []
   const readers = new Set<Reader>()
+  const log = Repeats.make()
 
   const read = (wants: Reader["wants"], payloads: boolean): Stream.Stream<Entry> =>
     Stream.unwrapScoped(
@@ -88,9 +90,7 @@ export const make: Effect.Effect<Journal["Type"]> = Effect.sync(() => {
         if (isFrequent(entry._tag)) return slides === undefined ? Effect.void : Effect.asVoid(slides)
         entries.push(entry)
         if (entries.length >= capacity * 2) entries.splice(0, entries.length - capacity)
-        const logged = EntryText.log(entry, fiber)
-        // A logger that throws must not interrupt a stop, and its failure cannot be logged.
-        const done = logged === undefined ? Effect.void : Effect.asVoid(Effect.exit(logged))
+        const done = log.entry(entry, fiber) ?? Effect.void
         return slides === undefined ? done : Effect.zipRight(slides, done)
       }),
     reads: (kind) => {

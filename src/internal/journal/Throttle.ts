@@ -11,8 +11,11 @@ export interface Throttle {
 
 const window = "1 second"
 
-/** Creates a throttle that passes each total to `report`. */
-export const make = (report: (count: number) => Effect.Effect<void>): Throttle => {
+/** Creates a throttle that passes each total to `report`, and calls `onIdle` after a window without occurrences. */
+export const make = (
+  report: (count: number) => Effect.Effect<void>,
+  onIdle: () => void = () => {}
+): Throttle => {
   let timer: Fiber.Fiber<void> | undefined
   let total = 0
 
@@ -26,6 +29,7 @@ export const make = (report: (count: number) => Effect.Effect<void>): Throttle =
     Effect.suspend(() => {
       if (total > 0) return Effect.zipRight(flush, flushEachWindow)
       timer = undefined
+      onIdle()
       return Effect.void
     }),
     window

@@ -234,7 +234,9 @@ const stopListeners = (service: Lifetime, caller: Work.Work | undefined): Effect
 const closeResources = (service: Lifetime): Effect.Effect<void> =>
   Effect.gen(function* () {
     const [cleanups, limit, timed] = [[...service.cleanups], timeLeft(service), measure(service)]
-    const closing = yield* Fork.now(Effect.uninterruptible(Scope.close(service.resources, Exit.void)))
+    const closing = yield* Fork.now(
+      Fork.told(Effect.uninterruptible(Scope.close(service.resources, Exit.void)))
+    )
     if (yield* closedInTime(service, closing)) {
       // Cleanups are measured each on its own.
       const took = timed() - cleanups.reduce((sum, cleanup) => sum + cleanup.took, 0)
@@ -304,7 +306,9 @@ const within = <A, E>(
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
   service.provided.size === 0
     ? Deadline.within(work, limit)
-    : Effect.flatMap(Fork.now(Effect.interruptible(work)), (fiber) => awaitWithin(service, fiber, limit))
+    : Effect.flatMap(Fork.now(Fork.told(Effect.interruptible(work))), (fiber) =>
+        awaitWithin(service, fiber, limit)
+      )
 
 /**
  * As `Deadline.awaitWithin`. Services that the work built for itself, as with

@@ -31,6 +31,6 @@ export const rootOf = (
   at?: Pick<StartError<unknown>, "service" | "step">
 ): { readonly cause: Cause.Cause<unknown>; readonly at: typeof at } => {
   const errors = [...Cause.failures(cause), ...Cause.defects(cause)]
-  const error = errors.find((_) => _ instanceof StartError)
+  const error = errors.find((each) => Reason.isA(each, StartError))
   return error === undefined ? { cause, at } : rootOf(error.cause, error)
 }

@@ -218,9 +218,14 @@ const run = <A, E, R>(
         fiberRefs: Lifetime.fiberRefsOf(service, ambient.fiberRefs),
         runtimeFlags: ambient.runtimeFlags
       })
-      const fiber = Fork.unsafeNow(runtime, restore(onStart))
+      const fiber = Fork.unsafeNow(runtime, Fork.told(restore(onStart)))
       // Keep the FiberRef changes of `onStart`, as if it had run in this fiber, but not the service annotation.
-      const inheritRefs = Fork.inherit(fiber, runtime, FiberRef.currentLogAnnotations)
+      const inheritRefs = Fork.inherit(
+        fiber,
+        runtime,
+        FiberRef.currentLogAnnotations,
+        FiberRef.unhandledErrorLogLevel
+      )
       const exit = fiber.unsafePoll()
       if (exit !== null) return Effect.as(inheritRefs, Option.some(exit))
       const interrupt = () => fiber.unsafeInterruptAsFork(fiber.id())

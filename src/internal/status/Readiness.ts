@@ -1,7 +1,7 @@
 /** Derives from a snapshot whether an app can take work, and if not, why. */
 import * as Redaction from "../Redaction.ts"
 import type { CheckStatus, ServiceStatus, Snapshot, State } from "./ServiceStatus.ts"
-import { below, counted, truncate, units } from "../Format.ts"
+import { below, counted, cut, truncate, units } from "../Format.ts"
 
 /** Whether an app can take work, and its current problems. */
 export interface Readiness {
@@ -65,8 +65,7 @@ const problemsOf = (
   // Children start and stop while the app is running.
   const isExpected =
     state._tag === "Stopped" || (parent !== undefined && !["Failed", "Restarting"].includes(state._tag))
-  const own =
-    reason === undefined || isExpected ? [] : [{ path: Redaction.redact(path), reason, since, isCritical }]
+  const own = reason === undefined || isExpected ? [] : [{ path: pathOf(path), reason, since, isCritical }]
   // A pending check blocks readiness during the boot and after a restart, but not for a service added later.
   const isAwaited = (check: CheckStatus) => upSince === undefined || check.since <= upSince || hasRestarted
   const hasRestarted = parent?.hasRestarted === true || service.restarts > 0
@@ -76,7 +75,7 @@ const problemsOf = (
   return [
     ...own,
     ...problematic.map((check) => ({
-      path: Redaction.redact(check.name === undefined ? path : `${path} > ${check.name}`),
+      path: pathOf(check.name === undefined ? path : `${path} > ${check.name}`),
       reason: check.state._tag === "Unhealthy" ? describe(check.state.reason) : "not checked yet",
       since: check.since,
       isCritical: check.isCritical
@@ -103,7 +102,13 @@ const maxReason = 300
 
 /** Redacts before truncating: a truncated secret would no longer match. */
 const describe = (reason: string): string =>
-  truncate(Redaction.redact(reason), maxReason) || "no reason given"
+  truncate(Redaction.redact(cut(reason, maxRedacted)), maxReason) || "no reason given"
+
+/** A name may be of any length, and a probe asks again and again. */
+const pathOf = (path: string): string => Redaction.redact(cut(path, maxRedacted))
+
+/** As long as a reason can be. */
+const maxRedacted = 2_000
 
 /** A time in its largest unit, such as `12 seconds`. */
 const age = (millis: number): string => {

@@ -142,7 +142,7 @@ export class ChildInstance implements Owner.Owner {
           fiberRefs: withTelemetryOf(this.plan.parent, ambient.fiberRefs),
           runtimeFlags: ambient.runtimeFlags
         })
-        const fiber = Fork.unsafeNow(runtime, build)
+        const fiber = Fork.unsafeNow(runtime, Fork.told(build))
         this.buildFiber = fiber
         this.buildRuntime = runtime
         // The synchronous part of the build may have cancelled it.

@@ -7,6 +7,7 @@ import type * as Failure from "../../Failure.ts"
 import type * as Journal from "../journal/Journal.ts"
 import * as Monotonic from "../Monotonic.ts"
 import type * as Restarts from "./Restarts.ts"
+import * as Reason from "../Reason.ts"
 import { ServiceStoppedError } from "../lifecycle/Errors.ts"
 import * as Lifetime from "../lifecycle/Lifetime.ts"
 import * as ServiceFailure from "../lifecycle/ServiceFailure.ts"
@@ -70,7 +71,7 @@ export const respond = <E, R>(
 /** Whether all that went wrong is that the service takes no children any more. */
 const isRefused = (cause: Cause.Cause<unknown>): boolean => {
   const errors = [...Cause.failures(cause), ...Cause.defects(cause)]
-  return errors.length > 0 && errors.every((error) => error instanceof ServiceStoppedError)
+  return errors.length > 0 && errors.every((error) => Reason.isA(error, ServiceStoppedError))
 }
 
 /** A failure to answer. */

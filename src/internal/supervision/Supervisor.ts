@@ -16,6 +16,7 @@ import type * as Failure from "../../Failure.ts"
 import * as Fork from "../Fork.ts"
 import * as Latch from "../Latch.ts"
 import * as Monotonic from "../Monotonic.ts"
+import * as Reason from "../Reason.ts"
 import { ServiceStoppedError } from "../lifecycle/Errors.ts"
 import * as Lifetime from "../lifecycle/Lifetime.ts"
 import * as OwnedFiber from "../lifecycle/OwnedFiber.ts"
@@ -321,7 +322,7 @@ export class Supervisor<in out R = any> {
       Effect.asVoid,
       // A parent that takes no more work is stopping, and stops its children itself.
       Effect.catchAllDefect((defect) =>
-        defect instanceof ServiceStoppedError ? Effect.void : Effect.die(defect)
+        Reason.isA(defect, ServiceStoppedError) ? Effect.void : Effect.die(defect)
       )
     )
   }

@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import * as Fork from "../Fork.ts"
 import * as Deadline from "../lifecycle/Deadline.ts"
 import * as Handle from "../lifecycle/Handle.ts"
 import * as Input from "../Input.ts"
@@ -103,7 +104,7 @@ const runOf = <A, E, R>(
     Effect.gen(function* () {
       record.begin()
       const startedAt = yield* Monotonic.millis
-      const fiber = yield* Effect.forkDaemon(Effect.interruptible(check))
+      const fiber = yield* Effect.forkDaemon(Fork.told(Effect.interruptible(check)))
       const recorded = Effect.gen(function* () {
         const exit = yield* Deadline.awaitWithin(fiber, timeoutMillis)
         yield* record.end(stateOf(exit, timeoutMillis), yield* Monotonic.since(startedAt))

@@ -3,6 +3,7 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fork from "../Fork.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Reason from "../Reason.ts"
 import type { Lifetime } from "../lifecycle/Lifetime.ts"
@@ -121,7 +122,7 @@ export class Task<A, E, R, R2> {
     const { cause } = exit
     this.ended(Math.round(took), Cause.isInterruptedOnly(cause) ? undefined : cause)
     // The fiber ends as the effect did: interrupted by its owner, or with a failure of that interruption.
-    if (run.isInterrupted) return Effect.failCause(cause as Cause.Cause<never>)
+    if (run.isInterrupted) return Fork.told(Effect.failCause(cause as Cause.Cause<never>))
     const responded = Escalation.respond({ service, work: name, answer }, cause, took, (millis) =>
       this.isDue(Monotonic.unsafeMillis(service.clock) + millis)
     )
