@@ -221,40 +221,55 @@ describe("the app's own logger", { timeout: patience * 3 }, () => {
     expect(json.at(-1)).toMatch(/^INFO Shop stopped in \S+, after a failure$/)
   })
 
-  it("tells of a crash and of a signal in the boot", async () => {
-    for (const signal of ["SIGUSR2", "SIGTERM"] as const) {
+  const interrupted: ReadonlyArray<
+    readonly [signal: NodeJS.Signals, reason: string, errors: ReadonlyArray<string>]
+  > = [
+    ["SIGUSR2", "uncaught exception", ["ERROR Shop crashed: uncaught exception"]],
+    ["SIGTERM", "SIGTERM", []]
+  ]
+  for (const [signal, reason, errors] of interrupted) {
+    it(`tells of a boot that ends by ${reason}`, async () => {
       const app = start("failsWithJson", "crash")
       await app.says(/> Web starts/)
       app.signal(signal)
       const { json, lines } = linesOf((await app.ended()).output)
       expect(json.length).toBe(lines.length)
-      const reason = signal === "SIGTERM" ? "SIGTERM" : "uncaught exception"
       expect(json).toContain(`INFO Shop is stopping: ${reason}`)
-      if (signal === "SIGUSR2") expect(json).toContain("ERROR Shop crashed: uncaught exception")
-    }
-  })
-
-  const ends: ReadonlyArray<readonly [what: string, exitCode: number, text: RegExp]> = [
-    ["stops", 0, /Shop stopped in \S+, clean/],
-    ["hangs", 1, /Shop stopped in .*, not clean\n[^]*a layer that is no service hung/],
-    ["fails", 1, /Shop stopped in \S+, after a failure/]
-  ]
-  for (const [what, exitCode, text] of ends) {
-    it(`does not take with it how the app has stopped when its scope is closed: an app that ${what}`, async () => {
-      const file = join(folder, what)
-      const app = start("logsToAFile", what, file)
-      if (what !== "fails") {
-        await app.says(/> Web starts/)
-        await sleep(100)
-        app.signal("SIGTERM")
-      }
-      const { code, output } = await app.ended()
-      expect(output).toMatch(text)
-      if (what === "stops") expect(readFileSync(file, "utf8")).toContain("Shop is stopping: SIGTERM")
-      if (what === "fails") expect(readFileSync(file, "utf8")).toMatch(/level=ERROR .*no route to host/)
-      expect(code).toBe(exitCode)
+      expect(json.filter((line) => line.startsWith("ERROR"))).toEqual(errors)
     })
   }
+
+  /** Starts an app whose logger keeps lines in a file, and stops it when it is up. */
+  const stopped = async (what: string) => {
+    const file = join(folder, what)
+    const app = start("logsToAFile", what, file)
+    if (what !== "fails") {
+      await app.says(/> Web starts/)
+      await sleep(100)
+      app.signal("SIGTERM")
+    }
+    return { ...(await app.ended()), file: () => readFileSync(file, "utf8") }
+  }
+
+  it("has said why an app stops when its scope is closed, and the loggers around the app say how", async () => {
+    const { code, file, output } = await stopped("stops")
+    expect(file()).toContain("Shop is stopping: SIGTERM")
+    expect(output).toMatch(/Shop stopped in \S+, clean/)
+    expect(code).toBe(0)
+  })
+
+  it("does not take with it that the stop was not clean when its scope is never closed", async () => {
+    const { code, output } = await stopped("hangs")
+    expect(output).toMatch(/Shop stopped in .*, not clean\n[^]*a layer that is no service hung/)
+    expect(code).toBe(1)
+  })
+
+  it("has said why a boot failed when its scope is closed", async () => {
+    const { code, file, output } = await stopped("fails")
+    expect(file()).toMatch(/level=ERROR .*no route to host/)
+    expect(output).toMatch(/Shop stopped in \S+, after a failure/)
+    expect(code).toBe(1)
+  })
 })
 
 describe("a step that blocks the event loop past its deadline", { timeout: patience * 3 }, () => {

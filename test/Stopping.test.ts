@@ -1,6 +1,6 @@
 /** What is begun no more once a stop has begun: children, restarts, and work in its backoff. */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Fiber, Layer, Option, Schedule, TestClock } from "effect"
+import { type Duration, Effect, Exit, Fiber, Layer, Option, Schedule, TestClock } from "effect"
 import { App, Failure, Journal, Service } from "effect-services"
 import { leavesNothing } from "./support.ts"
 
