@@ -1,9 +1,7 @@
 /** When runs are due: on a fixed grid, at the times of a cron expression, or once. */
 import type * as Clock from "effect/Clock"
-import * as Cron from "effect/Cron"
-import * as Either from "effect/Either"
-import * as Input from "../Input.ts"
 import * as Monotonic from "../Monotonic.ts"
+import type * as CronSchedule from "./CronSchedule.ts"
 
 /** The slots of a task. */
 export interface Slots {
@@ -61,15 +59,14 @@ export class Once implements Slots {
 /** The times of a cron expression. */
 export class CronSlots implements Slots {
   private readonly clock: Clock.Clock
-  private readonly parsed: Cron.Cron
+  private readonly schedule: CronSchedule.CronSchedule
   private slot: number
 
   /** The slots from now on. */
-  constructor(clock: Clock.Clock, parsed: Cron.Cron) {
+  constructor(clock: Clock.Clock, schedule: CronSchedule.CronSchedule) {
     this.clock = clock
-    this.parsed = parsed
-    this.slot = clock.unsafeCurrentTimeMillis()
-    this.next()
+    this.schedule = schedule
+    this.slot = schedule.after(clock.unsafeCurrentTimeMillis())
   }
 
   /** As the wall clock is now. */
@@ -79,39 +76,18 @@ export class CronSlots implements Slots {
   }
 
   next(): number {
-    const { parsed, slot } = this
+    const { schedule, slot } = this
     const now = this.clock.unsafeCurrentTimeMillis()
     // A slot may be due this very millisecond. Never before the last: a clock that is set back fires no slot twice.
-    this.slot = after(parsed, Math.max(slot, now - 1))
-    return countBetween(parsed, slot, now)
+    this.slot = schedule.after(Math.max(slot, now - 1))
+    return countBetween(schedule, schedule.after(slot), this.slot)
   }
 }
 
-/** Parses a cron expression. Throws `InputError` when it or the zone is malformed, or when it never matches. */
-export const parseCron = (expression: string, timeZone: string | undefined, now: number): Cron.Cron => {
-  const problem = (expected: string, actual: unknown, input = "expression") =>
-    new Input.InputError({ where: "Service.cron", input, expected, actual })
-  if (typeof expression !== "string") throw problem('a cron expression, like "0 3 * * *"', expression)
-  const parsed = Cron.parse(expression, timeZone)
-  if (Either.isLeft(parsed)) {
-    throw timeZone !== undefined && Either.isRight(Cron.parse(expression))
-      ? problem('an IANA time zone, like "Europe/Berlin"', timeZone, "timeZone")
-      : problem(`a cron expression, like "0 3 * * *" (${parsed.left.message})`, expression)
-  }
-  try {
-    Cron.next(parsed.right, new Date(now))
-  } catch {
-    throw problem("a cron expression that matches some day", expression)
-  }
-  return parsed.right
-}
-
-const after = (parsed: Cron.Cron, millis: number): number => Cron.next(parsed, new Date(millis)).getTime()
-
-/** How many slots lie after `from` and before `to`, up to `mostCounted`. */
-const countBetween = (parsed: Cron.Cron, from: number, to: number): number => {
+/** How many slots lie from `from` to before `to`, up to `mostCounted`. */
+const countBetween = (schedule: CronSchedule.CronSchedule, from: number, to: number): number => {
   let count = 0
-  for (let at = after(parsed, from); at < to && count < mostCounted; count++) at = after(parsed, at)
+  for (let at = from; at < to && count < mostCounted; count++) at = schedule.after(at)
   return count
 }
 

@@ -20,6 +20,7 @@ import * as OwnedFiber from "../lifecycle/OwnedFiber.ts"
 import type { Run } from "../lifecycle/Work.ts"
 import * as Restarts from "../supervision/Restarts.ts"
 import * as Policy from "../supervision/Policy.ts"
+import * as CronSchedule from "./CronSchedule.ts"
 import * as ScheduledWork from "./ScheduledWork.ts"
 import * as Slots from "./Slots.ts"
 import * as TaskRun from "./TaskRun.ts"
@@ -73,7 +74,7 @@ export interface IntervalOptions<E, out R = never> extends Options<E, R> {
 
 /** Options of a cron. */
 export interface CronOptions<E, out R = never> extends Options<E, R> {
-  /** An IANA zone, as `Europe/Berlin`. Defaults to the zone of the process. */
+  /** An IANA zone, as `Europe/Berlin`. Defaults to that of the process: `TZ`, or what the system is set to. */
   readonly timeZone?: string | undefined
 }
 
@@ -107,8 +108,26 @@ export const interval = <A, E, R, R2 = never>(
  * Runs an effect whenever a cron expression matches: five fields, or six with
  * seconds first, as `effect/Cron`. Never two runs at once: slots that come due
  * while a run is still going are skipped and journaled. A run that fails does
- * not end the cron. In a zone with summer time, `effect/Cron` leaves out the
- * hour that comes twice in autumn.
+ * not end the cron.
+ *
+ * The next slot is always after now. A job with a wildcard for the minute or the
+ * hour (`*`, also with a step; a list of all hours is one) goes by the elapsed
+ * time, any other by the time of day. What that means where clocks are changed
+ * is as in vixie cron:
+ *
+ * | | with a wildcard | `30 2 * * *`, `0 2,14 * * *` |
+ * |---|---|---|
+ * | an hour comes twice | runs in both | runs once, in the first |
+ * | an hour is left out | goes on after it | runs once, right after it |
+ * | a zone leaves out more than 3 hours | goes on after it | goes on after it |
+ * | the wall clock is set, by up to 5 minutes | each minute has its one run | each minute has its one run |
+ * | it is set back, by up to 3 hours | goes on at once | does not run again |
+ * | it is set back, by more | goes on at once | goes on at once |
+ * | it goes on alone, as while the machine is suspended | runs once for all that came due, the rest is journaled as skipped | the same |
+ * | it is set forward by more than 31 days | goes on at once | goes on at once |
+ *
+ * A cron looks at the wall clock once a minute, so it may notice a change as
+ * late as that.
  *
  * Dies with `InputError` when the expression or the zone is malformed, or when
  * it never matches.
@@ -121,8 +140,8 @@ export const cron = <A, E, R, R2 = never>(
   Effect.flatMap(Lifetime.lifetime, (service) => {
     const { clock } = service
     const { timeZone } = Input.options("Service.cron", options)
-    const parsed = Slots.parseCron(expression, timeZone, clock.unsafeCurrentTimeMillis())
-    return background(service, "cron", expression, new Slots.CronSlots(clock, parsed), effect, options)
+    const slots = new Slots.CronSlots(clock, CronSchedule.parse(expression, timeZone))
+    return background(service, "cron", expression, slots, effect, options)
   })
 
 /**
