@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Effect, Exit, FastCheck, Layer, Logger, LogLevel } from "effect"
+import { Clock, Effect, Exit, FastCheck, Layer, Logger, LogLevel, TestClock } from "effect"
 import { Journal, Service, ServiceRegistry } from "effect-services"
 import * as VirtualTime from "../src/testing/VirtualTime.ts"
 import { advance, build } from "./support.ts"
@@ -239,6 +239,239 @@ describe("in the hour that is left out", () => {
         ),
         ["2011-12-29T19:00", "2011-12-30T19:00"]
       )
+    })
+  )
+})
+
+describe("on a machine that was suspended", () => {
+  it.effect("appointments of the day are kept to the minute, however long the nights were", () =>
+    on({ expression: "0 13 * * *", from: "2026-05-04T09:00Z" }, ({ awake, runs, suspend }) => {
+      for (let night = 0; night < 3; night++) {
+        awake(14 * hour)
+        suspend(10 * hour)
+      }
+      assert.deepStrictEqual(runs, ["2026-05-04T13:00", "2026-05-05T13:00", "2026-05-06T13:00"])
+    })
+  )
+
+  it.effect("what came due meanwhile runs within a minute of waking, once, and the rest is told", () =>
+    on({ expression: "0 * * * *", from: "2026-05-04T21:30:20Z" }, ({ awake, runs, skipped, suspend, told }) =>
+      Effect.gen(function* () {
+        awake(hour)
+        suspend(10 * hour)
+        awake(minute)
+        assert.strictEqual(runs.length, 2)
+        assert.strictEqual(runs[0], "2026-05-04T22:00")
+        assert.isBelow(Date.parse(`${runs[1]}Z`), Date.parse("2026-05-05T08:31:21Z"))
+        assert.strictEqual(yield* skipped, 9)
+        assert.deepStrictEqual(yield* told, ["Job: job skipped 9 runs, because it ran long or late"])
+        awake(hour)
+        assert.deepStrictEqual(runs.slice(2), ["2026-05-05T09:00"])
+        assert.strictEqual(yield* skipped, 0)
+      })
+    )
+  )
+
+  it.effect("a nightly job runs in the morning", () =>
+    on({ expression: "0 3 * * *", from: "2026-05-04T21:00Z" }, ({ awake, runs, skipped, suspend }) =>
+      Effect.gen(function* () {
+        awake(2 * hour)
+        suspend(10 * hour)
+        awake(4 * hour)
+        assert.strictEqual(runs.length, 1)
+        assert.match(runs[0]!, /^2026-05-05T09:0[01]/)
+        assert.strictEqual(yield* skipped, 0)
+      })
+    )
+  )
+
+  it.effect("the status shows the new time of the next run within a minute", () =>
+    on({ expression: "0 13 * * *", from: "2026-05-04T09:00Z" }, ({ awake, nextRun, suspend }) =>
+      Effect.gen(function* () {
+        awake(30_000)
+        suspend(2 * hour)
+        awake(minute)
+        assert.strictEqual(yield* nextRun, "2026-05-04T13:00:00.000Z")
+      })
+    )
+  )
+
+  it.effect("a run that was suspended in its middle counts as one", () =>
+    on(
+      { expression: "* * * * *", from: "2026-05-04T21:00:30Z", takes: 20_000 },
+      ({ awake, runs, skipped, suspend }) =>
+        Effect.gen(function* () {
+          awake(40_000)
+          suspend(hour)
+          awake(2 * minute)
+          assert.deepStrictEqual(runs, ["2026-05-04T21:01", "2026-05-04T22:02", "2026-05-04T22:03"])
+          assert.strictEqual(yield* skipped, 60)
+        })
+    )
+  )
+})
+
+describe("when the wall clock is set", () => {
+  it.effect("by years forward at the boot, nothing is made up for", () =>
+    on({ expression: "0 3 * * *", from: "1970-01-01T00:00Z" }, ({ awake, runs, setWall, skipped }) =>
+      Effect.gen(function* () {
+        awake(5_000)
+        setWall("2026-05-04T02:00Z")
+        awake(30 * hour)
+        assert.deepStrictEqual(runs, ["2026-05-04T03:00", "2026-05-05T03:00"])
+        assert.strictEqual(yield* skipped, 0)
+      })
+    )
+  )
+
+  it.effect("by years back, what runs by the minute and by the day goes on at once", () =>
+    Effect.gen(function* () {
+      for (const [expression, expected] of [
+        ["* * * * *", ["2026-05-04T02:01", "2026-05-04T02:02", "2026-05-04T02:03"]],
+        ["2 2 * * *", ["2026-05-04T02:02"]]
+      ] as const) {
+        yield* on({ expression, from: "2031-01-01T00:00Z" }, ({ awake, runs, setWall }) => {
+          awake(5_000)
+          setWall("2026-05-04T02:00:10Z")
+          awake(3 * minute)
+          assert.deepStrictEqual(runs, [...expected])
+        })
+      }
+    })
+  )
+
+  it.effect("by more than three hours back, a daily job runs at its time by the new clock", () =>
+    on({ expression: "0 13 * * *", from: "2026-05-04T12:59Z" }, ({ awake, runs, setWall }) => {
+      awake(2 * minute)
+      setWall("2026-05-04T09:00Z")
+      awake(5 * hour)
+      assert.deepStrictEqual(runs, ["2026-05-04T13:00", "2026-05-04T13:00"])
+    })
+  )
+
+  it.effect("by up to three hours, a daily job neither runs twice nor is left out", () =>
+    Effect.gen(function* () {
+      yield* on({ expression: "0 13 * * *", from: "2026-05-04T12:59Z" }, ({ awake, runs, setWall }) => {
+        awake(2 * minute)
+        setWall("2026-05-04T10:30Z")
+        awake(5 * hour)
+        assert.deepStrictEqual(runs, ["2026-05-04T13:00"])
+      })
+      yield* on({ expression: "0 13 * * *", from: "2026-05-04T12:29Z" }, ({ awake, runs, setWall }) => {
+        awake(2 * minute)
+        setWall("2026-05-04T15:00Z")
+        awake(minute)
+        assert.strictEqual(runs.length, 1)
+        awake(day)
+        assert.deepStrictEqual(runs.slice(1), ["2026-05-05T13:00"])
+      })
+    })
+  )
+
+  it.effect("by seconds or minutes, each minute has one run", () =>
+    Effect.promise(() =>
+      FastCheck.assert(
+        FastCheck.asyncProperty(
+          FastCheck.array(
+            FastCheck.tuple(
+              FastCheck.integer({ min: -290, max: 290 }),
+              FastCheck.integer({ min: 60, max: 400 })
+            ),
+            { minLength: 1, maxLength: 4 }
+          ),
+          (steps) =>
+            Effect.runPromise(
+              on({ expression: "* * * * *", from: "2026-05-04T02:00:30Z" }, (machine) =>
+                Effect.gen(function* () {
+                  for (const [seconds, later] of steps) {
+                    machine.suspend(seconds * 1_000)
+                    machine.awake(later * 1_000)
+                  }
+                  machine.awake(30 * minute)
+                  assert.strictEqual(yield* machine.skipped, 0)
+                  // A run may be late, but there are as many as minutes have begun.
+                  const last = Math.floor(Date.parse(`${machine.runs.at(-1)}Z`) / minute)
+                  assert.strictEqual(machine.runs.length, last - Date.parse("2026-05-04T02:00Z") / minute)
+                })
+              )
+            )
+        ),
+        { numRuns: 25 }
+      )
+    )
+  )
+
+  it.effect("two hours forward by mistake and back, what runs by the minute runs in each real minute", () =>
+    on({ expression: "* * * * *", from: "2026-05-04T15:00Z" }, ({ awake, runs, setWall }) => {
+      awake(90_000)
+      setWall("2026-05-04T17:00Z")
+      awake(5 * minute)
+      setWall("2026-05-04T15:06:30Z")
+      awake(3 * hour)
+      const forward = runs.filter((run) => run > "2026-05-04T17" && runs.indexOf(run) < 10)
+      assert.isAtLeast(forward.length, 4)
+      assert.isAtMost(runs.length, 187)
+      assert.isAtLeast(runs.length, 185)
+      assert.deepStrictEqual(
+        runs.slice(-179),
+        Array.from({ length: 179 }, (_, index) =>
+          new Date(Date.parse("2026-05-04T15:08Z") + index * minute).toISOString().slice(0, 16)
+        )
+      )
+    })
+  )
+
+  it.effect("within its period, an hourly job does not run again", () =>
+    on({ expression: "0 * * * *", from: "2026-05-04T09:59Z" }, ({ awake, runs, suspend }) => {
+      awake(90_000)
+      suspend(-10 * minute)
+      awake(2 * hour)
+      assert.deepStrictEqual(runs, ["2026-05-04T10:00", "2026-05-04T11:00"])
+    })
+  )
+})
+
+describe("a look at the wall clock", () => {
+  it.effect("is taken once a minute by a cron, and not by an interval", () =>
+    Effect.gen(function* () {
+      const cron = yield* machine({ expression: "0 0 1 1 *", from: "2026-05-04T00:00Z" })
+      cron.awake(hour)
+      assert.isAtLeast(cron.woken(), 60)
+      assert.isAtMost(cron.woken(), 62)
+      yield* cron.stop
+      const time = VirtualTime.make(0)
+      let slept = 0
+      const counted = Effect.clockWith((clock) => {
+        const own: Clock.Clock = Object.assign(Object.create(clock) as Clock.Clock, {
+          unsafeCurrentTimeMillis: () => 1e12 + time.now(),
+          sleep: (duration: Parameters<Clock.Clock["sleep"]>[0]) => {
+            slept++
+            return clock.sleep(duration)
+          }
+        })
+        class Job extends Service.make<Job>()("Job", { onStart: Service.interval(Effect.void, "1 hour") }) {}
+        return Effect.withClock(build(Job.layer), own)
+      })
+      yield* time.fork(quiet(counted))
+      advance(time, 2 * hour)
+      assert.isAtMost(slept, 3)
+    })
+  )
+
+  it.effect("is not taken with a clock of tests, of which each look costs real time", () =>
+    Effect.gen(function* () {
+      const runs: Array<number> = []
+      class Job extends Service.make<Job>()("Job", {
+        onStart: Service.cron(
+          Effect.map(Clock.currentTimeMillis, (now) => void runs.push(now)),
+          "0 0 1 * *",
+          { timeZone: "UTC" }
+        )
+      }) {}
+      const { stop } = yield* build(Job.layer)
+      yield* TestClock.adjust("31 days")
+      assert.deepStrictEqual(runs, [31 * day])
+      yield* stop
     })
   )
 })
