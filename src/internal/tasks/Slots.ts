@@ -75,6 +75,8 @@ export class CronSlots implements Slots {
   private last = Number.NaN
   /** How far the wall clock was ahead of the monotonic one. */
   private lead: number
+  /** When that was seen, in monotonic time. */
+  private lookedAt: number
   /** Slots up to this time came due by a small step of the wall clock. Each has its run. */
   private steppedTo = Number.NEGATIVE_INFINITY
   /** Whether the current slot came due by a step too long for that: its run is that of all slots till then. */
@@ -86,7 +88,8 @@ export class CronSlots implements Slots {
     this.schedule = schedule
     this.longestWait = Monotonic.isWallClock(clock) ? Number.POSITIVE_INFINITY : longestBlindWait
     const wall = clock.unsafeCurrentTimeMillis()
-    this.lead = wall - Monotonic.unsafeMillis(clock)
+    this.lookedAt = Monotonic.unsafeMillis(clock)
+    this.lead = wall - this.lookedAt
     this.slot = schedule.after(wall)
   }
 
@@ -111,16 +114,20 @@ export class CronSlots implements Slots {
 
   /** Follows the wall clock when it has been set. True when the current slot is another now. */
   private look(): boolean {
+    const now = Monotonic.unsafeMillis(this.clock)
     const wall = this.clock.unsafeCurrentTimeMillis()
-    const lead = wall - Monotonic.unsafeMillis(this.clock)
-    const step = lead - this.lead
-    this.lead = lead
-    return step < 0 ? this.setBack(wall, -step) : wall >= this.slot && this.setForward(wall, step)
+    const step = wall - now - this.lead
+    // The new clock may have shown these slots already.
+    const unseen = wall - Math.min(now - this.lookedAt, longestBlindWait)
+    this.lookedAt = now
+    this.lead += step
+    if (step >= 0) return wall >= this.slot && this.setForward(wall, step, unseen)
+    return this.setBack(-step, unseen)
   }
 
-  private setForward(wall: number, step: number): boolean {
+  private setForward(wall: number, step: number, unseen: number): boolean {
     if (step > longestSuspension) {
-      this.slot = this.schedule.after(wall - 1)
+      this.slot = this.schedule.after(unseen)
       return true
     }
     if (step > smallStep) this.isLate = true
@@ -128,11 +135,11 @@ export class CronSlots implements Slots {
     return false
   }
 
-  private setBack(wall: number, step: number): boolean {
+  private setBack(step: number, unseen: number): boolean {
     const isCorrection = step > largestStep
     // A small step is waited for, so that no minute comes twice. A large one must not silence what runs by the minute.
     if (!isCorrection && (step <= smallStep || !this.schedule.isRecurrent)) return false
-    const slot = this.schedule.after(wall)
+    const slot = this.schedule.after(unseen)
     if (slot >= this.slot || (slot === this.last && !isCorrection)) return false
     this.slot = slot
     return true
