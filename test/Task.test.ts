@@ -443,6 +443,14 @@ describe("what cannot be used is refused where it is given", () => {
       Service.cron(Effect.void, "0 3 * * *", { timeZone: "Mars/Base" }),
       'Service.cron: `timeZone` must be an IANA time zone, like "Europe/Berlin", but it is "Mars/Base".'
     ],
+    [
+      Service.cron(Effect.void, "0 3 * * *", { timeZone: "" }),
+      'Service.cron: `timeZone` must be an IANA time zone, like "Europe/Berlin", but it is "".'
+    ],
+    [
+      Service.cron(Effect.void, "0 3 * * *", { timeZone: 1 as any }),
+      'Service.cron: `timeZone` must be an IANA time zone, like "Europe/Berlin", but it is 1.'
+    ],
     [Service.spawn(undefined as any), "Service.spawn: `effect` must be an Effect, but it is undefined."],
     [
       Service.interval(Effect.void, 1, { onFailure: "log" as any }),

@@ -76,10 +76,10 @@ describe("TestApp", () => {
       }) {}
       const app = yield* TestApp.make(Night.layer, { startsAt: "2026-03-27T12:00:00Z" })
       yield* app.advance("3 days")
-      // On the 29th there is no half past two, so it is half past three.
+      // On the 29th there is no half past two, so it is the first time after the hour that is left out.
       assert.deepStrictEqual(at, [
         "2026-03-28T01:30:00.000Z",
-        "2026-03-29T01:30:00.000Z",
+        "2026-03-29T01:00:00.000Z",
         "2026-03-30T00:30:00.000Z"
       ])
     })

@@ -16,6 +16,24 @@ export const millis: Effect.Effect<number> = Effect.map(
 export const unsafeMillis = (clock: Clock.Clock): number =>
   Number(clock.unsafeCurrentTimeNanos() / 1_000n) / 1_000
 
+/**
+ * Whether a clock's monotonic time is its wall time, as in tests: then neither
+ * can move without the other. A clock made from such a one, with methods of its
+ * own, is another clock.
+ */
+export const isWallClock = (clock: Clock.Clock): boolean =>
+  wallClocks.has(clock) ||
+  // Effect's `TestClock`, whose sleepers each cost milliseconds of real time.
+  ("adjust" in clock && "setTime" in clock && !Object.hasOwn(clock, "unsafeCurrentTimeMillis"))
+
+/** Makes `isWallClock` true for a clock. */
+export const markWallClock = (clock: Clock.Clock): Clock.Clock => {
+  wallClocks.add(clock)
+  return clock
+}
+
+const wallClocks = new WeakSet<Clock.Clock>()
+
 /** The time elapsed since a reading of `millis`. */
 export const since = (start: number): Effect.Effect<Duration.Duration> =>
   Effect.map(millis, (now) => Duration.millis(Math.round(now - start)))

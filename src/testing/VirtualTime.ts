@@ -13,6 +13,7 @@ import * as Random from "effect/Random"
 import * as Runtime from "effect/Runtime"
 import type * as Scheduler from "effect/Scheduler"
 import * as Utils from "effect/Utils"
+import * as Monotonic from "../internal/Monotonic.ts"
 import * as AppFibers from "./AppFibers.ts"
 import * as RealWorld from "./RealWorld.ts"
 
@@ -62,14 +63,14 @@ export const make = (beginsAt: number, seed?: number, onStep?: () => void): Virt
       })
     }, asleep)
   const nanos = () => BigInt(Math.round(now * 1_000_000))
-  const clock: Clock.Clock = {
+  const clock = Monotonic.markWallClock({
     [Clock.ClockTypeId]: Clock.ClockTypeId,
     unsafeCurrentTimeMillis: () => now,
     unsafeCurrentTimeNanos: nanos,
     currentTimeMillis: Effect.sync(() => now),
     currentTimeNanos: Effect.sync(nanos),
     sleep
-  }
+  })
 
   return {
     fork: <A, E, R>(effect: Effect.Effect<A, E, R>) =>

@@ -9,6 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import * as Latch from "../Latch.ts"
+import * as Monotonic from "../Monotonic.ts"
 import * as Timers from "../Timers.ts"
 import * as Lifetime from "../lifecycle/Lifetime.ts"
 import * as ServiceFailure from "../lifecycle/ServiceFailure.ts"
@@ -52,6 +53,8 @@ class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Work.
   private state: "waiting" | "running" | "finishing" | "finished" = "waiting"
   private fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined = undefined
   private isEnding = false
+  /** When its next run is, as it was last told. */
+  private announced = 0
   isInterrupted = false
   /** Opens when it has finished. */
   private latch: Latch.Latch | undefined = undefined
@@ -88,13 +91,17 @@ class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Work.
   wait(): void {
     this.state = "waiting"
     const at = this.spec.slots.at()
-    this.spec.isDue?.(at)
-    this.service.timers.add(this, at)
+    this.announce(at)
+    this.sleep(at)
   }
 
   fire(now: number): void {
-    // The clock that the slots go by may have been set back.
-    if (this.spec.slots.at() > now) return this.wait()
+    // It is a look at the clock that the slots go by, or that has been set back.
+    const at = this.spec.slots.at()
+    if (at > now && at > Monotonic.unsafeMillis(this.service.clock)) {
+      if (Math.abs(at - this.announced) > smallestShift) this.announce(at)
+      return this.sleep(at)
+    }
     this.state = "running"
     const run = new Work.Run(this.work, this.runtime.runtime.context, this)
     const { context } = run
@@ -119,6 +126,20 @@ class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Work.
     return Effect.suspend(() =>
       this.state === "finished" ? Effect.void : (this.latch ??= Latch.make()).await
     )
+  }
+
+  private announce(at: number): void {
+    this.announced = at
+    this.spec.isDue?.(at)
+  }
+
+  private sleep(at: number): void {
+    const { longestWait } = this.spec.slots
+    if (longestWait === undefined) return this.service.timers.add(this, at)
+    // All that look at the clock do so at the same time.
+    const now = Monotonic.unsafeMillis(this.service.clock)
+    const look = (Math.floor(now / longestWait) + 1) * longestWait
+    this.service.timers.add(this, Math.min(at, look))
   }
 
   private ran(exit: Exit.Exit<unknown, unknown>): void {
@@ -148,3 +169,6 @@ class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Work.
     this.latch?.unsafeOpen()
   }
 }
+
+/** A time that is this close to the one announced, in milliseconds, is the same: the two clocks tick apart. */
+const smallestShift = 1_000

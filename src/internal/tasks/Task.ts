@@ -19,6 +19,7 @@ import * as OwnedFiber from "../lifecycle/OwnedFiber.ts"
 import type { Run } from "../lifecycle/Work.ts"
 import * as Restarts from "../supervision/Restarts.ts"
 import * as Policy from "../supervision/Policy.ts"
+import * as CronSchedule from "./CronSchedule.ts"
 import * as ScheduledWork from "./ScheduledWork.ts"
 import * as Slots from "./Slots.ts"
 import * as TaskRun from "./TaskRun.ts"
@@ -72,7 +73,7 @@ export interface IntervalOptions<E, out R = never> extends Options<E, R> {
 
 /** Options of `cron`. */
 export interface CronOptions<E, out R = never> extends Options<E, R> {
-  /** IANA time zone, such as `Europe/Berlin`. Defaults to the zone of the process. */
+  /** IANA time zone, such as `Europe/Berlin`. Defaults to the zone of the process: `TZ`, or the system's. */
   readonly timeZone?: string | undefined
 }
 
@@ -107,8 +108,15 @@ export const interval = <A, E, R, R2 = never>(
  * Runs an effect at each match of a cron expression: five fields, or six with
  * seconds first, as in `effect/Cron`. Runs never overlap: slots that come due
  * during a run are skipped and journaled. A failed run does not end the cron,
- * unless its policy escalates. `effect/Cron` skips the hour that daylight saving
- * time repeats in autumn.
+ * unless its policy escalates.
+ *
+ * Where clocks are changed it follows vixie cron. A job with a wildcard for the
+ * minute or the hour (`*`, also with a step; a list of all hours is one) goes by
+ * elapsed time: it runs in both of two equal hours. Any other goes by the time of
+ * day: it runs once in two equal hours, and right after an hour that is left out.
+ * Slots that passed while the machine was suspended run once, and the rest is
+ * journaled as skipped. The cron looks at the wall clock once a minute, so it
+ * notices a change at most a minute late. The README lists all cases.
  *
  * Dies with `InputError` when the expression is malformed or never matches, and
  * on invalid options.
@@ -121,8 +129,8 @@ export const cron = <A, E, R, R2 = never>(
   Effect.flatMap(Lifetime.lifetime, (service) => {
     const { clock } = service
     const { timeZone } = Input.options("Service.cron", options)
-    const parsed = Slots.parseCron(expression, timeZone, clock.unsafeCurrentTimeMillis())
-    return background(service, "cron", expression, new Slots.CronSlots(clock, parsed), effect, options)
+    const slots = new Slots.CronSlots(clock, CronSchedule.parse(expression, timeZone))
+    return background(service, "cron", expression, slots, effect, options)
   })
 
 /**
