@@ -72,8 +72,8 @@ export interface OwnedWork {
   readonly name: string
   /** What its runs belong to. */
   readonly source: object
-  readonly task?: (() => TaskStatus) | undefined
-  readonly check?: (() => CheckStatus) | undefined
+  readonly taskStatus?: () => TaskStatus | undefined
+  readonly checkStatus?: () => CheckStatus | undefined
   readonly isRunning: boolean
   /** Starts no more runs; interrupts the one in progress, or lets it complete. Does not wait. */
   readonly end: (interrupts: boolean) => void
@@ -307,7 +307,7 @@ export class Lifetime implements Owner.Member {
       isStopTimeoutSet: this.definition.isStopTimeoutSet,
       dependencies: [...this.dependencies],
       checks: checksOf(this),
-      tasks: [...this.work].flatMap((work) => work.task?.() ?? []),
+      tasks: [...this.work].flatMap((work) => work.taskStatus?.() ?? []),
       listeners: [...this.listeners].map((listener) => listener.status()),
       children: [
         ...[...this.children].flatMap((child) => child.status()),
@@ -339,7 +339,7 @@ export const noteFailure = (service: Lifetime, work: string, cause: Cause.Cause<
 
 /** The health checks of a service. */
 export const checksOf = ({ work }: Lifetime): ReadonlyArray<CheckStatus> =>
-  [...work].flatMap((each) => each.check?.() ?? [])
+  [...work].flatMap((each) => each.checkStatus?.() ?? [])
 
 /** Throws `ServiceStoppedError` when the step that ends this kind of work has begun. */
 export const admit = (service: Lifetime, kind: Step, work: string): void => {
