@@ -10,7 +10,7 @@ import * as Throttle from "../journal/Throttle.ts"
 import type { Envelope } from "./Handler.ts"
 import type { Dispatcher } from "./Dispatcher.ts"
 import type * as Listener from "./Listener.ts"
-import { Mailbox, type Settings } from "./Mailbox.ts"
+import { defaultSettings, Mailbox, type Settings } from "./Mailbox.ts"
 
 /** What all topics of a bus share. */
 export interface Shared {
@@ -33,7 +33,7 @@ export class Topic implements Listener.Topic {
     this.event = event
     this.shared = shared
     this.streams = new Streams(event, shared.journal)
-    this.common = new Mailbox(defaults, shared.runtime)
+    this.common = new Mailbox(defaultSettings, shared.runtime)
     this.mailboxes.add(this.common)
   }
 
@@ -42,15 +42,12 @@ export class Topic implements Listener.Topic {
   }
 
   mailbox(settings: Settings): Mailbox {
-    const isCommon = settings.capacity === defaults.capacity && settings.onFull === defaults.onFull
-    if (isCommon) return this.common
+    if (settings === defaultSettings) return this.common
     const own = new Mailbox(settings, this.shared.runtime)
     this.mailboxes.add(own)
     return own
   }
 }
-
-const defaults: Settings = { capacity: 256, onFull: "wait" }
 
 /** Several topics as one, for a listener of several events: one mailbox keeps their common order. */
 export const joined = (topics: ReadonlyArray<Topic>, shared: Shared): Listener.Topic => ({

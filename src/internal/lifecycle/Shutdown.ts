@@ -69,7 +69,7 @@ export const step = (
 const stepEnded = (service: Lifetime, name: string, exit: Exit.Exit<unknown, unknown>) => {
   if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.void
   const { cause } = exit
-  return wentWrong(service, name, cause, {
+  return recordProblem(service, name, cause, {
     _tag: "StopStepFailed",
     service: service.path,
     step: name,
@@ -79,7 +79,7 @@ const stepEnded = (service: Lifetime, name: string, exit: Exit.Exit<unknown, unk
 
 const stepHung = (service: Lifetime, name: string, millis: number, alive: ReadonlyArray<string>) => {
   const after = Duration.millis(millis)
-  return wentWrong(service, name, Cause.fail(`it hung for ${Duration.format(after)}`), {
+  return recordProblem(service, name, Cause.fail(`it hung for ${Duration.format(after)}`), {
     _tag: "StopTimedOut",
     service: service.path,
     step: name,
@@ -88,7 +88,7 @@ const stepHung = (service: Lifetime, name: string, millis: number, alive: Readon
   })
 }
 
-const wentWrong = (
+const recordProblem = (
   service: Lifetime,
   name: string,
   cause: Cause.Cause<unknown>,
@@ -116,7 +116,7 @@ const runSteps = (
 
     enter(service, "work")
     const all = [...service.work]
-    // Work that asked for the stop by way of other work gets its answer before it is interrupted.
+    // Work that requested the stop through other work gets that answer before it is interrupted.
     if (all.some(({ isRunning }) => isRunning)) yield* Effect.yieldNow()
     for (const each of all) each.end(!Work.isOf(caller, each.source))
     const left = all.filter((each) => service.work.has(each) && !Work.isOf(caller, each.source))
@@ -139,17 +139,17 @@ const runSteps = (
     }
 
     // Children have deadlines of their own, so their time does not count against their parent's.
-    let ofChildren = 0
+    let childrenMillis = 0
     if (service.children.size > 0) {
       enter(service, "children")
       const before = Monotonic.unsafeMillis(service.clock)
       for (const child of [...service.children].toReversed()) yield* child.stop
-      ofChildren = Monotonic.unsafeMillis(service.clock) - before
+      childrenMillis = Monotonic.unsafeMillis(service.clock) - before
     }
 
-    enter(service, "cleanups", ofChildren)
+    enter(service, "cleanups", childrenMillis)
     yield* closeResources(service)
-    // What the service's work provides to itself ends with that work, unless the work hung.
+    // Services that its work built for itself end with that work, unless the work hung.
     if (service.provided.size > 0) {
       yield* Deadline.within(Owner.stopMembers(service.provided), lateStepMillis)
     }
@@ -199,16 +199,16 @@ const stopListeners = (service: Lifetime, caller: Work.Work | undefined): Effect
     for (const listener of listeners) yield* listener.abandon(caller)
   })
 
-/** Closes the scope of what `onStart` acquired. All that was put straight into it shares the deadline. */
+/** Closes the scope that `onStart` was given. Finalizers that user code put straight into it share the deadline. */
 const closeResources = (service: Lifetime): Effect.Effect<void> =>
   Effect.gen(function* () {
     const closing = yield* Fork.now(Effect.uninterruptible(Scope.close(service.resources, Exit.void)))
     yield* closed(service, closing)
-    // Those below a finalizer that hung, and one whose registration was interrupted.
+    // Cleanups below a finalizer that hung, or whose registration was interrupted.
     for (const { run } of [...service.cleanups].toReversed()) yield* run
   })
 
-/** Waits until the resources are closed, or one that is no cleanup hangs. */
+/** Waits until the scope is closed, or a finalizer other than a cleanup hangs. */
 const closed = (service: Lifetime, closing: Fiber.RuntimeFiber<void>): Effect.Effect<void> =>
   Effect.suspend(() => {
     const exit = closing.unsafePoll()
@@ -239,7 +239,7 @@ const forget = (service: Lifetime): void => {
   Names.undefine(owner.shared.definitions, service.definition)
   owner.members.delete(service)
   Names.release(owner)
-  // Shown further: what failed to start until the app is up, and what stops with the app.
+  // Stays in the registry: a failed start until the app is up, and every service while the app stops.
   const isKept = root.state._tag === "Stopping" || (root.state._tag === "Starting" && failure !== undefined)
   if (!isKept) root.services.delete(service)
 }
