@@ -136,7 +136,7 @@ export const make = (options: Options = {}): App => {
   const stopTimeout = Input.positiveMillis(where, "stopTimeout", options.stopTimeout ?? "30 seconds")
   const members = new Set<Owner.Member>()
   const unfinished = () => Owner.unfinished(members).map(Owner.describe)
-  const end = Deferred.unsafeMake<End>(Latch.ours)
+  const end = Deferred.unsafeMake<End>(Latch.internal)
   const stop = (reason: string) => Deferred.unsafeDone(end, Effect.succeed({ _tag: "Asked", reason }))
 
   let launched: Journal.Journal["Type"] | undefined

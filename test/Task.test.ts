@@ -97,6 +97,28 @@ describe("interval", () => {
     )
   })
 
+  it.effect("interrupts a run that cancels it, and goes on, before it has waited for anything", () => {
+    const { lines, say } = timeline()
+    let cancel: Effect.Effect<void> = Effect.void
+    const tick = Effect.onInterrupt(
+      Effect.zipRight(
+        Effect.suspend(() => cancel),
+        Effect.never
+      ),
+      () => say("interrupted")
+    )
+    return during(
+      Effect.tap(Service.interval(tick, "1 second"), (interval) =>
+        Effect.sync(() => (cancel = interval.cancel))
+      ),
+      () =>
+        Effect.gen(function* () {
+          yield* TestClock.adjust("10 seconds")
+          assert.deepStrictEqual(lines, ["interrupted"])
+        })
+    )
+  })
+
   it.effect("is not waited for by a run that cancels it and cannot be interrupted", () => {
     const { lines, say } = timeline()
     let cancel: Effect.Effect<void> = Effect.void

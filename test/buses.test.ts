@@ -161,7 +161,8 @@ describe("a backlog of published events", () => {
         { discard: true }
       )
       let turns = 0
-      while (handled < 5_000) {
+      const isDone = () => handled === 5_000
+      while (!isDone()) {
         yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
         turns++
       }

@@ -95,7 +95,7 @@ describe("adopt merges child scopes", () => {
 })
 
 describe("the event bus is a PubSub provided through context", () => {
-  it.effect("publish waits for room, slides or drops as Effect's strategies do, for each event apart", () =>
+  it.effect("publish waits for room, as Effect's backpressure strategy does", () =>
     Effect.gen(function* () {
       const { lines, say } = timeline()
       class Till extends Service.make<Till>()("Till", {
@@ -118,6 +118,32 @@ describe("the event bus is a PubSub provided through context", () => {
       yield* running.stop
     }).pipe(leavesNothing)
   )
+
+  for (const [onFull, handled] of [
+    ["dropOldest", ["1", "3"]],
+    ["dropNewest", ["1", "2"]]
+  ] as const) {
+    it.effect(`publish with ${onFull} never waits, as Effect's sliding and dropping strategies do`, () =>
+      Effect.gen(function* () {
+        const { lines, say } = timeline()
+        class Till extends Service.make<Till>()("Till", {
+          onStart: Service.listen(Sold, ({ total }) => Effect.delay(say(`${total}`), "1 second"), {
+            capacity: 1,
+            onFull
+          })
+        }) {}
+        const running = yield* build(Layer.provideMerge(Till.layer, EventBus.layer))
+        const publish = (total: number) => Effect.provide(EventBus.publish(Sold, { total }), running.context)
+        yield* publish(1)
+        yield* TestClock.adjust(0)
+        yield* publish(2)
+        yield* publish(3)
+        yield* TestClock.adjust("3 seconds")
+        assert.deepStrictEqual(lines, [...handled])
+        yield* running.stop
+      }).pipe(leavesNothing)
+    )
+  }
 
   it.effect("a stream subscribes before it returns", () =>
     Effect.gen(function* () {

@@ -354,6 +354,7 @@ describe("each run of owned work", () => {
       assert.deepStrictEqual(tick, ["name", "cancel"])
       assert.isBelow(Number(size), 1_000)
       assert.isTrue(Exit.isExit(printed) && Exit.isSuccess(printed))
+      assert.notInclude(JSON.stringify(printed), "journal")
       yield* running.stop
     }).pipe(leavesNothing)
   )

@@ -1,16 +1,17 @@
 /**
  * The asynchronous context of Node's `AsyncLocalStorage`, where there is one. One
- * timer and one dispatcher serve all services: what they run must not see the
- * store of the request that happened to start them.
+ * sleeper and one dispatcher serve all services, and the work they start must not
+ * see the store of the request that happened to wake them.
  */
 
 /** Runs a function in the asynchronous context in which this was captured. */
 export type AsyncContext = <A>(run: () => A) => A
 
-/** Captures the asynchronous context of the caller. Without `node:async_hooks`, there is none. */
+/** Captures the asynchronous context of the caller. Does nothing where there is no `node:async_hooks`. */
 export const capture = (): AsyncContext => snapshot?.() ?? ((run) => run())
 
-/** Asked for at run time, so that the core loads no Node module. */
+/** Looked up at run time, so that the core imports no Node module. */
+// The cast adds a member that is absent outside Node.
 const hooks = (globalThis as { readonly process?: NodeProcess }).process?.getBuiltinModule?.(
   "node:async_hooks"
 )

@@ -1,6 +1,6 @@
 /**
- * Forks that run at once, on the stack of the caller, until they first wait.
- * Most steps of a start or a stop never wait, so they cost no turn of the scheduler.
+ * Forks that run on the caller's stack until they first wait. Most steps of a
+ * start or a stop never wait, so they cost no turn of the scheduler.
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -41,16 +41,16 @@ export const told = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, 
 /** From now on, Effect does not log how this fiber fails. */
 export const unlogged: Effect.Effect<void> = FiberRef.set(FiberRef.unhandledErrorLogLevel, Option.none())
 
-/** How many of these forks are on the stack now. */
+/** How many forks are on the stack. */
 let depth = 0
 
-/** Deeper forks begin in a later turn: a fork takes about a hundred frames of JavaScript's ten thousand. */
+/** Deeper forks start in a later turn: each takes about 100 of the 10,000 frames of JavaScript's stack. */
 const deepest = 50
 
 /**
- * Takes over the FiberRefs that a fiber has changed since it began with a
- * runtime, as if its effect had run in this fiber; not its context, nor `kept`.
- * Most change none, which is cheaper to see than to join all of them.
+ * Like `Fiber.inheritAll`, but keeps the context and the FiberRefs in `kept`, and
+ * skips the join when the fiber has changed none since it started with `begun`.
+ * That is the usual case, and a comparison is cheaper than a join.
  */
 export const inherit = (
   fiber: Fiber.RuntimeFiber<unknown, unknown>,
@@ -59,7 +59,7 @@ export const inherit = (
 ): Effect.Effect<void> =>
   Effect.withFiberRuntime((self) => {
     const now = fiber.getFiberRefs()
-    // A fiber that has ended winds down, which nobody takes over.
+    // `WindDown` is set on a fiber that has ended, and is not inherited.
     const flags = RuntimeFlags.disable(fiber.getFiberRef(FiberRef.currentRuntimeFlags), RuntimeFlags.WindDown)
     // Some FiberRefs are reset in each new fiber.
     const isUnchanged =
@@ -70,7 +70,7 @@ export const inherit = (
     return Effect.zipRight(Fiber.inheritAll(fiber), Effect.all(restore, { discard: true }))
   })
 
-/** Whether two have the same values, but for the context and the flags, which each fiber is given anew. */
+/** Whether two have the same values. Ignores the context and the runtime flags, which each fiber is given anew. */
 export const haveSameValues = (before: FiberRefs.FiberRefs, now: FiberRefs.FiberRefs): boolean => {
   let common = 0
   for (const [ref, [[, value]]] of now.locals) {

@@ -6,8 +6,8 @@
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 
-/** Blocks internal waits: on a latch or an internal `Deferred`. */
-export const ours: FiberId.FiberId = FiberId.runtime(-2, 0)
+/** What an internal wait, on a latch or an internal `Deferred`, is blocked on. No fiber has this id. */
+export const internal: FiberId.FiberId = FiberId.runtime(-2, 0)
 
 /** Like Effect's `Latch`. A class that allocates on the first wait, to save memory with many latches. */
 export class Latch {
@@ -46,18 +46,18 @@ export class Latch {
       const waiting = (this.waiting ??= new Set())
       waiting.add(go)
       return Effect.sync(() => waiting.delete(go))
-    }, ours)
+    }, internal)
   }
 }
 
 /** Makes a closed latch. */
 export const make = (): Latch => new Latch()
 
-/** Never ends, and keeps the process alive with a timer, as `Effect.never` does, but as an internal wait. */
+/** Like `Effect.never`, which keeps the process alive with a timer, but an internal wait. */
 export const never: Effect.Effect<never> = Effect.async<never>(() => {
   const timer = setInterval(() => {}, maxTimerMillis)
   return Effect.sync(() => clearInterval(timer))
-}, ours)
+}, internal)
 
-/** The maximum delay of a JavaScript timer. */
+/** The maximum delay of a JavaScript timer: 24.8 days. */
 const maxTimerMillis = 2 ** 31 - 1

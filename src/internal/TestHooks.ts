@@ -1,4 +1,4 @@
-/** Where the testing kit takes part: each is looked up in the context, and absent in production. */
+/** Hooks of the testing kit. Each is looked up in the context, and absent in production. */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 
@@ -14,16 +14,16 @@ export interface Replacement {
   readonly stops: boolean
 }
 
-/** Wraps each bus that is made. */
+/** Decorates each bus that is made. */
 export class BusDecorator extends Context.Tag("effect-services/BusDecorator")<
   BusDecorator,
   <Bus>(bus: Bus) => Bus
 >() {}
 
-/** A start, a run of a task or check, a handling, what a service says its stop does, or a stop's waiting for other work. */
+/** `stop` is `onStop` or a cleanup, `wait` a step of a stop that waits for other work. */
 type WorkKind = "start" | "run" | "handler" | "stop" | "wait"
 
-/** Wraps the work of services. `work` is its name in the journal. */
+/** Decorates the work of services. `work` is its name in the journal. */
 export type DecorateWork = <A, E, R>(
   service: { readonly path: string },
   kind: WorkKind,

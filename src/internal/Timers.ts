@@ -1,7 +1,7 @@
 /**
- * The timers of one clock, in a binary heap. However many there are, one fiber
- * sleeps until the first is due: a tick costs a quarter of what a sleeping fiber
- * for each timer would, and `TestClock.adjust` a twentieth.
+ * The timers of one clock, in a binary heap. One fiber sleeps until the first is
+ * due, however many there are. A tick costs a quarter of what it costs with a
+ * sleeping fiber for each timer, and `TestClock.adjust` a twentieth.
  */
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -12,31 +12,34 @@ import * as Runtime from "effect/Runtime"
 import * as AsyncContext from "./AsyncContext.ts"
 import * as Monotonic from "./Monotonic.ts"
 
-/** Something that is due at a time. */
+/** An entry of the heap. */
 export abstract class Timer {
   /** Timers due at the same instant fire in the order in which they were first added. */
   order = 0
-  /** Its index in the heap; negative while it does not wait. */
-  place = -1
+  /** Its index in the heap; negative while it is not in it. */
+  index = -1
   /** When it is due, in monotonic milliseconds. */
   due = 0
-  /** Called when it is due; it waits no more. Must not throw. */
+  /** Called when it is due, after its removal from the heap. Must not throw. */
   abstract fire(now: number): void
 }
 
-/** How long timers may fire in one go before the event loop gets a turn. */
+/** How long timers may fire in a row before the event loop gets a turn: too short for anyone to notice. */
 const longestSliceMillis = 10
+
+/** The clock is read once per so many timers, since a reading costs about as much as a short tick. */
+const timersPerReading = 16
 
 export class Timers {
   private readonly clock: Clock.Clock
   private readonly runtime: Runtime.Runtime<never>
-  /** That of the app, whoever adds the timer for which the sleeper wakes. */
+  /** That of the app, whoever adds the timer that the sleeper wakes for. */
   private readonly asyncContext = AsyncContext.capture()
-  /** Each is due no later than the two below it, at `2 * place + 1` and `2 * place + 2`. */
+  /** Each is due no later than its two children, at `2 * index + 1` and `2 * index + 2`. */
   private readonly heap: Array<Timer> = []
   private added = 0
+  /** Sleeps until `wakesAt`. Undefined while there are no timers. */
   private sleeper: Fiber.RuntimeFiber<void> | undefined = undefined
-  /** When the sleeper wakes. */
   private wakesAt = Number.POSITIVE_INFINITY
 
   /** No timers yet. The sleeper runs in this runtime. */
@@ -45,7 +48,7 @@ export class Timers {
     this.runtime = runtime
   }
 
-  /** Fires a timer when it is due, in monotonic milliseconds; never at once. */
+  /** Adds a timer that is due at a time, in monotonic milliseconds. Never fires it synchronously. */
   add(timer: Timer, due: number): void {
     timer.due = due
     if (timer.order === 0) timer.order = ++this.added
@@ -53,9 +56,9 @@ export class Timers {
     if (due < this.wakesAt) this.wakeAt(due)
   }
 
-  /** Removes a timer, if it waits. */
+  /** Removes a timer, if it is in the heap. */
   remove(timer: Timer): void {
-    if (timer.place < 0) return
+    if (timer.index < 0) return
     this.take(timer)
     if (this.heap.length === 0) this.wakeAt(Number.POSITIVE_INFINITY)
   }
@@ -71,7 +74,7 @@ export class Timers {
           )
   }
 
-  /** Fires what is due, then sleeps until the next is. Looks again on waking: JavaScript's timers may be early. */
+  /** Fires what is due, then sleeps until the next timer is. Checks again on waking, since JavaScript's timers may be early. */
   private sleep(hasFired: boolean): Effect.Effect<void> {
     return Effect.suspend(() => {
       const now = Monotonic.unsafeMillis(this.clock)
@@ -87,7 +90,7 @@ export class Timers {
         this.fireUntil(now)
         return this.sleep(true)
       }
-      // With more due than could be fired, this is one turn of the event loop.
+      // While more timers are due, this sleeps for one turn of the event loop.
       const millis = Math.min(Math.max(0, Math.ceil(left)), Monotonic.longestSleepMillis)
       return Effect.zipRight(this.clock.sleep(Duration.millis(millis)), this.sleep(false))
     })
@@ -95,52 +98,53 @@ export class Timers {
 
   private fireUntil(now: number): void {
     for (let fired = 1; this.heap.length > 0; fired++) {
-      // There is one.
+      // The heap is not empty.
       const first = this.heap[0]!
       if (first.due > now) return
       this.take(first)
       first.fire(now)
-      if (fired % 16 === 0 && Monotonic.unsafeMillis(this.clock) - now > longestSliceMillis) return
+      if (fired % timersPerReading === 0 && Monotonic.unsafeMillis(this.clock) - now > longestSliceMillis)
+        return
     }
   }
 
   private take(timer: Timer): void {
-    const { place } = timer
-    timer.place = -1
-    // It is in the heap, so the heap has a last element.
+    const { index } = timer
+    timer.index = -1
+    // The timer is in the heap, so there is a last one.
     const last = this.heap.pop()!
-    if (last !== timer) this.sink(last, place)
+    if (last !== timer) this.sink(last, index)
   }
 
-  /** Puts a timer at a place, or where it belongs below or above it. */
-  private sink(timer: Timer, place: number): void {
+  /** Puts a timer at an index, or where the order of the heap wants it, below or above. */
+  private sink(timer: Timer, index: number): void {
     for (;;) {
-      const [left, right] = [this.heap[2 * place + 1], this.heap[2 * place + 2]]
+      const [left, right] = [this.heap[2 * index + 1], this.heap[2 * index + 2]]
       if (left === undefined) break
       const child = right !== undefined && isBefore(right, left) ? right : left
       if (isBefore(timer, child)) break
-      const below = child.place
-      this.put(child, place)
-      place = below
+      const below = child.index
+      this.put(child, index)
+      index = below
     }
-    this.rise(timer, place)
+    this.rise(timer, index)
   }
 
-  private rise(timer: Timer, place: number): void {
-    while (place > 0) {
-      const above = (place - 1) >> 1
-      // Each place above an existing one exists.
+  private rise(timer: Timer, index: number): void {
+    while (index > 0) {
+      const above = (index - 1) >> 1
+      // A parent has a lower index than its child, so it exists.
       const parent = this.heap[above]!
       if (!isBefore(timer, parent)) break
-      this.put(parent, place)
-      place = above
+      this.put(parent, index)
+      index = above
     }
-    this.put(timer, place)
+    this.put(timer, index)
   }
 
-  private put(timer: Timer, place: number): void {
-    this.heap[place] = timer
-    timer.place = place
+  private put(timer: Timer, index: number): void {
+    this.heap[index] = timer
+    timer.index = index
   }
 }
 

@@ -95,7 +95,7 @@ export const launch = <A, E, R>(
       return options.decorateBus?.(inner) ?? inner
     }
 
-    const built = Deferred.unsafeMake<Context.Context<A | TestEventBus.TestEventBus>>(Latch.ours)
+    const built = Deferred.unsafeMake<Context.Context<A | TestEventBus.TestEventBus>>(Latch.internal)
     const whenBuilt = Effect.flatMap(Effect.context<A>(), (all) => {
       // The layer is built in a scope, which is not the app's to provide.
       const provided = Context.omit(Scope.Scope)(all as Context.Context<A | Scope.Scope>)

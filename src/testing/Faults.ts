@@ -133,7 +133,7 @@ export const make = (faults: ReadonlyArray<Fault>): Faults => {
 }
 
 /** Hangs, without seeming to wait for something real. */
-const hang: Effect.Effect<never> = Effect.async<never>(() => {}, Latch.ours)
+const hang: Effect.Effect<never> = Effect.async<never>(() => {}, Latch.internal)
 
 /** The service whose work runs this. All decorated work has it in its context. */
 const lifetime = Lifetime.lifetime as Effect.Effect<Lifetime.Lifetime>

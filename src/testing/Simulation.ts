@@ -172,7 +172,7 @@ const launch = (subject: Subject, scenario: Scenario, faults: Faults.Faults): Ef
         return bus.listen(events, spec)
       }
     })
-    const child = Deferred.unsafeMake<Service.Child<unknown>>(Latch.ours)
+    const child = Deferred.unsafeMake<Service.Child<unknown>>(Latch.internal)
     class Parent extends Service.make<Parent>()(parentName, {
       onStart: Effect.flatMap(Service.adopt(subject.layer), (adopted) => Deferred.succeed(child, adopted))
     }) {}

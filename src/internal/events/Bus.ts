@@ -18,6 +18,7 @@ import { Dispatcher, type Job } from "./Dispatcher.ts"
 import * as EventCheck from "./EventCheck.ts"
 import * as Handler from "./Handler.ts"
 import { type Delivery, Listener } from "./Listener.ts"
+import type * as Mailbox from "./Mailbox.ts"
 import * as Topic from "./Topic.ts"
 
 /** The event bus that this context provides. */
@@ -138,16 +139,18 @@ class Topics implements Bus {
     this.send("publish", event, payload, (envelope, { mailboxes }) => {
       // The event is offered to all mailboxes before the publisher waits for one, so a full one delays no other.
       const waits: Array<Effect.Effect<void>> = []
-      const pulls: Array<Effect.Effect<void>> = []
+      const ready: Array<Mailbox.Subscriber> = []
       for (const mailbox of mailboxes) {
         const wait = mailbox.offer(envelope)
         if (wait !== undefined) waits.push(wait)
-        for (const subscriber of mailbox.subscribers) if (subscriber.isReady) pulls.push(subscriber.pull)
+        for (const subscriber of mailbox.subscribers) if (subscriber.isReady) ready.push(subscriber)
       }
       const pulled =
-        pulls.length === 0
+        ready.length === 0
           ? Effect.void
-          : Effect.uninterruptible(Effect.forEach(pulls, (pull) => pull, { discard: true }))
+          : Effect.uninterruptible(
+              Effect.forEach(ready, (subscriber) => subscriber.pull(), { discard: true })
+            )
       return waits.length === 0
         ? pulled
         : Effect.zipRight(pulled, Effect.all(waits, { concurrency: waits.length, discard: true }))
@@ -220,6 +223,11 @@ class Topics implements Bus {
 
   private run(effect: Effect.Effect<void>): void {
     Runtime.runFork(this.shared.runtime, effect)
+  }
+
+  /** Keeps the app that the bus belongs to out of a printed context. */
+  toJSON(): unknown {
+    return { events: [...this.names] }
   }
 
   /** The topic of an event: one that nobody has used yet is made where it is to be kept. */
@@ -307,7 +315,7 @@ const outcomesOf = (pending: ReadonlyArray<Delivery>): Effect.Effect<void> =>
       delivery.onOutcome = settled
     }
     settled()
-  }, Latch.ours)
+  }, Latch.internal)
 
 const receipt = (event: string, deliveries: ReadonlyArray<Delivery>): Receipt => {
   let handled = 0

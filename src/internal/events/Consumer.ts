@@ -20,6 +20,7 @@ const unordered: KeyQueue = { key: undefined, held: [] }
 
 export class Consumer implements Mailbox.Subscriber, Job {
   private readonly listener: Listener<any, any, any>
+  private readonly settings: Mailbox.Settings
   private readonly subscription: Mailbox.Subscription
   /** Events of the boot that wait for their delivery, last first. None of them is ever dropped. */
   private fromBoot: Array<Envelope> = []
@@ -40,8 +41,8 @@ export class Consumer implements Mailbox.Subscriber, Job {
   constructor(listener: Listener<any, any, any>) {
     this.listener = listener
     const { spec, topic } = listener
-    const { capacity = 256, onFull = "wait" } = spec.options
-    this.subscription = topic.mailbox({ capacity, onFull }).subscribe(this)
+    this.settings = Mailbox.settingsOf(spec.options)
+    this.subscription = topic.mailbox(this.settings).subscribe(this)
     if (topic.boot.length === 0) return
     this.fromBoot = topic.boot.toReversed()
     listener.counters.queued(this.size)
@@ -87,10 +88,8 @@ export class Consumer implements Mailbox.Subscriber, Job {
     return this.reporting.waiting(wait)
   }
 
-  get pull(): Effect.Effect<void> {
-    return Effect.suspend(
-      () => this.take((delivery) => this.listener.topic.dispatcher.enqueue(delivery)) ?? Effect.void
-    )
+  pull(): Effect.Effect<void> {
+    return this.take((delivery) => this.listener.topic.dispatcher.enqueue(delivery)) ?? Effect.void
   }
 
   /** A turn of the dispatcher. */
@@ -144,8 +143,8 @@ export class Consumer implements Mailbox.Subscriber, Job {
   private get demand(): number {
     const { isAbandoned, spec } = this.listener
     if (isAbandoned) return 0
-    const { capacity = 256, concurrency = 1 } = spec.options
-    return Math.min(concurrency - this.active, capacity - this.held)
+    const { concurrency = 1 } = spec.options
+    return Math.min(concurrency - this.active, this.settings.capacity - this.held)
   }
 
   private schedule(): void {
@@ -170,7 +169,8 @@ export class Consumer implements Mailbox.Subscriber, Job {
 
   /** Handlers that never wait are run in batches, so that a burst costs one take for several events. */
   private get batchSize(): number {
-    const { capacity = 256, onFull = "wait", orderingKey } = this.listener.spec.options
+    const { capacity, onFull } = this.settings
+    const { orderingKey } = this.listener.spec.options
     // A prefetched event has left the mailbox: where a full one drops, that would add to its capacity.
     return onFull === "wait" && orderingKey === undefined ? Math.floor(capacity * batchShare) : 1
   }

@@ -206,8 +206,8 @@ export class Delivery implements Job, Work.RunOwner {
   /** Forks the run into the listener's service, and runs it until it first waits. */
   start(): undefined {
     const { listener } = this
-    const now = Monotonic.unsafeMillis(listener.spec.lifetime.clock)
     listener.starts()
+    const now = Monotonic.unsafeMillis(listener.spec.lifetime.clock)
     if (this.published !== undefined) listener.counters.waited(this.envelope.at, now)
     const run = new Work.Run(this.work, listener.runtime.runtime.context, this)
     const { context } = run

@@ -23,6 +23,18 @@ export interface Settings {
   readonly onFull: "wait" | "dropOldest" | "dropNewest"
 }
 
+/** The settings of listeners that set neither option. */
+export const defaultSettings: Settings = { capacity: 256, onFull: "wait" }
+
+/** The settings of a listener: `defaultSettings` itself, unless its options differ. */
+export const settingsOf = (options: {
+  readonly [Name in keyof Settings]?: Settings[Name] | undefined
+}): Settings => {
+  const { capacity = defaultSettings.capacity, onFull = defaultSettings.onFull } = options
+  const isDefault = capacity === defaultSettings.capacity && onFull === defaultSettings.onFull
+  return isDefault ? defaultSettings : { capacity, onFull }
+}
+
 /** The consumer of a listener, as its mailbox sees it. */
 export interface Subscriber {
   /** How many events wait for it, in the mailbox or outside. */
@@ -38,7 +50,7 @@ export interface Subscriber {
   /** The publisher was interrupted before there was room for this event. */
   readonly withdraw: (envelope: Envelope) => void
   /** Takes as many events as it can handle now. */
-  readonly pull: Effect.Effect<void>
+  readonly pull: () => Effect.Effect<void>
   /** Runs a publisher's wait for room, and reports a long one. */
   readonly reportWait: <A>(wait: Effect.Effect<A>) => Effect.Effect<A>
 }
@@ -133,8 +145,8 @@ export class Mailbox {
     return full.reduce((effect, subscriber) => subscriber.reportWait(effect), wait)
   }
 
-  private runPull({ pull }: Subscriber): void {
-    Runtime.runFork(this.runtime, Effect.uninterruptible(pull))
+  private runPull(subscriber: Subscriber): void {
+    Runtime.runFork(this.runtime, Effect.uninterruptible(Effect.suspend(() => subscriber.pull())))
   }
 
   /** Unsubscribes. Returns what the subscriber has not taken, with the events whose publishers still wait for room. */

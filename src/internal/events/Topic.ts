@@ -10,7 +10,7 @@ import * as Throttle from "../journal/Throttle.ts"
 import type { Envelope } from "./Handler.ts"
 import type { Dispatcher } from "./Dispatcher.ts"
 import type * as Listener from "./Listener.ts"
-import { Mailbox, type Settings } from "./Mailbox.ts"
+import { defaultSettings, Mailbox, type Settings } from "./Mailbox.ts"
 
 /** What all topics of a bus share. */
 export interface Shared {
@@ -34,7 +34,7 @@ export class Topic implements Listener.Topic {
     this.event = event
     this.shared = shared
     this.streams = new Streams(event, shared.journal)
-    this.common = new Mailbox(defaults, shared.runtime, () => {})
+    this.common = new Mailbox(defaultSettings, shared.runtime, () => {})
     this.mailboxes.add(this.common)
     this.bootDrops = dropsOf("EventBus (boot)", event, shared.journal)
   }
@@ -71,8 +71,7 @@ export class Topic implements Listener.Topic {
   }
 
   mailbox(settings: Settings): Mailbox {
-    const isCommon = settings.capacity === defaults.capacity && settings.onFull === defaults.onFull
-    if (isCommon) return this.common
+    if (settings === defaultSettings) return this.common
     const own = new Mailbox(settings, this.shared.runtime, () => this.mailboxes.delete(own))
     this.mailboxes.add(own)
     return own
@@ -81,8 +80,6 @@ export class Topic implements Listener.Topic {
 
 /** How many events of a kind are kept for listeners that come later in the boot: some megabytes at worst. */
 const bootCapacity = 10_000
-
-const defaults: Settings = { capacity: 256, onFull: "wait" }
 
 /** Several topics as one, for a listener of several events: one mailbox keeps their common order. */
 export const joined = (topics: ReadonlyArray<Topic>, shared: Shared): Listener.Topic => ({

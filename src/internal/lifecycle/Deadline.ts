@@ -47,7 +47,7 @@ const poll = <A, E>(
     const exit = fiber.unsafePoll()
     if (exit !== null) return Effect.succeed(Option.some(exit))
     if (turns > 0) return Effect.zipRight(Effect.yieldNow(), poll(fiber, millis, turns - 1))
-    const done = Deferred.unsafeMake<Option.Option<Exit.Exit<A, E>>>(Latch.ours)
+    const done = Deferred.unsafeMake<Option.Option<Exit.Exit<A, E>>>(Latch.internal)
     fiber.addObserver((late) => Deferred.unsafeDone(done, Effect.succeed(Option.some(late))))
     // A daemon rather than a race: an interruption reaches the children of a fiber even in an uninterruptible region.
     // Uninterruptible, because `done` wakes the waiter, which interrupts this timer.

@@ -57,12 +57,12 @@ export const lifetime: Effect.Effect<Lifetime, never, ServiceScope> = Effect.map
 
 /** The state of a service. */
 export type State = Data.TaggedEnum<{
-  /** `pending` was asked for, or failed, before the start was done, and takes effect then. */
+  /** `pending` is a stop request or a failure of work during the start, which takes effect at its end. */
   Starting: { readonly pending?: "stop" | Cause.Cause<unknown> | undefined }
   Running: { readonly onStop: Effect.Effect<unknown, unknown> | undefined }
   /** It failed, and its owner is about to stop it. */
   Failed: { readonly onStop: Effect.Effect<unknown, unknown> | undefined; readonly reason: string }
-  /** With a failure, because of that. */
+  /** `failure` is the reason of the stop, if the service failed. */
   Stopping: { readonly step: Step; readonly deadline: number; readonly failure: string | undefined }
   Stopped: { readonly failure: string | undefined }
 }>
@@ -70,10 +70,10 @@ export type State = Data.TaggedEnum<{
 /** A task or health check of a service: the step `work` ends it. */
 export interface OwnedWork {
   readonly name: string
-  /** What its runs belong to. */
+  /** The source of the work that its runs are. */
   readonly source: object
-  readonly task?: (() => TaskStatus) | undefined
-  readonly check?: (() => CheckStatus) | undefined
+  readonly taskStatus?: () => TaskStatus | undefined
+  readonly checkStatus?: () => CheckStatus | undefined
   readonly isRunning: boolean
   /** Starts no more runs; interrupts the one in progress, or lets it complete. Does not wait. */
   readonly end: (interrupts: boolean) => void
@@ -83,13 +83,13 @@ export interface OwnedWork {
 
 /** A listener of a service: the step `listeners` drains it. */
 export interface OwnedListener {
-  /** What its handlings belong to. */
+  /** The source of the work that its deliveries are. */
   readonly source: object
   /** Accepts no more events. */
   readonly close: () => void
   /** Accepts no more events, and waits until those it has accepted are handled. */
   readonly drain: Effect.Effect<void>
-  /** Ends what a drain has left: interrupts handlers, unless one of them is the caller, and drops its queue. */
+  /** Interrupts the handlers that still run, unless one of them is the caller, and drops the queue. */
   readonly abandon: (caller?: Work.Work) => Effect.Effect<void>
   /** What it has not finished, by name. */
   readonly unfinished: () => ReadonlyArray<string>
@@ -133,7 +133,7 @@ export const make = (
     if (!Names.claim(owner, label)) throw new DuplicateChildError({ service: owner.path, child: label })
     Names.define(owner.shared.definitions, definition)
     const path = owner.path === "" ? label : `${owner.path} > ${label}`
-    // It outlives what begins it, and is not part of it.
+    // The service outlives the span and the work in which it starts, so it belongs to neither.
     const runtime = Runtime.make({
       context: Spans.outside(Work.outside(ambient.context)),
       fiberRefs: named(ambient.fiberRefs, path),
@@ -158,7 +158,7 @@ const named = (fiberRefs: FiberRefs.FiberRefs, path: string): FiberRefs.FiberRef
   return annotated(fiberRefs, HashMap.set(annotations, "service", path))
 }
 
-/** The FiberRefs that a service begins its start with: mostly those that it has from its registration. */
+/** The FiberRefs for `onStart`. Usually those of the registration, which are then shared to save memory. */
 export const fiberRefsOf = ({ runtime }: Lifetime, now: FiberRefs.FiberRefs): FiberRefs.FiberRefs => {
   const annotations = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentLogAnnotations)
   const own = annotated(now, annotations)
@@ -171,7 +171,7 @@ const annotated = (
 ): FiberRefs.FiberRefs => {
   const locals = new Map(fiberRefs.locals)
   locals.set(FiberRef.currentLogAnnotations, [[FiberId.none, annotations]])
-  // Each fiber is given its context anew; this one would be kept for nothing.
+  // Each fiber is given a context of its own: this one would only take memory.
   locals.delete(FiberRef.currentContext)
   return FiberRefs.unsafeMake(locals)
 }
@@ -189,7 +189,7 @@ export class Lifetime implements Owner.Member {
   readonly clock: Clock.Clock
   readonly metrics: ServiceMetrics
   readonly timers: Timers.Timers
-  /** The state of the fiber that started it, with the service's name in its logs; its stop runs in it. */
+  /** The runtime of the fiber that started it, with the service's name in its logs. Its stop runs in it. */
   readonly runtime: Runtime.Runtime<never>
   /** The scope of the layer. Spawned fibers end with it at the latest. */
   readonly scope: Scope.Scope
@@ -200,18 +200,18 @@ export class Lifetime implements Owner.Member {
   readonly children = new Set<OwnedChild>()
   /** Cleanups added with `addCleanup` that have not ended, in the order in which they were added. */
   readonly cleanups = new Set<Cleanup>()
-  /** Services that its own work provides to itself, as for one request. */
+  /** Services that its work builds for itself, for one request for example. */
   readonly provided = new Set<Owner.Member>()
-  /** The last of the children that failed for good. */
+  /** The last status of each child that failed for good. */
   readonly lostChildren: Array<ServiceStatus> = []
   /** Open when the stop is complete. */
   readonly stopped = Latch.make()
   /** Interrupts `onStart`, when the service fails before its start is done. */
   interruptStart: (() => void) | undefined = undefined
   state: State = { _tag: "Starting" }
-  /** When it entered its state. */
+  /** When it entered its state, in milliseconds since the epoch. */
   since: number
-  /** How long its start took; none until it is up. */
+  /** How long its start took. Undefined until it is up. */
   startTook: Duration.Duration | undefined = undefined
   lastFailure: LastFailure | undefined = undefined
   private readonly startedAfter: number
@@ -254,7 +254,7 @@ export class Lifetime implements Owner.Member {
     return (this.labelsOfChildren ??= new Map())
   }
 
-  /** Runs what the service does on its own account, such as to journal. Does not wait. */
+  /** Forks bookkeeping of the service, such as a journal entry. Does not wait. */
   run(effect: Effect.Effect<unknown>): void {
     Runtime.runFork(this.runtime, effect)
   }
@@ -309,7 +309,7 @@ export class Lifetime implements Owner.Member {
       isStopTimeoutSet: this.definition.isStopTimeoutSet,
       dependencies: [...this.dependencies],
       checks: checksOf(this),
-      tasks: [...this.work].flatMap((work) => work.task?.() ?? []),
+      tasks: [...this.work].flatMap((work) => work.taskStatus?.() ?? []),
       listeners: [...this.listeners].map((listener) => listener.status()),
       children: [
         ...[...this.children].flatMap((child) => child.status()),
@@ -342,7 +342,7 @@ export const noteFailure = (service: Lifetime, work: string, cause: Cause.Cause<
 
 /** The health checks of a service. */
 export const checksOf = ({ work }: Lifetime): ReadonlyArray<CheckStatus> =>
-  [...work].flatMap((each) => each.check?.() ?? [])
+  [...work].flatMap((each) => each.checkStatus?.() ?? [])
 
 /** Throws `ServiceStoppedError` when the step that ends this kind of work has begun. */
 export const admit = (service: Lifetime, kind: Step, work: string): void => {

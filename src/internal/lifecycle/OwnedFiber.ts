@@ -1,4 +1,4 @@
-/** Work that runs in one fiber from now on: a fiber of its service, which ends with its scope. */
+/** Work that starts at once and runs in one fiber, which ends with its service's scope at the latest. */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -10,10 +10,11 @@ import * as Lifetime from "./Lifetime.ts"
 import * as ServiceFailure from "./ServiceFailure.ts"
 import * as Work from "./Work.ts"
 
-/** What runs. `run` answers its own failures. */
+/** What runs. */
 export interface Spec<out A, out R> {
   readonly name: string
-  readonly task?: (() => TaskStatus) | undefined
+  readonly taskStatus?: (() => TaskStatus) | undefined
+  /** The only run, which answers its own failures. */
   readonly run: (run: Work.Run) => Effect.Effect<A, never, R>
 }
 
@@ -33,8 +34,8 @@ export const fork = <A, R>(
   })
 
 /**
- * Interrupts the spawned fibers that the stop of their service has left, but for
- * one that closes the scope itself. Those that hang are not awaited again.
+ * Interrupts the spawned fibers that the stop of their service has left, except
+ * one that closes the scope itself. Does not wait for them.
  */
 export const interruptAll = (service: Lifetime.Lifetime): Effect.Effect<void> =>
   Effect.map(Work.current, (caller) => {
@@ -50,7 +51,7 @@ export class OwnedFiber<A, R> implements Lifetime.OwnedWork, Work.RunOwner {
   private fiber: Fiber.RuntimeFiber<A> | undefined = undefined
   isInterrupted = false
   private exit: Exit.Exit<A> | undefined = undefined
-  /** Opens when it has ended and all has been recorded. */
+  /** Opens when it has ended, and its end has been recorded. */
   private finished: Latch.Latch | undefined = undefined
 
   constructor(service: Lifetime.Lifetime, spec: Spec<A, R>) {
@@ -66,8 +67,8 @@ export class OwnedFiber<A, R> implements Lifetime.OwnedWork, Work.RunOwner {
     return this
   }
 
-  get task(): (() => TaskStatus) | undefined {
-    return this.spec.task
+  taskStatus(): TaskStatus | undefined {
+    return this.spec.taskStatus?.()
   }
 
   /** Begins in a later turn of the scheduler, as `Effect.fork` does. */

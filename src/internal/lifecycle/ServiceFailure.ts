@@ -34,7 +34,7 @@ export const fail = (
       origin,
       cause
     })
-    // One that has failed or is stopping is being dealt with, but a further failure must not be silent.
+    // A service that has failed or is stopping needs no second answer, but a further failure must not be silent.
     if (state._tag !== "Starting" && state._tag !== "Running") return failed
     if (state._tag === "Running") {
       const reason = `${origin}: ${Reason.ofCause(rootOf(cause).cause)}`
@@ -46,7 +46,7 @@ export const fail = (
     return Effect.zipRight(failed, service.owner.failed(service, origin, cause))
   })
 
-/** Journals a failure of work; an interruption is journaled as such, and is no failure. */
+/** Journals a failure of work. An interruption is not a failure, and is journaled as such. */
 export const record = (
   service: Lifetime,
   work: string,

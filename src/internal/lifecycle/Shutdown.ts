@@ -81,7 +81,7 @@ const measure = (service: Lifetime): (() => number) => {
 const stepMeasured = (service: Lifetime, name: string, limit: number, millis: number) => {
   if (millis <= limit) return Effect.void
   const [after, took] = [Duration.millis(limit), Duration.millis(Math.round(millis))]
-  return wentWrong(service, name, Cause.fail(`it took ${Duration.format(took)}`), {
+  return recordProblem(service, name, Cause.fail(`it took ${Duration.format(took)}`), {
     _tag: "StopTimedOut",
     service: service.path,
     step: name,
@@ -94,7 +94,7 @@ const stepMeasured = (service: Lifetime, name: string, limit: number, millis: nu
 const stepEnded = (service: Lifetime, name: string, exit: Exit.Exit<unknown, unknown>) => {
   if (Exit.isSuccess(exit) || Cause.isInterruptedOnly(exit.cause)) return Effect.void
   const { cause } = exit
-  return wentWrong(service, name, cause, {
+  return recordProblem(service, name, cause, {
     _tag: "StopStepFailed",
     service: service.path,
     step: name,
@@ -104,7 +104,7 @@ const stepEnded = (service: Lifetime, name: string, exit: Exit.Exit<unknown, unk
 
 const stepHung = (service: Lifetime, name: string, millis: number, alive: ReadonlyArray<string>) => {
   const after = Duration.millis(millis)
-  return wentWrong(service, name, Cause.fail(`it hung for ${Duration.format(after)}`), {
+  return recordProblem(service, name, Cause.fail(`it hung for ${Duration.format(after)}`), {
     _tag: "StopTimedOut",
     service: service.path,
     step: name,
@@ -113,7 +113,7 @@ const stepHung = (service: Lifetime, name: string, millis: number, alive: Readon
   })
 }
 
-const wentWrong = (
+const recordProblem = (
   service: Lifetime,
   name: string,
   cause: Cause.Cause<unknown>,
@@ -141,7 +141,7 @@ const runSteps = (
 
     enter(service, "work")
     const all = [...service.work]
-    // Work that asked for the stop by way of other work gets its answer before it is interrupted.
+    // Work that requested the stop through other work gets that answer before it is interrupted.
     if (all.some(({ isRunning }) => isRunning)) yield* Effect.yieldNow()
     for (const each of all) each.end(!Work.isOf(caller, each.source))
     const left = all.filter((each) => service.work.has(each) && !Work.isOf(caller, each.source))
@@ -164,17 +164,17 @@ const runSteps = (
     }
 
     // Children have deadlines of their own, so their time does not count against their parent's.
-    let ofChildren = 0
+    let childrenMillis = 0
     if (service.children.size > 0) {
       enter(service, "children")
       const before = Monotonic.unsafeMillis(service.clock)
       for (const child of [...service.children].toReversed()) yield* child.stop
-      ofChildren = Monotonic.unsafeMillis(service.clock) - before
+      childrenMillis = Monotonic.unsafeMillis(service.clock) - before
     }
 
-    enter(service, "cleanups", ofChildren)
+    enter(service, "cleanups", childrenMillis)
     yield* closeResources(service)
-    // What the service's work provides to itself ends with that work, unless the work hung.
+    // Services that its work built for itself end with that work, unless the work hung.
     if (service.provided.size > 0) {
       yield* Deadline.within(Owner.stopMembers(service.provided), lateStepMillis)
     }
@@ -230,7 +230,7 @@ const stopListeners = (service: Lifetime, caller: Work.Work | undefined): Effect
     for (const listener of listeners) yield* listener.abandon(caller)
   })
 
-/** Closes the scope of what `onStart` acquired. All that was put straight into it shares the deadline. */
+/** Closes the scope that `onStart` was given. Finalizers that user code put straight into it share the deadline. */
 const closeResources = (service: Lifetime): Effect.Effect<void> =>
   Effect.gen(function* () {
     const [cleanups, limit, timed] = [[...service.cleanups], timeLeft(service), measure(service)]
@@ -281,7 +281,7 @@ const forget = (service: Lifetime): void => {
   Names.undefine(owner.shared.definitions, service.definition)
   owner.members.delete(service)
   Names.release(owner)
-  // Shown further: what failed to start until the app is up, and what stops with the app.
+  // Stays in the registry: a failed start until the app is up, and every service while the app stops.
   const isKept = root.state._tag === "Stopping" || (root.state._tag === "Starting" && failure !== undefined)
   if (!isKept) root.services.delete(service)
 }

@@ -131,7 +131,7 @@ const register = ({ definition, stopTimeout }: Settings) =>
       (service) => {
         // Not `acquireRelease`: its finalizers run in the context of the start, where `Work.current` is not the caller.
         const scope = Context.get(context, Scope.Scope)
-        // The stop comes first, and behind it whatever spawned fiber it has left.
+        // Finalizers run last first: the stop, and then the interruption of spawned fibers that it has left.
         return Effect.zipRight(
           Scope.addFinalizer(scope, OwnedFiber.interruptAll(service)),
           Scope.addFinalizer(scope, service.stop)
@@ -176,7 +176,7 @@ const rollBack = <E>(
 ): Effect.Effect<never, StartError<E>> => {
   const failure = failureOf(service)
   const given: Cause.Cause<unknown> = failure ?? thrown
-  // An interruption from outside does not get here, and closing the scope would have changed the state.
+  // `onStart` interrupted itself: an interruption from outside does not get here, and a closed scope has changed the state.
   const interruptedItself = service.state._tag === "Starting" && Cause.isInterruptedOnly(given)
   const cause = interruptedItself ? Cause.die(new Cause.InterruptedException("it interrupted itself")) : given
   if (service.state._tag === "Starting" && !Cause.isInterruptedOnly(cause)) {

@@ -78,20 +78,21 @@ export const health = <A, E, R>(
     const work = name === undefined ? "health check" : `health check ${name}`
     let removeFromMetric = () => {}
     const run = Effect.scoped(service.owner.shared.around(service, "run", work, check))
+    const slots = new Slots.Grid(service.clock, millis, "atOnce")
     const spec = {
       name: work,
-      slots: new Slots.Grid(service.clock, millis, "atOnce"),
-      check: record.status,
+      checkStatus: record.status,
       run: () => Effect.interruptible(runOf(run, timeoutMillis, record)),
       finished: Effect.sync(() => removeFromMetric())
     }
-    return Effect.map(ScheduledWork.schedule(service, spec), (owned) => {
+    return Effect.map(ScheduledWork.schedule(service, slots, spec), (owned) => {
       // After `schedule`, which may refuse the check.
       removeFromMetric = record.addToMetric()
       return Handle.of(owned)
     })
   })
 
+/** Half of the default `every`. */
 const defaultTimeoutMillis = 5_000
 
 /** One run, in a fiber of its own, so that the timeout holds for a check that cannot be interrupted. */

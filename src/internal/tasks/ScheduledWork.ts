@@ -1,7 +1,7 @@
 /**
- * Work that runs when it is due: interval, cron, timeout, health check. Between
- * runs it is an entry in the heap of its clock's timers; each run is a fiber of
- * its own, forked by the timer into the service.
+ * Work that runs on a schedule: interval, cron, timeout, health check. Between
+ * runs it is an entry in the heap of its clock's timers. When it is due, the timer
+ * forks the run into the service, as a fiber of its own.
  */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -17,92 +17,101 @@ import * as Work from "../lifecycle/Work.ts"
 import type { CheckStatus, TaskStatus } from "../status/ServiceStatus.ts"
 import type { Slots } from "./Slots.ts"
 
-/** What runs, and when. */
+/** What runs. */
 export interface Spec<R> {
   readonly name: string
-  readonly slots: Slots
-  readonly task?: (() => TaskStatus) | undefined
-  readonly check?: (() => CheckStatus) | undefined
-  /** One run, which answers its own failures. Runs uninterruptibly but for what it makes interruptible. */
+  readonly taskStatus?: (() => TaskStatus) | undefined
+  readonly checkStatus?: (() => CheckStatus) | undefined
+  /** One run, which answers its own failures. Runs uninterruptibly, except where it restores interruptibility. */
   readonly run: (run: Work.Run) => Effect.Effect<unknown, unknown, R>
-  /** The next run is due at this time, in monotonic milliseconds. */
-  readonly isDue?: ((at: number) => void) | undefined
-  /** So many slots came due while a run was in progress. */
-  readonly missed?: ((slots: number) => Effect.Effect<void>) | undefined
-  /** Runs when the last run has ended. */
+  /** Called when the next run is scheduled, with its time in monotonic milliseconds. */
+  readonly scheduled?: ((at: number) => void) | undefined
+  /** Reports the slots that came due during a run. */
+  readonly skipped?: ((slots: number) => Effect.Effect<void>) | undefined
+  /** Runs after the last run. */
   readonly finished?: Effect.Effect<void> | undefined
 }
 
 /** Registers work with a service and schedules its first run. Dies with `ServiceStoppedError` when the service takes no work any more. */
 export const schedule = <R>(
   service: Lifetime.Lifetime,
+  slots: Slots,
   spec: Spec<R>
 ): Effect.Effect<Lifetime.OwnedWork, never, R> =>
   Effect.map(Work.runtime<R>(), (runtime) => {
-    const work = new ScheduledWork(service, spec, runtime)
+    const work = new ScheduledWork(service, slots, spec, runtime)
     Lifetime.own(service, work)
     work.wait()
     return work
   })
 
+/**
+ * `Waiting` for its next slot, or in a run. `Completing` and `Interrupted` are in
+ * their last run. `Finishing` has no run any more, and records its end.
+ */
+type State = "Waiting" | "Running" | "Completing" | "Interrupted" | "Finishing" | "Finished"
+
 class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Work.RunOwner {
+  readonly name: string
   private readonly service: Lifetime.Lifetime
+  private readonly slots: Slots
   private readonly spec: Spec<R>
   private readonly runtime: Work.RunRuntime<R>
   private readonly work: Work.Work
-  private state: "waiting" | "running" | "finishing" | "finished" = "waiting"
+  private state: State = "Waiting"
+  /** The run in progress, unless it ended without waiting. */
   private fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined = undefined
-  private isEnding = false
-  /** When its next run is, as it was last told. */
+  /** When its next run is, as it was last announced. */
   private announced = 0
-  isInterrupted = false
   /** Opens when it has finished. */
   private latch: Latch.Latch | undefined = undefined
 
-  constructor(service: Lifetime.Lifetime, spec: Spec<R>, runtime: Work.RunRuntime<R>) {
+  constructor(service: Lifetime.Lifetime, slots: Slots, spec: Spec<R>, runtime: Work.RunRuntime<R>) {
     super()
+    this.name = spec.name
     this.service = service
+    this.slots = slots
     this.spec = spec
     this.runtime = runtime
     this.work = new Work.Work(service.path, service.owner, this, undefined)
-  }
-
-  get name(): string {
-    return this.spec.name
   }
 
   get source(): object {
     return this
   }
 
-  get task(): Spec<R>["task"] {
-    return this.spec.task
-  }
-
-  get check(): Spec<R>["check"] {
-    return this.spec.check
-  }
-
   get isRunning(): boolean {
-    return this.state === "running" || this.state === "finishing"
+    return this.state !== "Waiting" && this.state !== "Finished"
+  }
+
+  get isInterrupted(): boolean {
+    return this.state === "Interrupted"
+  }
+
+  taskStatus(): TaskStatus | undefined {
+    return this.spec.taskStatus?.()
+  }
+
+  checkStatus(): CheckStatus | undefined {
+    return this.spec.checkStatus?.()
   }
 
   /** Waits for its next slot. */
   wait(): void {
-    this.state = "waiting"
-    const at = this.spec.slots.at()
+    this.state = "Waiting"
+    const at = this.slots.at()
     this.announce(at)
     this.sleep(at)
   }
 
   fire(now: number): void {
-    // It is a look at the clock that the slots go by, or that has been set back.
-    const at = this.spec.slots.at()
+    // It is a look at the wall clock, which cron slots follow, or that clock has been set back.
+    const at = this.slots.at()
     if (at > now && at > Monotonic.unsafeMillis(this.service.clock)) {
       if (Math.abs(at - this.announced) > smallestShift) this.announce(at)
       return this.sleep(at)
     }
-    this.state = "running"
+    this.state = "Running"
     const run = new Work.Run(this.work, this.runtime.runtime.context, this)
     const { context } = run
     const fiber = this.runtime.fork(context, this.spec.run(run))
@@ -110,31 +119,31 @@ class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Work.
     if (exit !== null) return this.ran(exit)
     this.fiber = fiber
     fiber.addObserver((exit) => this.ran(exit))
+    // The run may have cancelled its own work before it first waited.
+    if (this.isInterrupted) this.interrupt()
   }
 
   end(interrupts: boolean): void {
-    if (this.isEnding) return
-    this.isEnding = true
     this.service.timers.remove(this)
-    if (this.state === "waiting") return this.finish(undefined)
-    if (!interrupts) return
-    this.isInterrupted = true
-    this.fiber?.unsafeInterruptAsFork(FiberId.none)
+    if (this.state === "Waiting") return this.finish(undefined)
+    if (this.state !== "Running") return
+    this.state = interrupts ? "Interrupted" : "Completing"
+    if (interrupts) this.interrupt()
   }
 
   get await(): Effect.Effect<void> {
     return Effect.suspend(() =>
-      this.state === "finished" ? Effect.void : (this.latch ??= Latch.make()).await
+      this.state === "Finished" ? Effect.void : (this.latch ??= Latch.make()).await
     )
   }
 
   private announce(at: number): void {
     this.announced = at
-    this.spec.isDue?.(at)
+    this.spec.scheduled?.(at)
   }
 
   private sleep(at: number): void {
-    const { longestWait } = this.spec.slots
+    const { longestWait } = this.slots
     if (longestWait === undefined) return this.service.timers.add(this, at)
     // All that look at the clock do so at the same time.
     const now = Monotonic.unsafeMillis(this.service.clock)
@@ -142,29 +151,32 @@ class ScheduledWork<R> extends Timers.Timer implements Lifetime.OwnedWork, Work.
     this.service.timers.add(this, Math.min(at, look))
   }
 
+  private interrupt(): void {
+    this.fiber?.unsafeInterruptAsFork(FiberId.none)
+  }
+
   private ran(exit: Exit.Exit<unknown, unknown>): void {
     this.fiber = undefined
     const recorded = ServiceFailure.unanswered(this.service, this.name, exit)
-    const missed = this.spec.slots.next()
-    if (missed === undefined || this.isEnding) return this.finish(recorded)
-    if (recorded !== undefined) Runtime.runFork(this.service.runtime, recorded)
-    const told = missed === 0 ? undefined : this.spec.missed?.(missed)
-    if (told !== undefined) Runtime.runFork(this.service.runtime, told)
+    const skipped = this.slots.next()
+    if (skipped === undefined || this.state !== "Running") return this.finish(recorded)
+    if (recorded !== undefined) this.service.run(recorded)
+    const reported = skipped === 0 ? undefined : this.spec.skipped?.(skipped)
+    if (reported !== undefined) this.service.run(reported)
     this.wait()
   }
 
-  /** It stays registered until all has been recorded. */
+  /** It stays registered until its end has been recorded. */
   private finish(recorded: Effect.Effect<void> | undefined): void {
-    this.isEnding = true
     const { finished } = this.spec
+    this.state = "Finishing"
     if (recorded === undefined && finished === undefined) return this.close()
-    this.state = "finishing"
     const all = Effect.zipRight(recorded ?? Effect.void, finished ?? Effect.void)
     Runtime.runFork(this.service.runtime, all).addObserver(() => this.close())
   }
 
   private close(): void {
-    this.state = "finished"
+    this.state = "Finished"
     Lifetime.disown(this.service, this)
     this.latch?.unsafeOpen()
   }

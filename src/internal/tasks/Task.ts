@@ -12,11 +12,9 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Failure from "../../Failure.ts"
 import * as Input from "../Input.ts"
-import * as Throttle from "../journal/Throttle.ts"
 import * as Handle from "../lifecycle/Handle.ts"
 import * as Lifetime from "../lifecycle/Lifetime.ts"
 import * as OwnedFiber from "../lifecycle/OwnedFiber.ts"
-import type { Run } from "../lifecycle/Work.ts"
 import * as Restarts from "../supervision/Restarts.ts"
 import * as Policy from "../supervision/Policy.ts"
 import * as CronSchedule from "./CronSchedule.ts"
@@ -189,11 +187,7 @@ const spawned = <A, E, R, R2>(effect: Effect.Effect<A, E, R>, options: SpawnOpti
       answer: Restarts.answerOf(policy)
     })
     return Effect.map(
-      OwnedFiber.fork<Exit.Exit<A, E>, Exclude<R, Scope.Scope> | R2>(service, {
-        name,
-        task: task.status,
-        run: (run) => task.run(run)
-      }),
+      OwnedFiber.fork<Exit.Exit<A, E>, Exclude<R, Scope.Scope> | R2>(service, task),
       Handle.ofFiber
     )
   })
@@ -208,7 +202,7 @@ const untilStop = <A, E, R>(service: Lifetime.Lifetime, name: string, effect: Ef
       : exit
   })
 
-/** Schedules a task of the service. The policy answers failed runs; the next slot stays scheduled. */
+/** Schedules a task of the service. A failed run does not affect the next one, unless the policy escalates. */
 const background = <A, E, R, R2>(
   service: Lifetime.Lifetime,
   kind: "interval" | "cron" | "timeout",
@@ -223,49 +217,5 @@ const background = <A, E, R, R2>(
   const policy = Policy.check(`Service.${kind}`, options.onFailure) ?? Failure.log
   const answer = Restarts.answerOf(policy)
   const task = new TaskRun.Task(service, { kind, name, schedule, effect, answer })
-  return Effect.map(
-    ScheduledWork.schedule<Exclude<R, Scope.Scope> | R2>(service, new Scheduled(task, slots)),
-    Handle.of
-  )
-}
-
-/** A scheduled task that reports skipped slots. A class, to save memory with many tasks. `any`: a task checks its own types. */
-class Scheduled implements ScheduledWork.Spec<any> {
-  readonly slots: Slots.Slots
-  private readonly taskRun: TaskRun.Task<any, any, any, any>
-  private skipped: Throttle.Throttle | undefined = undefined
-
-  constructor(task: TaskRun.Task<any, any, any, any>, slots: Slots.Slots) {
-    this.taskRun = task
-    this.slots = slots
-  }
-
-  get name(): string {
-    return this.taskRun.name
-  }
-
-  get task() {
-    return this.taskRun.status
-  }
-
-  run(run: Run): Effect.Effect<unknown, unknown, any> {
-    return this.taskRun.run(run)
-  }
-
-  isDue(at: number): void {
-    this.taskRun.isDue(at)
-  }
-
-  missed(slots: number): Effect.Effect<void> {
-    const { name, service } = this.taskRun
-    this.skipped ??= Throttle.make((missed) =>
-      service.owner.shared.journal.append({ _tag: "TicksSkipped", service: service.path, task: name, missed })
-    )
-    this.taskRun.skipped(slots)
-    return this.skipped.add(slots)
-  }
-
-  get finished(): Effect.Effect<void> | undefined {
-    return this.skipped?.end
-  }
+  return Effect.map(ScheduledWork.schedule<Exclude<R, Scope.Scope> | R2>(service, slots, task), Handle.of)
 }

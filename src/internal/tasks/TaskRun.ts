@@ -1,4 +1,4 @@
-/** The runs of a task: each is counted, traced, and answered by the task's policy when it fails. */
+/** The runs of a task: each is counted and traced, and a failure is answered by the task's policy. */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -6,6 +6,7 @@ import * as Exit from "effect/Exit"
 import * as Fork from "../Fork.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Reason from "../Reason.ts"
+import * as Throttle from "../journal/Throttle.ts"
 import type { Lifetime } from "../lifecycle/Lifetime.ts"
 import type { Run } from "../lifecycle/Work.ts"
 import type { TaskStatus } from "../status/ServiceStatus.ts"
@@ -13,6 +14,7 @@ import * as Escalation from "../supervision/Escalation.ts"
 import type * as Restarts from "../supervision/Restarts.ts"
 import type * as Metrics from "../telemetry/Metrics.ts"
 import * as Spans from "../telemetry/Spans.ts"
+import type * as ScheduledWork from "./ScheduledWork.ts"
 
 /** What a task is. */
 export interface Spec<A, E, R, R2> {
@@ -23,14 +25,17 @@ export interface Spec<A, E, R, R2> {
   readonly answer: Restarts.Answer<E, R2>
 }
 
-/** A task of a service, with what is known of its runs. */
-export class Task<A, E, R, R2> {
-  readonly service: Lifetime
-  readonly spec: Spec<A, E, R, R2>
+/** A task of a service. `any`: the functions of Task.ts state what its runs require. */
+export class Task<A, E, R, R2> implements ScheduledWork.Spec<any> {
+  readonly name: string
+  private readonly service: Lifetime
+  private readonly spec: Spec<A, E, R, R2>
   private readonly metrics: Metrics.OfTask
   private runs = 0
   private failures = 0
   private skips = 0
+  /** Throttles the entries of skipped slots. */
+  private skipReport: Throttle.Throttle | undefined = undefined
   private isRunning = false
   private lastStart: number | undefined = undefined
   private lastDuration: number | undefined = undefined
@@ -39,43 +44,47 @@ export class Task<A, E, R, R2> {
   private nextRun: number | undefined = undefined
 
   constructor(service: Lifetime, spec: Spec<A, E, R, R2>) {
+    this.name = spec.name
     this.service = service
     this.spec = spec
     this.metrics = service.metrics.task(spec.name)
   }
 
-  get name(): string {
-    return this.spec.name
-  }
-
   /**
-   * Runs the effect, again as long as the policy says so, and gives the exit of
-   * the last attempt. A tick has a span; a spawned effect may never end, so it has none.
+   * Runs the effect, and repeats it as long as the policy says so. Returns the exit
+   * of the last attempt. A spawned effect has no span, because it may never end.
    */
   run(run: Run): Effect.Effect<Exit.Exit<A, E>, never, any> {
     if (run.isInterrupted) return Effect.interrupt
     return this.attempt((effect, settle) => run.perform(effect, settle), run)
   }
 
-  /** Slots came due while a run was in progress. */
-  skipped(slots: number): void {
-    this.skips += slots
-    this.metrics.skipped(slots)
-  }
-
-  /** The next run is due at this time, in monotonic milliseconds. */
-  isDue(at: number): void {
+  scheduled(at: number): void {
     this.nextRun = at
     this.service.owner.shared.changes.note()
   }
 
-  readonly status = (): TaskStatus => {
+  skipped(slots: number): Effect.Effect<void> {
+    this.skips += slots
+    this.metrics.skipped(slots)
+    this.skipReport ??= Throttle.make((missed) => {
+      const entry = { service: this.service.path, task: this.name, missed }
+      return this.service.owner.shared.journal.append({ _tag: "TicksSkipped", ...entry })
+    })
+    return this.skipReport.add(slots)
+  }
+
+  get finished(): Effect.Effect<void> | undefined {
+    return this.skipReport?.end
+  }
+
+  taskStatus(): TaskStatus {
     const { clock } = this.service
-    const { kind, name, schedule } = this.spec
+    const { kind, schedule } = this.spec
     const left = this.nextRun === undefined ? undefined : this.nextRun - Monotonic.unsafeMillis(clock)
     return {
       kind,
-      name,
+      name: this.name,
       schedule,
       runs: this.runs,
       failures: this.failures,
@@ -89,8 +98,8 @@ export class Task<A, E, R, R2> {
   }
 
   private attempt(perform: Perform<A, E>, run: Run): Effect.Effect<Exit.Exit<A, E>, never, any> {
-    const { effect, kind, name } = this.spec
-    const { service } = this
+    const { effect, kind } = this.spec
+    const { name, service } = this
     const startedAt = Monotonic.unsafeMillis(service.clock)
     this.begun()
     const decorated = service.owner.shared.around(service, "run", name, effect)
@@ -100,7 +109,7 @@ export class Task<A, E, R, R2> {
     )
   }
 
-  /** A tick's span ends when all that it acquired is released. */
+  /** Traces a tick. Its span ends when all resources of the tick are released. */
   private traced(effect: Effect.Effect<A, E, any>): Effect.Effect<A, E, any> {
     const { path, key } = this.service
     return Spans.whereShown(effect, () =>
@@ -121,10 +130,11 @@ export class Task<A, E, R, R2> {
     }
     const { cause } = exit
     this.ended(Math.round(took), Cause.isInterruptedOnly(cause) ? undefined : cause)
-    // The fiber ends as the effect did: interrupted by its owner, or with a failure of that interruption.
+    // The fiber ends as the effect did: interrupted by its owner, perhaps with a failure of its cleanup.
+    // The cast hides `E` from the type: a failed fiber is recorded as any cause.
     if (run.isInterrupted) return Fork.told(Effect.failCause(cause as Cause.Cause<never>))
     const responded = Escalation.respond({ service, work: name, answer }, cause, took, (millis) =>
-      this.isDue(Monotonic.unsafeMillis(service.clock) + millis)
+      this.scheduled(Monotonic.unsafeMillis(service.clock) + millis)
     )
     return Effect.flatMap(run.afterwards(responded), (isAgain) =>
       isAgain ? this.attempt((effect, settle) => run.again(effect, settle), run) : Effect.succeed(exit)
