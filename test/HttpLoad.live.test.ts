@@ -17,8 +17,9 @@ describe("under load", { timeout: patience * 10 }, () => {
     const stopUnderLoad = async (round: number): Promise<void> => {
       const app = start("HttpRouter", "pool-inside", '{"readinessDelay":"200 millis"}')
       const load = startLoad(String(await listening(app)))
-      await load.says(/> loading/)
-      await sleep(200 + round * 7)
+      await load.says(/> under way/)
+      // Each round stops at another moment of the load.
+      await sleep(round * 7)
       app.signal("SIGTERM")
       const { code, output, said } = await app.ended()
       const counts = JSON.parse((await load.ended()).said.at(-1)!) as Omit<typeof totals, "handled">
