@@ -32,7 +32,7 @@ export default defineConfig({
     // Of tests that run processes, which mostly wait.
     maxConcurrency: 3,
     // Virtual time costs real time: generous, for machines that do other things besides.
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     setupFiles: ["test/setup.ts"]
   }
 })

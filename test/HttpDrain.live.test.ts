@@ -172,7 +172,7 @@ const run = async (
   }
   app.signal(signals[0])
   if (signals[1] !== undefined) {
-    // Two that come at once are one.
+    // Not the same signal again, which at once is the same request.
     await app.says(/is stopping/)
     app.signal(signals[1])
   }
@@ -234,11 +234,11 @@ describe.concurrent.each(apps)("%s, %s", { timeout: patience * 3 }, (way, nestin
     expect(ended.took).toBeLessThan(8_000)
   })
 
-  it(`SIGINT twice: ${named(scenarios)}`, async ({ expect }) => {
+  it(`SIGTERM, then SIGINT: ${named(scenarios)}`, async ({ expect }) => {
     const { code, output, took } = await run(
       start(way, nesting, '{"readinessDelay":"10 seconds"}'),
       scenarios,
-      ["SIGINT", "SIGINT"]
+      ["SIGTERM", "SIGINT"]
     )
     expect(output).toContain("SIGINT again: ending at once, while these had not stopped: App > ")
     expect(code).toBe(1)

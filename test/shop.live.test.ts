@@ -287,7 +287,7 @@ describe("the shop", () => {
     const cases = [
       {
         env: { PORT: `${port}` },
-        says: `Service "Shop > HttpServer" failed in onStart, so what it had begun was undone: cannot listen on 127.0.0.1:${port}: it is in use. End what listens there, or choose another.`
+        says: `Service "Shop > HttpServer" failed in onStart, so what it had begun was undone: cannot listen on 127.0.0.1:${port}: it is in use. End what listens there, or choose another. (listen EADDRINUSE: address already in use 127.0.0.1:${port})`
       },
       {
         env: { INBOX_DIR: missing },

@@ -130,7 +130,8 @@ const objectIn = (error: object, walk: Walk): string => {
   const below = belowOf(error, walk)
   if (message !== undefined) {
     // Such as `fetch failed`, which says nothing without its cause. Many messages quote it already.
-    return below === undefined || message.includes(below) ? message : cut(`${message}: ${below}`, maxLength)
+    if (below === undefined || message.includes(below)) return message
+    return cut(/[.!?]$/.test(message) ? `${message} (${below})` : `${message}: ${below}`, maxLength)
   }
   if (below !== undefined) return below
   for (const key of ["_tag", "code"]) {
