@@ -339,6 +339,7 @@ describe("The text of a failure", () => {
 
   it.effect("of one that is expected has no stack, and that of a defect has", () =>
     Effect.gen(function* () {
+      // @effect-diagnostics-next-line globalErrorInEffectFailure:off
       const expected = (yield* toldOf(Effect.fail(new Error("no disk")))).lines.string
       const line = expected.find((line) => line.includes("tick failed"))
       assert.include(line, "Error: no disk")
@@ -382,6 +383,7 @@ describe("Work that fails again and again", () => {
       class Shop extends Service.make<Shop>()("Shop", {
         onStart: Effect.gen(function* () {
           yield* Service.interval(
+            // @effect-diagnostics-next-line globalErrorInEffectFailure:off
             Effect.suspend(() => Effect.fail(new Error(++runs < 40 ? "no" : `no ${runs}`))),
             "20 millis",
             { name: "tick" }
