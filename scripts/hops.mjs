@@ -104,7 +104,8 @@ try {
       timeout: 30_000,
       stdio: ["ignore", "pipe", "inherit"]
     })
-    const entries = JSON.parse(output)
+    // The app writes its log there, too.
+    const entries = JSON.parse(output.split("\n").find((line) => line.startsWith("[[")))
     const hops = entries.filter(([file], index) => index > 0 && file !== entries[index - 1][0]).length
     const rooms = new Set(entries.map(([file]) => file)).size
     results.push({ operation, hops, rooms, limit: limits[operation] })
