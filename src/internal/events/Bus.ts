@@ -273,16 +273,20 @@ class Topics implements Bus {
         order: this.accepted++,
         at: Monotonic.unsafeMillis(this.clock)
       }
-      const kept = this.holds > 0 ? topic.keep(envelope) : undefined
-      if (kept !== undefined) this.run(kept)
+      // In one step: a listener that comes in between would be given the event by both.
+      const accept = () => {
+        const kept = this.holds > 0 ? topic.keep(envelope) : undefined
+        if (kept !== undefined) this.run(kept)
+        return deliver(envelope, topic)
+      }
       if (topic.listeners.size === 0 && this.buses.size > 1) this.warnOfOther(envelope)
       const streamed = topic.streams.send(envelope)
       const kind = verb === "emit" ? "EventEmitted" : "EventPublished"
       const journaled = this.shared.journal.reads(kind) ? this.journaled(kind, envelope, topic) : undefined
-      if (streamed === undefined && journaled === undefined) return deliver(envelope, topic)
+      if (streamed === undefined && journaled === undefined) return accept()
       return Effect.zipRight(
         Effect.zipRight(streamed ?? Effect.void, journaled ?? Effect.void),
-        Effect.suspend(() => deliver(envelope, topic))
+        Effect.suspend(accept)
       )
     })
   }

@@ -33,7 +33,7 @@ export class Consumer implements Mailbox.Subscriber, Job {
   private held = 0
   /** How many deliveries have not ended. */
   private active = 0
-  /** Whether a turn of the dispatcher will take more. */
+  /** Whether a turn of the dispatcher, or a take that is under way, will take more. */
   private isScheduled = false
   private backpressure: Mailbox.Backpressure | undefined = undefined
 
@@ -89,6 +89,8 @@ export class Consumer implements Mailbox.Subscriber, Job {
   }
 
   pull(): Effect.Effect<void> {
+    // Since it was seen to be ready, somebody else may have begun to take.
+    if (this.isScheduled) return Effect.void
     return this.take((delivery) => this.listener.topic.dispatcher.enqueue(delivery)) ?? Effect.void
   }
 
@@ -158,8 +160,12 @@ export class Consumer implements Mailbox.Subscriber, Job {
     this.isScheduled = false
     this.consumePrefetched(start)
     if (this.demand <= 0 || this.subscription.isEmpty) return this.taken()
+    // A fiber may yield between the take and what follows. A second take meanwhile would overtake it.
+    this.isScheduled = true
     return Effect.map(this.subscription.take(Math.max(this.batchSize, this.demand)), (taken) => {
-      this.prefetched = [...taken].toReversed()
+      this.isScheduled = false
+      // `close` may have added later ones.
+      this.prefetched = [...this.prefetched, ...[...taken].toReversed()]
       this.consumePrefetched(start)
       // Some deliveries may have ended already, or been held back.
       if (this.prefetched.length > 0 || !this.subscription.isEmpty) this.schedule()
