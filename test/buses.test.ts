@@ -155,17 +155,22 @@ describe("a backlog of published events", () => {
         onStart: Service.listen(Ping, () => busy, { capacity: 5_000 })
       }) {}
       const running = yield* build(Layer.provideMerge(Busy.layer, EventBus.layer))
+      let turns = 0
+      const isDone = () => handled === 5_000
+      const done = new Promise<void>((resolve) => {
+        const count = () => {
+          turns++
+          if (isDone()) resolve()
+          else setImmediate(count)
+        }
+        setImmediate(count)
+      })
       yield* Effect.forEach(
         Array.from({ length: 5_000 }, (_, n) => n),
         (n) => Effect.provide(EventBus.publish(Ping, { n }), running.context),
         { discard: true }
       )
-      let turns = 0
-      const isDone = () => handled === 5_000
-      while (!isDone()) {
-        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-        turns++
-      }
+      yield* Effect.promise(() => done)
       // Half a second of handlers, in slices of 10 milliseconds and the handlers of a batch.
       assert.isAtLeast(turns, 10)
       yield* running.stop

@@ -96,7 +96,11 @@ export class Consumer implements Mailbox.Subscriber, Job {
 
   /** A turn of the dispatcher. */
   start(): Effect.Effect<void> | undefined {
-    return this.take((delivery) => delivery.start())
+    const { dispatcher } = this.listener.topic
+    return this.take(
+      (delivery) => delivery.start(),
+      () => dispatcher.isOver()
+    )
   }
 
   // For its listener.
@@ -156,9 +160,17 @@ export class Consumer implements Mailbox.Subscriber, Job {
   }
 
   /** Takes as many events as it may handle now, and starts their deliveries. */
-  private take(start: (delivery: Delivery) => void): Effect.Effect<void> | undefined {
+  private take(
+    start: (delivery: Delivery) => void,
+    /** Whether it is to leave the rest to another turn. */
+    isOver: () => boolean = () => false
+  ): Effect.Effect<void> | undefined {
     this.isScheduled = false
-    this.consumePrefetched(start)
+    this.consumePrefetched(start, isOver)
+    if (this.prefetched.length > 0 || this.fromBoot.length > 0) {
+      this.schedule()
+      return this.taken()
+    }
     if (this.demand <= 0 || this.subscription.isEmpty) return this.taken()
     // A fiber may yield between the take and what follows. A second take meanwhile would overtake it.
     this.isScheduled = true
@@ -166,7 +178,7 @@ export class Consumer implements Mailbox.Subscriber, Job {
       this.isScheduled = false
       // `close` may have added later ones.
       this.prefetched = [...this.prefetched, ...[...taken].toReversed()]
-      this.consumePrefetched(start)
+      this.consumePrefetched(start, isOver)
       // Some deliveries may have ended already, or been held back.
       if (this.prefetched.length > 0 || !this.subscription.isEmpty) this.schedule()
       this.taken()
@@ -181,8 +193,8 @@ export class Consumer implements Mailbox.Subscriber, Job {
     return onFull === "wait" && orderingKey === undefined ? Math.floor(capacity * batchShare) : 1
   }
 
-  private consumePrefetched(start: (delivery: Delivery) => void): void {
-    while (this.demand > 0) {
+  private consumePrefetched(start: (delivery: Delivery) => void, isOver: () => boolean): void {
+    while (this.demand > 0 && !isOver()) {
       const ofBoot = this.fromBoot.pop()
       const envelope = ofBoot ?? this.prefetched.pop()
       if (envelope === undefined) return

@@ -15,8 +15,8 @@ export interface Job {
 /** How long a turn may last before the event loop runs its timers, sockets and signals: too short for anyone to notice. */
 const longestTurnMillis = 10
 
-/** The clock is read once per so many jobs, since a reading costs about as much as a small handler. */
-const jobsPerReading = 4
+/** The clock is read once per so many handlers, since a reading costs about as much as a small one. */
+const handlersPerReading = 4
 
 export class Dispatcher {
   private readonly runtime: Work.RunRuntime<never>
@@ -30,6 +30,7 @@ export class Dispatcher {
   private head: Array<Job> = []
   private hasTurn = false
   private turnEnds = 0
+  private isLate = false
   private started = 0
 
   /** Turns are fibers of this runtime. */
@@ -66,7 +67,7 @@ export class Dispatcher {
   }
 
   private readonly turn: Effect.Effect<void> = Effect.suspend(() => {
-    this.turnEnds = Monotonic.unsafeMillis(this.clock) + longestTurnMillis
+    this.beginTurn()
     return Effect.whileLoop({
       while: () => {
         this.hasTurn = this.head.length > 0 || this.queue.length > 0
@@ -78,14 +79,23 @@ export class Dispatcher {
   })
 
   private next(): Effect.Effect<void> {
-    if (++this.started % jobsPerReading === 0) {
-      const now = Monotonic.unsafeMillis(this.clock)
-      if (now > this.turnEnds) {
-        this.turnEnds = now + longestTurnMillis
-        return this.clock.sleep(Duration.zero)
-      }
-    }
-    return this.dequeue().start() ?? Effect.void
+    if (!this.isOver()) return this.dequeue().start() ?? Effect.void
+    return Effect.zipRight(
+      this.clock.sleep(Duration.zero),
+      Effect.sync(() => this.beginTurn())
+    )
+  }
+
+  private beginTurn(): void {
+    this.isLate = false
+    this.turnEnds = Monotonic.unsafeMillis(this.clock) + longestTurnMillis
+  }
+
+  /** Whether the turn has lasted long enough. Asked before each handler that it starts. */
+  isOver(): boolean {
+    if (++this.started % handlersPerReading === 0 && Monotonic.unsafeMillis(this.clock) > this.turnEnds)
+      this.isLate = true
+    return this.isLate
   }
 
   private dequeue(): Job {
