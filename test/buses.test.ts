@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Metric, MetricState, Schema, TestClock } from "effect"
+import { Effect, Layer, Metric, MetricState, Schema, Stream, TestClock } from "effect"
 import { Event, EventBus, Journal, Service } from "effect-services"
 import { build, launch, leavesNothing, timeline } from "./support.ts"
 
@@ -84,6 +84,37 @@ describe("the events of a boot", () => {
         0
       )
       assert.strictEqual(dropped, 120_000 - handled.length)
+      fiber.unsafeInterruptAsFork(fiber.id())
+      yield* TestClock.adjust("1 second")
+    }).pipe(leavesNothing)
+  )
+
+  it.effect("reach, once, a listener and a stream that come while they are being journaled", () =>
+    Effect.gen(function* () {
+      const { lines, say } = timeline()
+      class Late extends Service.make<Late>()("Late", {
+        onStart: Effect.gen(function* () {
+          yield* Effect.forkDaemon(EventBus.publish(Ping, { n: 1 }))
+          yield* Effect.sleep("500 millis")
+          const stream = yield* EventBus.stream(Ping)
+          yield* Service.spawn(Stream.runForEach(stream, ({ n }) => say(`read ${n}`)))
+          yield* Service.listen(Ping, ({ n }) => say(`heard ${n}`))
+          yield* Effect.sleep("2 seconds")
+        })
+      }) {}
+      const journal = yield* Effect.provide(Journal.Journal, Journal.layer)
+      const slow: typeof journal = {
+        ...journal,
+        reads: () => true,
+        append: (entry) =>
+          entry._tag === "EventPublished"
+            ? Effect.delay(journal.append(entry), "1 second")
+            : journal.append(entry)
+      }
+      const layer = Layer.provide(Late.layer, EventBus.layer)
+      const fiber = yield* Effect.provideService(launch(layer), Journal.Journal, slow)
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(lines.toSorted(), ["heard 1", "read 1"])
       fiber.unsafeInterruptAsFork(fiber.id())
       yield* TestClock.adjust("1 second")
     }).pipe(leavesNothing)

@@ -190,7 +190,13 @@ class Topics implements Bus {
     this.holds++
     return () => {
       this.holds--
-      if (this.holds === 0) for (const topic of this.topics.values()) this.run(topic.forgetBoot)
+      if (this.holds > 0) return
+      this.run(
+        Effect.all(
+          Array.from(this.topics.values(), (topic) => topic.forgetBoot()),
+          { discard: true }
+        )
+      )
     }
   }
 
@@ -221,7 +227,7 @@ class Topics implements Bus {
     )
   }
 
-  private run(effect: Effect.Effect<void>): void {
+  private run(effect: Effect.Effect<unknown>): void {
     Runtime.runFork(this.shared.runtime, effect)
   }
 
@@ -254,7 +260,7 @@ class Topics implements Bus {
     this.sweepsAt = Math.max(sweepsFrom, 2 * this.topics.size)
   }
 
-  /** Checks an event, keeps it during the boot, gives it to streams and the journal, and delivers it. */
+  /** Checks and journals an event. Then keeps it during the boot, gives it to streams, and delivers it. */
   private send<A>(
     verb: "emit" | "publish",
     event: Event.Event<string, any>,
@@ -262,7 +268,8 @@ class Topics implements Bus {
     deliver: (envelope: Handler.Envelope, topic: Topic.Topic) => Effect.Effect<A>
   ): Effect.Effect<A> {
     return Effect.contextWithEffect((context: Context.Context<never>) => {
-      const topic = this.topic(`EventBus.${verb}`, event, this.holds > 0)
+      const isKept = this.holds > 0
+      const topic = this.topic(`EventBus.${verb}`, event, isKept)
       const rejected = this.validate ? event.reject(payload) : undefined
       if (rejected !== undefined) return Effect.die(rejected)
       const envelope: Handler.Envelope = {
@@ -273,21 +280,19 @@ class Topics implements Bus {
         order: this.accepted++,
         at: Monotonic.unsafeMillis(this.clock)
       }
-      // In one step: a listener that comes in between would be given the event by both.
+      // In one step: a listener or a stream that comes in between would be given the event twice, or not at all.
       const accept = () => {
-        const kept = this.holds > 0 ? topic.keep(envelope) : undefined
-        if (kept !== undefined) this.run(kept)
+        const dropped = isKept && this.holds > 0 ? topic.keep(envelope) : undefined
+        if (dropped !== undefined) this.run(dropped)
+        const slid = topic.streams.send(envelope)
+        if (slid !== undefined) this.run(slid)
         return deliver(envelope, topic)
       }
       if (topic.listeners.size === 0 && this.buses.size > 1) this.warnOfOther(envelope)
-      const streamed = topic.streams.send(envelope)
       const kind = verb === "emit" ? "EventEmitted" : "EventPublished"
-      const journaled = this.shared.journal.reads(kind) ? this.journaled(kind, envelope, topic) : undefined
-      if (streamed === undefined && journaled === undefined) return accept()
-      return Effect.zipRight(
-        Effect.zipRight(streamed ?? Effect.void, journaled ?? Effect.void),
-        Effect.suspend(accept)
-      )
+      return this.shared.journal.reads(kind)
+        ? Effect.zipRight(this.journaled(kind, envelope, topic), Effect.suspend(accept))
+        : accept()
     })
   }
 

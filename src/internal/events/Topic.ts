@@ -12,7 +12,7 @@ import type { Dispatcher } from "./Dispatcher.ts"
 import type * as Listener from "./Listener.ts"
 import { defaultSettings, Mailbox, type Settings } from "./Mailbox.ts"
 
-/** What all topics of a bus share. */
+/** Shared by all topics of a bus. */
 export interface Shared {
   readonly journal: Journal.Journal["Type"]
   readonly runtime: Runtime.Runtime<never>
@@ -54,12 +54,10 @@ export class Topic implements Listener.Topic {
     return this.bootDrops.add(dropped)
   }
 
-  /** Forgets the boot, which has ended. */
-  get forgetBoot(): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.keptOfBoot = []
-      return this.bootDrops.end
-    })
+  /** Forgets the boot, which has ended. Returns the report of what it has dropped. */
+  forgetBoot(): Effect.Effect<void> {
+    this.keptOfBoot = []
+    return this.bootDrops.end
   }
 
   get boot(): ReadonlyArray<Envelope> {
