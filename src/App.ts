@@ -242,7 +242,7 @@ export const make = (options: Options = {}): App => {
         const exit = isUp ? yield* Effect.exit(restore(keepAlive(Deferred.await(end)))) : booted
 
         const hasFailedToStart = Exit.isSuccess(exit) && exit.value._tag === "Booted"
-        // What a failed boot has built is undone already.
+        // A failed boot has already undone what it built.
         if (!isUp) yield* hasFailedToStart ? AppLoggers.outlive(loggers) : AppLoggers.use(loggers)
         const hasFailed = Exit.isSuccess(exit) && exit.value._tag !== "Asked"
         bootLoggers = undefined

@@ -10,13 +10,13 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 
-/** Forks a daemon, as `Effect.forkDaemon`, and runs it until it first waits. */
+/** Forks a daemon, as `Effect.forkDaemon`, and runs it until it first waits. The caller awaits it, and tells its failure (`told`). */
 export const now = <A, E, R>(
   effect: Effect.Effect<A, E, R>
 ): Effect.Effect<Fiber.RuntimeFiber<A, E>, never, R> =>
-  Effect.map(Effect.runtime<R>(), (runtime) => unsafeNow(runtime, effect))
+  Effect.map(Effect.runtime<R>(), (runtime) => unsafeNow(runtime, told(effect)))
 
-/** As `now`, where a runtime is at hand. */
+/** Forks at once in a runtime that is at hand. */
 export const unsafeNow = <A, E, R>(
   runtime: Runtime.Runtime<R>,
   effect: Effect.Effect<A, E, R>,

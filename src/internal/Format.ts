@@ -16,6 +16,9 @@ export const listed = (names: ReadonlyArray<string>): string =>
 export const below = (app: string, path: string): string =>
   path.startsWith(`${app} > `) ? path.slice(app.length + 3) : path
 
+/** Whether a path is that of a service of the app itself, and not of a child. */
+export const isOfApp = (app: string, path: string): boolean => !below(app, path).includes(" > ")
+
 /** One line of at most `limit` characters. Untrusted text, such as a file name, may contain line breaks. */
 export const truncate = (text: string, limit: number): string =>
   // Cut before as well, with room for blanks: a name may be of any length.

@@ -16,7 +16,7 @@ export class InputError extends Data.TaggedError("InputError")<{
   readonly where: string
   /** The argument or option, such as `every`. */
   readonly input: string
-  /** What it must be, such as `a duration above zero and below infinity`. */
+  /** The expected value, such as `a duration above zero and below infinity`. */
   readonly expected: string
   readonly actual: unknown
 }> {

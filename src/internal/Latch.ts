@@ -6,7 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 
-/** What an internal wait, on a latch or an internal `Deferred`, is blocked on. No fiber has this id. */
+/** The fiber id that internal waits, on a latch or a `Deferred`, are blocked on. No fiber has it. */
 export const internal: FiberId.FiberId = FiberId.runtime(-2, 0)
 
 /** Like Effect's `Latch`. A class that allocates on the first wait, to save memory with many latches. */

@@ -1,5 +1,5 @@
 /**
- * What loggers are given of a failure.
+ * Makes failures safe to print, for loggers.
  *
  * Loggers print a cause with `Cause.pretty`, which throws on some values (a
  * bigint, an error that is its own cause, a getter that throws) and copies the

@@ -32,7 +32,7 @@ export const ofCause = (cause: Cause.Cause<unknown>): string => causeIn(cause, b
 /** The reason of one error. */
 export const ofError = (error: unknown): string => errorIn(error, begin())
 
-/** What an error says itself, without what caused it; undefined if it says nothing. */
+/** The message of an error in one line, without its causes; undefined if it has none. */
 export const messageOf = (error: unknown): string | undefined => {
   const message = read(error, "message")
   const line = typeof message === "string" ? lineOf(message) : ""
@@ -171,7 +171,7 @@ const configErrorIn = (error: ConfigError.ConfigError, walk: Walk): string => {
   return lineOf([cut(path, maxLength), messageOf(error) ?? ""].filter((part) => part !== "").join(": "))
 }
 
-/** What an object's own `toString` says, and for an error without a message its name and fields. */
+/** The result of an object's own `toString`; for an error without a message, its name and fields. */
 const textOf = (value: object): string | undefined => {
   if (isA(value, Error)) {
     const name = read(value, "name")
@@ -209,5 +209,5 @@ const attempt = <A>(f: () => A): A | undefined => {
 
 const unreadable = "a value that cannot be read"
 
-/** What stands for an error that is not looked at. */
+/** Stands for an error that is not looked at. */
 const leftOut = "…"

@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as App from "../App.ts"
-import { below } from "../internal/Format.ts"
+import { isOfApp } from "../internal/Format.ts"
 import * as Fork from "../internal/Fork.ts"
 import * as Input from "../internal/Input.ts"
 import * as Journal from "../internal/journal/Journal.ts"
@@ -164,7 +164,7 @@ const reasonFirst = <A, E>(app: string, launched: Effect.Effect<A, E>): Effect.E
 /** What fails the app, or will unless it is handled: a child that does not start is the matter of the service that adopts it. */
 const failureOf = (app: string, entry: Journal.Unstamped): Cause.Cause<unknown> | undefined => {
   if (entry._tag === "AppStopping") return entry.cause
-  if (entry._tag !== "StartFailed" || below(app, entry.service).includes(" > ")) return undefined
+  if (entry._tag !== "StartFailed" || !isOfApp(app, entry.service)) return undefined
   const error = new StartError(entry)
   return Cause.isFailure(entry.cause) ? Cause.fail(error) : Cause.die(error)
 }

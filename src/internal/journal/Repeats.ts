@@ -62,7 +62,7 @@ export const make = (): Log => {
     return repeated
   }
 
-  /** What has been counted so far of a service that has stopped, or of all. */
+  /** Logs the counts of a service that has stopped, or of all. Undefined if there are none. */
   const flush = (service: string | undefined): Effect.Effect<void> | undefined => {
     const ended: Array<Repeated> = []
     for (const [key, repeated] of all) {
@@ -86,14 +86,16 @@ export const make = (): Log => {
             : undefined
       if (!EntryText.isLogged(entry, fiber)) return ended
       const key = keyOf(entry)
-      if (key !== undefined && (all.has(key) || all.size < capacity)) {
-        const known = all.get(key)
+      const known = key === undefined ? undefined : all.get(key)
+      if (key !== undefined && (known !== undefined || all.size < capacity)) {
         const repeated = known ?? begin(key, entry)
         const { reasons } = repeated
-        const reason = "cause" in entry && entry.cause !== undefined ? Reason.ofCause(entry.cause) : ""
-        const isNews = reasons.size < maxReasons && !reasons.has(reason)
-        if (isNews) reasons.add(reason)
-        if (isNews && known !== undefined) return unfailing(EntryText.log(entry))
+        if (reasons.size < maxReasons) {
+          const reason = "cause" in entry && entry.cause !== undefined ? Reason.ofCause(entry.cause) : ""
+          const isNews = !reasons.has(reason)
+          reasons.add(reason)
+          if (isNews && known !== undefined) return unfailing(EntryText.log(entry))
+        }
         repeated.last = entry
         return repeated.throttle.add(1)
       }
@@ -103,7 +105,7 @@ export const make = (): Log => {
   }
 }
 
-/** What makes two failures the same again; undefined for what is always logged. */
+/** Identifies the repeats of a failure; undefined for entries that are always logged. */
 const keyOf = (entry: Entry): string | undefined => {
   switch (entry._tag) {
     case "TaskFailed":

@@ -25,7 +25,7 @@ export const within = <A, E, R>(
   millis: number
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>, never, R> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(Fork.now(Fork.told(Effect.interruptible(work))), (fiber) => {
+    Effect.flatMap(Fork.now(Effect.interruptible(work)), (fiber) => {
       const exit = fiber.unsafePoll()
       if (exit !== null) return Effect.succeedSome(exit)
       return Effect.onInterrupt(restore(awaitWithin(fiber, millis)), () => Fiber.interruptFork(fiber))

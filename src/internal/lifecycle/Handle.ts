@@ -1,4 +1,4 @@
-/** What the caller gets to end work before its service stops. */
+/** Handles, with which a caller ends work before its service stops. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { OwnedWork } from "./Lifetime.ts"

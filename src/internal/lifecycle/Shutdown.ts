@@ -63,7 +63,7 @@ export const step = (
     return Effect.flatMap(within(service, decorated, limit), (ended) =>
       Option.isSome(ended)
         ? Effect.zipRight(stepEnded(service, name, ended.value), stepMeasured(service, name, limit, timed()))
-        : stepHung(service, name, limit, options.alive?.() ?? [])
+        : stepLate(service, name, limit, { alive: options.alive?.() ?? [] })
     )
   })
 
@@ -80,15 +80,7 @@ const measure = (service: Lifetime): (() => number) => {
 /** A step that blocks the event loop holds up its timer, too. It has not been left, but it was late. */
 const stepMeasured = (service: Lifetime, name: string, limit: number, millis: number) => {
   if (millis <= limit) return Effect.void
-  const [after, took] = [Duration.millis(limit), Duration.millis(Math.round(millis))]
-  return recordProblem(service, name, Cause.fail(`it took ${Duration.format(took)}`), {
-    _tag: "StopTimedOut",
-    service: service.path,
-    step: name,
-    after,
-    alive: [],
-    took
-  })
+  return stepLate(service, name, limit, { alive: [], took: Duration.millis(Math.round(millis)) })
 }
 
 const stepEnded = (service: Lifetime, name: string, exit: Exit.Exit<unknown, unknown>) => {
@@ -102,14 +94,24 @@ const stepEnded = (service: Lifetime, name: string, exit: Exit.Exit<unknown, unk
   })
 }
 
-const stepHung = (service: Lifetime, name: string, millis: number, alive: ReadonlyArray<string>) => {
-  const after = Duration.millis(millis)
-  return recordProblem(service, name, Cause.fail(`it hung for ${Duration.format(after)}`), {
+/** `took` is undefined for a step that has not ended. */
+const stepLate = (
+  service: Lifetime,
+  name: string,
+  limit: number,
+  late: { readonly alive: ReadonlyArray<string>; readonly took?: Duration.Duration }
+) => {
+  const after = Duration.millis(limit)
+  const problem =
+    late.took === undefined
+      ? `it hung for ${Duration.format(after)}`
+      : `it took ${Duration.format(late.took)}`
+  return recordProblem(service, name, Cause.fail(problem), {
     _tag: "StopTimedOut",
     service: service.path,
     step: name,
     after,
-    alive
+    ...late
   })
 }
 
@@ -234,9 +236,7 @@ const stopListeners = (service: Lifetime, caller: Work.Work | undefined): Effect
 const closeResources = (service: Lifetime): Effect.Effect<void> =>
   Effect.gen(function* () {
     const [cleanups, limit, timed] = [[...service.cleanups], timeLeft(service), measure(service)]
-    const closing = yield* Fork.now(
-      Fork.told(Effect.uninterruptible(Scope.close(service.resources, Exit.void)))
-    )
+    const closing = yield* Fork.now(Effect.uninterruptible(Scope.close(service.resources, Exit.void)))
     if (yield* closedInTime(service, closing)) {
       // Cleanups are measured each on its own.
       const took = timed() - cleanups.reduce((sum, cleanup) => sum + cleanup.took, 0)
@@ -262,7 +262,7 @@ const closedInTime = (
       const isCleaning = [...service.cleanups].some(({ isRunning }) => isRunning)
       return isCleaning || service.cleanups.size < left
         ? closedInTime(service, closing, false)
-        : Effect.as(stepHung(service, "a cleanup", limit, []), false)
+        : Effect.as(stepLate(service, "a cleanup", limit, { alive: [] }), false)
     })
   })
 
@@ -306,9 +306,7 @@ const within = <A, E>(
 ): Effect.Effect<Option.Option<Exit.Exit<A, E>>> =>
   service.provided.size === 0
     ? Deadline.within(work, limit)
-    : Effect.flatMap(Fork.now(Fork.told(Effect.interruptible(work))), (fiber) =>
-        awaitWithin(service, fiber, limit)
-      )
+    : Effect.flatMap(Fork.now(Effect.interruptible(work)), (fiber) => awaitWithin(service, fiber, limit))
 
 /**
  * As `Deadline.awaitWithin`. Services that the work built for itself, as with

@@ -6,7 +6,7 @@ import * as Journal from "../journal/Journal.ts"
 import * as Monotonic from "../Monotonic.ts"
 import * as Reason from "../Reason.ts"
 import type { Facts, Problem } from "../status/StopReport.ts"
-import { below } from "../Format.ts"
+import { isOfApp } from "../Format.ts"
 
 /** Records of one launch. */
 export interface Records {
@@ -54,8 +54,7 @@ export const recording = (
     if (records.phase === "up") return appended
     const recorded = Effect.zipRight(recordRollback(records, entry), appended)
     // A failed start of a child is handled by the service that adopts it.
-    const isOfApp = "service" in entry && !below(app, entry.service).includes(" > ")
-    if (entry._tag !== "StartFailed" || !isOfApp) return recorded
+    if (entry._tag !== "StartFailed" || !isOfApp(app, entry.service)) return recorded
     records.failedStarts.set(entry.service, `${Journal.format(entry)}: ${Reason.ofCause(entry.cause)}`)
     const report = Effect.suspend(() =>
       journal.append({

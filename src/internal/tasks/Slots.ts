@@ -10,8 +10,8 @@ export interface Slots {
   at(): number
   /** Moves on to the next slot, and gives how many were missed; undefined after the last. */
   next(): number | undefined
-  /** How long, in milliseconds, a timer may sleep before it asks again when the current slot is. */
-  readonly longestWait?: number
+  /** How long, in milliseconds, a timer may sleep before it asks again when the current slot is. Undefined without a limit. */
+  readonly longestWait?: number | undefined
 }
 
 /** Every so many milliseconds, on a grid that does not drift: slots that come due during a run are missed. */
@@ -68,7 +68,7 @@ export class Once implements Slots {
 export class CronSlots implements Slots {
   private readonly clock: Clock.Clock
   private readonly schedule: CronSchedule.CronSchedule
-  readonly longestWait: number
+  readonly longestWait: number | undefined
   /** The current slot, in wall time. */
   private slot: number
   /** The slot before, which is not to run again. */
@@ -86,7 +86,7 @@ export class CronSlots implements Slots {
   constructor(clock: Clock.Clock, schedule: CronSchedule.CronSchedule) {
     this.clock = clock
     this.schedule = schedule
-    this.longestWait = Monotonic.isWallClock(clock) ? Number.POSITIVE_INFINITY : longestBlindWait
+    this.longestWait = Monotonic.isWallClock(clock) ? undefined : longestBlindWait
     const wall = clock.unsafeCurrentTimeMillis()
     this.lookedAt = Monotonic.unsafeMillis(clock)
     this.lead = wall - this.lookedAt
